@@ -1,0 +1,149 @@
+"""Every error Shoso raises on purpose.
+
+    ShosoError                 kind, message
+    ├── ConfigError            a setting, what is wrong with it and the fix
+    ├── TrackingError          the metadata's: a run, an experiment, a filter
+    └── StoreError             retry, op, key, store, cause
+        ├── NotFound           also FileNotFoundError
+        ├── Exists             also FileExistsError
+        ├── Forbidden          also PermissionError
+        ├── TimedOut           also TimeoutError
+        └── Unavailable        also ConnectionError
+
+`kind` says what happened, `retry` whether the same call may succeed later; whoever translates a foreign
+exception decides both, once. `shoso.wire.faults` turns a kind into an HTTP status and MLflow's error_code.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Kind(enum.Enum):
+    """What happened, in one closed vocabulary for every package and for the wire."""
+
+    NOT_FOUND = "not_found"
+    EXISTS = "exists"
+    CHANGED = "changed"
+    RANGE = "range"
+    INVALID_KEY = "invalid_key"
+    UNSUPPORTED = "unsupported"
+    FORBIDDEN = "forbidden"
+    UNAUTHENTICATED = "unauthenticated"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    CORRUPT = "corrupt"
+    NO_SPACE = "no_space"
+    CONFIG = "config"
+    UNEXPECTED = "unexpected"
+    # The kinds below arise above the stores: in the metadata and on the wire.
+    INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    INCOMPLETE = "incomplete"
+    TOO_LARGE = "too_large"
+    NO_ROUTE = "no_route"
+    WRONG_METHOD = "wrong_method"
+
+
+class Retry(enum.Enum):
+    """Whether the same call may succeed later; EXHAUSTED stops an outer retry from multiplying."""
+
+    NEVER = "never"
+    SOON = "soon"
+    AFTER = "after"
+    EXHAUSTED = "exhausted"
+
+
+class ShosoError(Exception):
+    """The root: a kind and a sentence that says what to change."""
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(ShosoError):
+    """A setting that can't be used; the message names it and the fix."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(Kind.CONFIG, f"{setting}: {message}")
+        self.setting = setting
+
+
+class TrackingError(ShosoError):
+    """A metadata call that can't be carried out: kind and the sentence the client is shown."""
+
+
+class StoreError(ShosoError):
+    """A store call that failed.
+
+    `op` is the verb, `key` the object, `store` a name safe to show (never a credential), `retry_after`
+    seconds where the far end named them. Construct it through `store_error`, which picks the subclass.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        retry: Retry = Retry.NEVER,
+        retry_after: float | None = None,
+        op: str = "",
+        key: str = "",
+        store: str = "",
+    ) -> None:
+        super().__init__(kind, message)
+        self.retry = retry
+        self.retry_after = retry_after
+        self.op = op
+        self.key = key
+        self.store = store
+
+
+class NotFound(StoreError, FileNotFoundError):
+    """No object, upload or bucket of that name."""
+
+
+class Exists(StoreError, FileExistsError):
+    """Something of that name is there already."""
+
+
+class Forbidden(StoreError, PermissionError):
+    """The store, or the policy in front of it, says no."""
+
+
+class TimedOut(StoreError, TimeoutError):
+    """No answer within the deadline."""
+
+
+class Unavailable(StoreError, ConnectionError):
+    """The store can't be reached now."""
+
+
+_SUBCLASS: dict[Kind, type[StoreError]] = {
+    Kind.NOT_FOUND: NotFound,
+    Kind.EXISTS: Exists,
+    Kind.FORBIDDEN: Forbidden,
+    Kind.TIMEOUT: TimedOut,
+    Kind.UNAVAILABLE: Unavailable,
+}
+
+
+def store_error(
+    kind: Kind,
+    message: str,
+    *,
+    retry: Retry = Retry.NEVER,
+    retry_after: float | None = None,
+    op: str = "",
+    key: str = "",
+    store: str = "",
+) -> StoreError:
+    """The StoreError of that kind, as the subclass that carries the builtin users expect."""
+    cls = _SUBCLASS.get(kind, StoreError)
+    return cls(kind, message, retry=retry, retry_after=retry_after, op=op, key=key, store=store)

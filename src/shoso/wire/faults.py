@@ -1,0 +1,68 @@
+"""Error kind ↔ HTTP status + MLflow error_code: one table, both ways.
+
+MLflow's clients retry 408, 429, 500, 502, 503 and 504 for about four minutes, so whatever will fail again in
+the same way is one of the other codes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from shoso.errors import Kind
+
+
+class Fault(NamedTuple):
+    """How a kind of error travels."""
+
+    status: int
+    error_code: str
+
+
+FAULTS: dict[Kind, Fault] = {
+    Kind.INVALID: Fault(400, "INVALID_PARAMETER_VALUE"),
+    Kind.INVALID_KEY: Fault(400, "INVALID_PARAMETER_VALUE"),
+    Kind.INCOMPLETE: Fault(400, "BAD_REQUEST"),
+    Kind.DUPLICATE: Fault(400, "RESOURCE_ALREADY_EXISTS"),
+    Kind.UNAUTHENTICATED: Fault(401, "UNAUTHENTICATED"),
+    Kind.FORBIDDEN: Fault(403, "PERMISSION_DENIED"),
+    Kind.NOT_FOUND: Fault(404, "RESOURCE_DOES_NOT_EXIST"),
+    Kind.NO_ROUTE: Fault(404, "ENDPOINT_NOT_FOUND"),
+    Kind.WRONG_METHOD: Fault(405, "BAD_REQUEST"),
+    Kind.EXISTS: Fault(409, "RESOURCE_CONFLICT"),
+    Kind.CHANGED: Fault(412, "ABORTED"),
+    Kind.TOO_LARGE: Fault(413, "INVALID_PARAMETER_VALUE"),
+    Kind.RANGE: Fault(416, "INVALID_PARAMETER_VALUE"),
+    Kind.CORRUPT: Fault(422, "DATA_LOSS"),
+    Kind.THROTTLED: Fault(429, "REQUEST_LIMIT_EXCEEDED"),
+    Kind.UNEXPECTED: Fault(500, "INTERNAL_ERROR"),
+    Kind.CONFIG: Fault(500, "INTERNAL_ERROR"),
+    Kind.UNSUPPORTED: Fault(501, "NOT_IMPLEMENTED"),
+    Kind.UNAVAILABLE: Fault(503, "TEMPORARILY_UNAVAILABLE"),
+    Kind.TIMEOUT: Fault(504, "DEADLINE_EXCEEDED"),
+    Kind.NO_SPACE: Fault(507, "RESOURCE_EXHAUSTED"),
+}
+
+KIND_HEADER = "shoso-error"
+"""Carries the kind exactly, also where there is no body (HEAD): a status alone is ambiguous."""
+
+
+class FaultReply(Struct, frozen=True):
+    """The body of every error."""
+
+    error_code: str
+    message: str
+
+
+def kind_of(status: int, named: str | None) -> Kind:
+    """The kind behind a reply: the one named in `shoso-error`, else the first that travels as `status`."""
+    if named is not None and named in _KIND_VALUES:
+        return Kind(named)
+    return _BY_STATUS.get(status, Kind.UNEXPECTED)
+
+
+_KIND_VALUES = {kind.value for kind in Kind}
+_BY_STATUS: dict[int, Kind] = {}
+for _kind, _fault in FAULTS.items():
+    _BY_STATUS.setdefault(_fault.status, _kind)

@@ -1,0 +1,72 @@
+"""The replies of MLflow's REST API; an empty reply is `{}`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from shoso.wire.entities import Experiment, FileInfo, LoggedModel, Metric, Run, RunInfo
+
+
+class Empty(Struct, frozen=True):
+    """`{}`: the call did what it says."""
+
+
+class ExperimentCreated(Struct, frozen=True):
+    experiment_id: str
+
+
+class ExperimentReply(Struct, frozen=True):
+    experiment: Experiment
+
+
+class ExperimentPage(Struct, frozen=True, omit_defaults=True):
+    experiments: Sequence[Experiment] = ()
+    next_page_token: str | None = None
+
+
+class RunReply(Struct, frozen=True):
+    run: Run
+
+
+class RunUpdated(Struct, frozen=True):
+    run_info: RunInfo
+
+
+class RunPage(Struct, frozen=True, omit_defaults=True):
+    runs: Sequence[Run] = ()
+    next_page_token: str | None = None
+
+
+class MetricHistory(Struct, frozen=True, omit_defaults=True):
+    metrics: Sequence[Metric] = ()
+    next_page_token: str | None = None
+
+
+class ArtifactList(Struct, frozen=True, omit_defaults=True):
+    root_uri: str | None = None
+    files: Sequence[FileInfo] = ()
+    next_page_token: str | None = None
+
+
+class LoggedModelReply(Struct, frozen=True):
+    model: LoggedModel
+
+
+class LoggedModelPage(Struct, frozen=True, omit_defaults=True):
+    models: Sequence[LoggedModel] = ()
+    next_page_token: str | None = None
+
+
+class ServerInfo(Struct, frozen=True):
+    """What MLflow's client asks before it moves files; field names are MLflow 3.17's."""
+
+    store_type: str | None
+    workspaces_enabled: bool
+    trace_archival_enabled: bool
+    multipart_uploads_enabled: bool
+    multipart_downloads_enabled: bool
+    presigned_upload_run_id_supported: bool
+    presigned_upload_model_id_supported: bool
+    features_enabled: dict[str, bool]

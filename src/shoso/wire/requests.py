@@ -1,0 +1,269 @@
+"""The requests of MLflow's REST API, one struct a call; decoding is `shoso.wire.decode`.
+
+A field without a default is required. `run_uuid` is MLflow's old name of `run_id`; its 3.x client sends both.
+Sources: MLflow 3.17's service.proto and the validators of its handlers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from shoso.wire.entities import DatasetInput, ModelInput, ModelOutput, Required
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Milliseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, description="milliseconds since the epoch")]
+
+
+class TagInput(Struct, frozen=True):
+    """A tag to set; a missing value is stored as the empty string."""
+
+    key: Required
+    value: str = ""
+
+
+class ParamInput(Struct, frozen=True):
+    """A param to log; a missing value is stored as the empty string."""
+
+    key: Required
+    value: str = ""
+
+
+class MetricInput(Struct, frozen=True):
+    """A metric point to log."""
+
+    key: Required
+    value: float
+    timestamp: Milliseconds
+    step: Int64 = 0
+    model_id: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+    run_id: str = ""
+
+
+class OfRun(Struct, frozen=True, kw_only=True):
+    """Whatever names a run, by the new field or by the old one."""
+
+    run_id: str = ""
+    run_uuid: str = ""
+
+
+# -- experiments ------------------------------------------------------------------------------------------
+
+
+class CreateExperiment(Struct, frozen=True):
+    name: Required
+    artifact_location: str = ""
+    tags: list[TagInput] = []
+
+
+class ExperimentById(Struct, frozen=True):
+    experiment_id: Required
+
+
+class ExperimentByName(Struct, frozen=True):
+    experiment_name: Required
+
+
+class UpdateExperiment(Struct, frozen=True):
+    experiment_id: Required
+    new_name: str = ""
+
+
+class SearchExperiments(Struct, frozen=True):
+    max_results: Int64 = 0
+    page_token: str = ""
+    filter: str = ""
+    order_by: list[str] = []
+    view_type: int | str = 1
+
+
+class SetExperimentTag(Struct, frozen=True):
+    experiment_id: Required
+    key: Required
+    value: str = ""
+
+
+class DeleteExperimentTag(Struct, frozen=True):
+    experiment_id: Required
+    key: Required
+
+
+# -- runs -------------------------------------------------------------------------------------------------
+
+
+class CreateRun(Struct, frozen=True):
+    experiment_id: str = ""
+    user_id: str = ""
+    run_name: str = ""
+    start_time: Milliseconds = 0
+    tags: list[TagInput] = []
+
+
+class UpdateRun(OfRun, frozen=True, kw_only=True):
+    status: int | str | None = None
+    end_time: Milliseconds | None = None
+    run_name: str = ""
+
+
+class GetRun(OfRun, frozen=True, kw_only=True):
+    pass
+
+
+class RunById(Struct, frozen=True):
+    run_id: Required
+
+
+class SearchRuns(Struct, frozen=True):
+    experiment_ids: list[str] = []
+    filter: str = ""
+    run_view_type: int | str = 1
+    max_results: Int64 = 1000
+    order_by: list[str] = []
+    page_token: str = ""
+
+
+class LogMetric(OfRun, frozen=True, kw_only=True):
+    key: Required
+    value: float
+    timestamp: Milliseconds
+    step: Int64 = 0
+    model_id: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class LogParam(OfRun, frozen=True, kw_only=True):
+    key: Required
+    value: str = ""
+
+
+class SetTag(OfRun, frozen=True, kw_only=True):
+    key: Required
+    value: str = ""
+
+
+class DeleteTag(Struct, frozen=True):
+    run_id: Required
+    key: Required
+
+
+class LogBatch(Struct, frozen=True):
+    run_id: Required
+    metrics: list[MetricInput] = []
+    params: list[ParamInput] = []
+    tags: list[TagInput] = []
+
+
+class LogInputs(Struct, frozen=True):
+    run_id: Required
+    datasets: list[DatasetInput] = []
+    models: list[ModelInput] = []
+
+
+class LogOutputs(Struct, frozen=True):
+    run_id: Required
+    models: list[ModelOutput] = []
+
+
+class GetMetricHistory(OfRun, frozen=True, kw_only=True):
+    metric_key: Required
+    page_token: str = ""
+    max_results: Int64 | None = None
+
+
+# -- artifacts --------------------------------------------------------------------------------------------
+
+
+class ListArtifacts(OfRun, frozen=True, kw_only=True):
+    path: str = ""
+    page_token: str = ""
+
+
+class ListProxiedArtifacts(Struct, frozen=True):
+    path: str = ""
+
+
+class GetRunArtifact(OfRun, frozen=True, kw_only=True):
+    path: Required
+
+
+class UploadRunArtifact(OfRun, frozen=True, kw_only=True):
+    path: Required
+
+
+# -- logged models ----------------------------------------------------------------------------------------
+
+
+class CreateLoggedModel(Struct, frozen=True):
+    experiment_id: Required
+    name: str = ""
+    model_type: str = ""
+    source_run_id: str = ""
+    params: list[ParamInput] = []
+    tags: list[TagInput] = []
+
+
+class FinalizeLoggedModel(Struct, frozen=True):
+    model_id: str
+    status: int | str
+
+
+class GetLoggedModel(Struct, frozen=True):
+    model_id: str
+    allow_deleted: bool = False
+
+
+class LoggedModelById(Struct, frozen=True):
+    model_id: str
+
+
+class ModelDataset(Struct, frozen=True):
+    """A dataset that restricts the metrics of a logged-model search."""
+
+    dataset_name: Required
+    dataset_digest: str = ""
+
+
+class ModelOrderBy(Struct, frozen=True):
+    field_name: Required
+    ascending: bool = True
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class SearchLoggedModels(Struct, frozen=True):
+    experiment_ids: list[str] = []
+    filter: str = ""
+    datasets: list[ModelDataset] = []
+    max_results: Int64 = 50
+    order_by: list[ModelOrderBy] = []
+    page_token: str = ""
+
+
+class SetLoggedModelTags(Struct, frozen=True):
+    model_id: str
+    tags: list[TagInput] = []
+
+
+class DeleteLoggedModelTag(Struct, frozen=True):
+    model_id: str
+    tag_key: str
+
+
+class LogLoggedModelParams(Struct, frozen=True):
+    model_id: str
+    params: list[ParamInput] = []
+
+
+class ListLoggedModelArtifacts(Struct, frozen=True):
+    model_id: str
+    artifact_directory_path: str = ""
+    page_token: str = ""
+
+
+class GetLoggedModelArtifact(Struct, frozen=True):
+    model_id: str
+    artifact_file_path: Required
