@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -20,7 +20,6 @@ from shoso.errors import Kind, TrackingError
 T = TypeVar("T")
 
 _CAMEL_KEY = re.compile(rb'"[a-z]+[A-Z]\w*"\s*:')
-_FIELD = re.compile(r"(?:^| - at `\$)(?:\.|\[\.\.\.\])*(.*?)`?$")
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -29,7 +28,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
     body = body or b"{}"
     if _CAMEL_KEY.search(body) is None:
         try:
-            return _decoder(shape).decode(body)
+            return cast("T", _decoder(cast("Hashable", shape)).decode(body))
         except msgspec.DecodeError:
             pass  # the slow way takes what protobuf's JSON and Python's allow, or names the field
     return convert(_loads(body), shape)
@@ -37,7 +36,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
 
 def decode_query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
     """The request in a query string: repeated fields are repeated keys. Raises TrackingError(INVALID)."""
-    lists = _list_fields(shape)
+    lists = _list_fields(cast("Hashable", shape))
     values: dict[str, Any] = {}
     for name, text in pairs:
         if name in lists:
@@ -88,12 +87,12 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
-    return msgspec.json.Decoder(shape, strict=False)
+def _decoder(shape: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cast("type[Any]", shape), strict=False)
 
 
 @cache
-def _list_fields(shape: type) -> frozenset[str]:
+def _list_fields(shape: Any) -> frozenset[str]:
     fields = msgspec.structs.fields(shape)
     return frozenset(f.name for f in fields if getattr(f.type, "__origin__", None) is list)
 

@@ -1,0 +1,149 @@
+"""The contract every store keeps, and what can be said with it.
+
+Promises of every store, each a test of its name in `tests/conformance`:
+- a write is whole or not at all: no reader, listing or stat ever sees half an object;
+- an acknowledged write is kept: it survives the process and, where the store can say so, the machine;
+- what went in comes out, and a digest that the sender claimed is compared before the object appears;
+- CREATE has exactly one winner; IfMatch replaces only what it names;
+- a read is of one version of the object, or fails with CHANGED;
+- a listing shows every object that was there from its start to its end; a missing prefix is empty;
+- deleting what isn't there is fine; deleting touches nothing that wasn't named;
+- memory stays within a few buffers, whatever the size of the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shoso.core.keys import Key
+from shoso.core.streams import Source
+from shoso.core.types import (
+    ALL,
+    OVERWRITE,
+    ByteRange,
+    Capabilities,
+    Entry,
+    ObjectMeta,
+    Part,
+    Prefix,
+    Reading,
+    UploadRef,
+    WriteMode,
+)
+from shoso.errors import NotFound
+
+DELETE_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Who a store is; `name` is safe to show: it never holds a credential."""
+
+    scheme: str
+    name: str
+
+
+class Uploads(Protocol):
+    """An object in parts. Ids are stateless: another process can go on with them.
+
+    Parts are numbered from 1 and may be put again (the last one counts). `finish` may be repeated when its
+    reply was lost. An unknown id is NOT_FOUND.
+    """
+
+    async def begin(
+        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+    ) -> UploadRef: ...
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part: ...
+    async def parts(self, ref: UploadRef) -> list[Part]: ...
+    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta: ...
+    async def abort(self, ref: UploadRef) -> None: ...
+    def pending(self, prefix: Key) -> AsyncIterator[UploadRef]: ...
+
+
+class Store(Protocol):
+    """Where objects are kept. Every verb raises StoreError and nothing else."""
+
+    @property
+    def info(self) -> StoreInfo: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
+    @property
+    def uploads(self) -> Uploads: ...
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """What is known of the object. Raises NOT_FOUND."""
+        ...
+
+    async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
+        """The object's bytes. Raises NOT_FOUND, RANGE, CHANGED (the etag is another)."""
+        ...
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """The object as written. Raises EXISTS, CHANGED, CORRUPT, NO_SPACE; then nothing has changed."""
+        ...
+
+    def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
+        """What lies below `prefix`, by whole segments: all objects, or one level of objects and folders.
+
+        `after` leaves out everything whose `order` is not behind it.
+        """
+        ...
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """Remove these objects; missing is fine. All are tried before a failure is raised, named."""
+        ...
+
+    async def close(self) -> None:
+        """Free what the store holds; may be called again."""
+        ...
+
+
+async def read_bytes(store: Store, key: Key, wanted: ByteRange = ALL) -> bytes:
+    """The bytes at once, for objects known to be small."""
+    async with await store.read(key, wanted) as reading:
+        return b"".join([bytes(data) async for data in reading.body])
+
+
+async def exists(store: Store, key: Key) -> bool:
+    """Whether there is an object of that key."""
+    try:
+        await store.stat(key)
+    except NotFound:
+        return False
+    return True
+
+
+async def page(
+    store: Store, prefix: Key, *, deep: bool = False, after: str | None = None, limit: int
+) -> tuple[list[Entry], str | None]:
+    """At most `limit` entries after `after`, in the order of keys, and where the next page starts.
+
+    A store that lists out of order is read to the end and sorted.
+    """
+    entries: list[Entry] = []
+    async for entry in store.list(prefix, deep, after):
+        entries.append(entry)
+        if len(entries) > limit and store.capabilities.sorted_list:
+            break
+    entries.sort(key=order)
+    return entries[:limit], order(entries[limit - 1]) if len(entries) > limit else None
+
+
+def order(entry: Entry) -> str:
+    """Sorts a listing as a deep one is: a folder where its contents would be."""
+    return entry.key + "/" if isinstance(entry, Prefix) else entry.key
+
+
+async def delete_tree(store: Store, prefix: Key) -> None:
+    """Remove every object at or below `prefix`, in batches, so that memory stays constant."""
+    batch: list[Key] = []
+    async for entry in store.list(prefix, deep=True):
+        batch.append(entry.key)
+        if len(batch) >= DELETE_BATCH:
+            await store.delete(batch)
+            batch = []
+    await store.delete([*batch, prefix])

@@ -1,0 +1,131 @@
+"""A layer: a store around a store. Every verb goes through one of three seams, so none is forgotten.
+
+`call` surrounds a call that returns a value, `open` one that returns a body, `entries` a listing. A layer
+overrides the seams it cares about; capabilities, info and the rest are the inner store's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from shoso.core.keys import Key
+from shoso.core.store import Store, StoreInfo, Uploads
+from shoso.core.streams import Source
+from shoso.core.types import (
+    ALL,
+    OVERWRITE,
+    ByteRange,
+    Capabilities,
+    Entry,
+    ObjectMeta,
+    Part,
+    Reading,
+    UploadRef,
+    WriteMode,
+)
+
+T = TypeVar("T")
+Attempt = Callable[[], Awaitable[T]]
+
+
+class Layer:
+    """Forwards everything to `inner`, through the seams."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    # -- the seams ----------------------------------------------------------------------------------------
+
+    async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
+        """Make a call; `source` is what it sends, which a second attempt would have to open again."""
+        del op, key, source
+        return await attempt()
+
+    async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
+        """Open a body."""
+        return await self.inner.read(key, wanted, if_match)
+
+    def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+        """List."""
+        return self.inner.list(prefix, deep, after)
+
+    # -- the verbs ----------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> StoreInfo:
+        """The inner store's."""
+        return self.inner.info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The inner store's."""
+        return self.inner.capabilities
+
+    @property
+    def uploads(self) -> Uploads:
+        """The inner store's, through the same seams."""
+        return LayerUploads(self, self.inner.uploads)
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """See Store."""
+        return await self.call("stat", key, lambda: self.inner.stat(key))
+
+    async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
+        """See Store."""
+        return await self.open(key, wanted, if_match)
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """See Store."""
+        return await self.call(
+            "write", key, lambda: self.inner.write(key, source, mode, content_type), source
+        )
+
+    def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
+        """See Store."""
+        return self.entries(prefix, deep, after)
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """See Store."""
+        if keys:
+            await self.call("delete", keys[0], lambda: self.inner.delete(keys))
+
+    async def close(self) -> None:
+        """See Store."""
+        await self.inner.close()
+
+
+class LayerUploads:
+    """The Uploads verbs through a layer's seams."""
+
+    def __init__(self, layer: Layer, inner: Uploads) -> None:
+        self._layer = layer
+        self._inner = inner
+
+    async def begin(
+        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+    ) -> UploadRef:
+        """See Uploads."""
+        return await self._layer.call("begin", key, lambda: self._inner.begin(key, size_hint, content_type))
+
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        """See Uploads."""
+        return await self._layer.call("put", ref.key, lambda: self._inner.put(ref, number, source), source)
+
+    async def parts(self, ref: UploadRef) -> list[Part]:
+        """See Uploads."""
+        return await self._layer.call("parts", ref.key, lambda: self._inner.parts(ref))
+
+    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+        """See Uploads."""
+        return await self._layer.call("finish", ref.key, lambda: self._inner.finish(ref, parts))
+
+    async def abort(self, ref: UploadRef) -> None:
+        """See Uploads."""
+        await self._layer.call("abort", ref.key, lambda: self._inner.abort(ref))
+
+    def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
+        """See Uploads."""
+        return self._inner.pending(prefix)

@@ -1,0 +1,94 @@
+"""prefix: a store seen from one of its folders; what lies outside can't be named."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from shoso.core.keys import Key, below, join
+from shoso.core.store import Store, Uploads
+from shoso.core.streams import Source
+from shoso.core.types import OVERWRITE, ByteRange, Entry, ObjectMeta, Part, Reading, UploadRef, WriteMode
+from shoso.layers.layer import Layer, LayerUploads
+
+
+class PrefixLayer(Layer):
+    """Every key is taken below `root`, and shown without it."""
+
+    def __init__(self, inner: Store, root: Key) -> None:
+        super().__init__(inner)
+        self._root = root
+
+    def inside(self, key: Key) -> Key:
+        """The inner store's key."""
+        return join(self._root, key)
+
+    def outside(self, key: Key) -> Key:
+        """The key as this layer's users see it."""
+        return Key(below(key, self._root))
+
+    def _seen(self, meta: ObjectMeta) -> ObjectMeta:
+        return replace(meta, key=self.outside(meta.key))
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """See Store."""
+        return self._seen(await self.inner.stat(self.inside(key)))
+
+    async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
+        """See Store."""
+        reading = await self.inner.read(self.inside(key), wanted, if_match)
+        reading.meta = self._seen(reading.meta)
+        return reading
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """See Store."""
+        return self._seen(await self.inner.write(self.inside(key), source, mode, content_type))
+
+    async def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+        """See Store."""
+        behind = None if after is None else f"{self._root}/{after}"
+        async for entry in self.inner.list(self.inside(prefix), deep, behind):
+            yield replace(entry, key=self.outside(entry.key))
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """See Store."""
+        await self.inner.delete([self.inside(key) for key in keys])
+
+    @property
+    def uploads(self) -> Uploads:
+        """The Uploads verbs below the prefix."""
+        return _PrefixedUploads(self, self.inner.uploads)
+
+
+class _PrefixedUploads(LayerUploads):
+    def __init__(self, layer: PrefixLayer, inner: Uploads) -> None:
+        super().__init__(layer, inner)
+        self._prefix = layer
+
+    def _in(self, ref: UploadRef) -> UploadRef:
+        return UploadRef(self._prefix.inside(ref.key), ref.id)
+
+    async def begin(
+        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+    ) -> UploadRef:
+        ref = await self._inner.begin(self._prefix.inside(key), size_hint, content_type)
+        return UploadRef(key, ref.id)
+
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        return await self._inner.put(self._in(ref), number, source)
+
+    async def parts(self, ref: UploadRef) -> list[Part]:
+        return await self._inner.parts(self._in(ref))
+
+    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+        meta = await self._inner.finish(self._in(ref), parts)
+        return replace(meta, key=ref.key)
+
+    async def abort(self, ref: UploadRef) -> None:
+        await self._inner.abort(self._in(ref))
+
+    async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
+        async for ref in self._inner.pending(self._prefix.inside(prefix)):
+            yield UploadRef(self._prefix.outside(ref.key), ref.id)

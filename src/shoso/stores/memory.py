@@ -1,0 +1,192 @@
+"""memory: the reference store. Read it first: it is the contract with nothing around it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from shoso.core import digest, keys
+from shoso.core.keys import Key
+from shoso.core.store import StoreInfo, Uploads, order
+from shoso.core.streams import BytesSource, Source, confirm
+from shoso.core.types import (
+    ALL,
+    CREATE,
+    OVERWRITE,
+    ByteRange,
+    Capabilities,
+    Entry,
+    IfMatch,
+    ObjectMeta,
+    Part,
+    Prefix,
+    Reading,
+    UploadRef,
+    WriteMode,
+    span,
+)
+from shoso.errors import Kind, StoreError, store_error
+
+_names = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """Nothing to choose but the name it shows."""
+
+    name: str = field(default_factory=lambda: f"memory-{next(_names)}")
+
+
+class MemoryStore:
+    """Objects in a dict; gone with the process."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, options: MemoryOptions | None = None) -> None:
+        self.info = StoreInfo("memory", (options or MemoryOptions()).name)
+        self.objects: dict[Key, tuple[ObjectMeta, bytes]] = {}
+        self._uploads = _MemoryUploads(self)
+        self._versions = itertools.count(1)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Objects in parts."""
+        return self._uploads
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """See Store."""
+        return self._find("stat", key)[0]
+
+    async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
+        """See Store."""
+        meta, data = self._find("read", key)
+        if if_match is not None and if_match != meta.etag:
+            raise self.error(Kind.CHANGED, "read", key, "has changed since")
+        start, stop = span(wanted, len(data))
+        return Reading(meta, start, stop, BytesSource(data[start:stop]).open())
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """See Store."""
+        data = b"".join([bytes(part) async for part in source.open()])
+        actual = digest.digest(data)
+        confirm(key, source, actual)
+        self._permit(key, mode)
+        meta = ObjectMeta(key, len(data), time.time(), f"v{next(self._versions)}", actual, content_type)
+        self.objects[key] = (meta, data)
+        return meta
+
+    async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
+        """See Store."""
+        found: dict[str, Entry] = {}
+        for key, (meta, _) in self.objects.items():
+            if not keys.contains(prefix, key) or key == prefix:
+                continue
+            head, slash, _ = keys.below(key, prefix).partition("/")
+            entry = Prefix(keys.join(prefix, head)) if slash and not deep else meta
+            found[order(entry)] = entry
+        for place in sorted(found):
+            if after is None or place > after:
+                yield found[place]
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """See Store."""
+        for key in keys:
+            self.objects.pop(key, None)
+
+    async def close(self) -> None:
+        """See Store."""
+
+    def error(self, kind: Kind, op: str, key: Key, what: str) -> StoreError:
+        """The error in this store's name."""
+        name = self.info.name
+        return store_error(kind, f"'{key}' {what} in {name}.", op=op, key=key, store=name)
+
+    def _find(self, op: str, key: Key) -> tuple[ObjectMeta, bytes]:
+        if key not in self.objects:
+            raise self.error(Kind.NOT_FOUND, op, key, "is not there")
+        return self.objects[key]
+
+    def _permit(self, key: Key, mode: WriteMode) -> None:
+        there = self.objects.get(key)
+        if mode is CREATE and there is not None:
+            raise self.error(Kind.EXISTS, "write", key, "is there already")
+        if isinstance(mode, IfMatch) and (there is None or there[0].etag != mode.etag):
+            raise self.error(Kind.CHANGED, "write", key, "has changed since")
+
+
+@dataclass(slots=True)
+class _Upload:
+    key: Key
+    content_type: str | None
+    parts: dict[int, tuple[Part, bytes]] = field(default_factory=dict)
+    finished: bool = False
+
+
+class _MemoryUploads:
+    """Parts in a dict; a finished upload stays known, so that `finish` can be repeated."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._uploads: dict[str, _Upload] = {}
+        self._ids = itertools.count(1)
+
+    async def begin(
+        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+    ) -> UploadRef:
+        """See Uploads."""
+        ref = UploadRef(key, f"upload-{next(self._ids)}")
+        self._uploads[ref.id] = _Upload(key, content_type)
+        return ref
+
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        """See Uploads."""
+        upload = self._find("put", ref)
+        data = b"".join([bytes(piece) async for piece in source.open()])
+        actual = digest.digest(data)
+        confirm(ref.key, source, actual)
+        part = Part(number, len(data), actual, actual)
+        upload.parts[number] = (part, data)
+        return part
+
+    async def parts(self, ref: UploadRef) -> list[Part]:
+        """See Uploads."""
+        upload = self._find("parts", ref)
+        return [upload.parts[number][0] for number in sorted(upload.parts)]
+
+    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+        """See Uploads."""
+        upload = self._uploads.get(ref.id)
+        if upload is not None and upload.finished:
+            return await self._store.stat(ref.key)
+        upload = self._find("finish", ref)
+        data = b"".join(self._named(ref, upload, part) for part in parts)
+        meta = await self._store.write(ref.key, BytesSource(data), OVERWRITE, upload.content_type)
+        upload.finished, upload.parts = True, {}
+        return meta
+
+    async def abort(self, ref: UploadRef) -> None:
+        """See Uploads."""
+        self._find("abort", ref)
+        del self._uploads[ref.id]
+
+    async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
+        """See Uploads."""
+        for name, upload in list(self._uploads.items()):
+            if not upload.finished and keys.contains(prefix, upload.key):
+                yield UploadRef(upload.key, name)
+
+    def _find(self, op: str, ref: UploadRef) -> _Upload:
+        upload = self._uploads.get(ref.id)
+        if upload is None or upload.key != ref.key or upload.finished:
+            raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way")
+        return upload
+
+    def _named(self, ref: UploadRef, upload: _Upload, part: Part) -> bytes:
+        there = upload.parts.get(part.number)
+        if there is None or there[0].etag != part.etag:
+            raise self._store.error(Kind.INVALID, "finish", ref.key, f"has no part {part.number} like that")
+        return there[1]
