@@ -1,4 +1,4 @@
-"""A database that the real MLflow made."""
+"""Databases to test with: a fresh one, and one that the real MLflow made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import warnings
 from pathlib import Path
 
 import pytest
+
+from shoso.metadata.connect import Database
+
+
+@pytest.fixture
+async def database(tmp_path):
+    """A fresh database in the test's own folder."""
+    opened = Database.open(f"sqlite:///{tmp_path}/shoso.db", artifact_root="mlflow-artifacts:/")
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="session")
