@@ -25,13 +25,12 @@ _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 def decode_body(body: bytes, shape: type[T]) -> T:
     """The request in a JSON body; an empty body is `{}`. Raises TrackingError(INVALID)."""
-    body = body or b"{}"
     if _CAMEL_KEY.search(body) is None:
         try:
-            return cast("T", _decoder(cast("Hashable", shape)).decode(body))
+            return cast("T", _decoder(cast("Hashable", shape)).decode(body or b"{}"))
         except msgspec.DecodeError:
             pass  # the slow way takes what protobuf's JSON and Python's allow, or names the field
-    return convert(_loads(body), shape)
+    return convert(parse_json(body), shape)
 
 
 def decode_query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
@@ -44,6 +43,15 @@ def decode_query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
         else:
             values[name] = text
     return convert(values, shape)
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of a body; an empty body is `{}`, a text that holds JSON is parsed again."""
+    try:
+        value = json.loads(body or b"{}")
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise TrackingError(Kind.INVALID, "The request body is not valid JSON.") from None
 
 
 def convert(value: Any, shape: type[T]) -> T:
@@ -61,14 +69,6 @@ def missing(name: str) -> TrackingError:
         f"Missing value for required parameter '{name}'. See the API docs for more information about request"
         " parameters.",
     )
-
-
-def _loads(body: bytes) -> Any:
-    try:
-        value = json.loads(body)
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        raise TrackingError(Kind.INVALID, "The request body is not valid JSON.") from None
 
 
 def _plain(value: Any) -> Any:

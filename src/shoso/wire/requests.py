@@ -50,6 +50,10 @@ class OfRun(Struct, frozen=True, kw_only=True):
     run_uuid: str = ""
 
 
+class Nothing(Struct, frozen=True):
+    """A request that asks for nothing in particular."""
+
+
 # -- experiments ------------------------------------------------------------------------------------------
 
 

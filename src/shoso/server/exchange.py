@@ -1,0 +1,169 @@
+"""One request and its reply over ASGI, with as little between as they need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from shoso.core.types import Buffer, Reading
+from shoso.errors import Kind, ShosoError, TrackingError
+from shoso.wire.entities import encode
+from shoso.wire.faults import FAULTS, KIND_HEADER, FaultReply
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON_TYPE: Header = (b"content-type", b"application/json")
+TEXT_TYPE: Header = (b"content-type", b"text/plain; charset=utf-8")
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a JSON body; a log-batch at all its limits has 3 MiB."""
+
+SILENCE = 120.0
+"""Seconds without a byte after which a sender is given up; MLflow's clients wait as long."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply that is all there; `length` announces the body that a HEAD leaves out."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+    length: int | None = None
+
+
+@dataclass(slots=True)
+class StreamReply:
+    """A reply whose body is read from a store while it's sent."""
+
+    status: int
+    headers: list[Header]
+    reading: Reading
+
+
+AnyReply = Reply | StreamReply
+
+
+class Disconnected(Exception):
+    """The client has gone; there is nobody to reply to."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request under way, and what the access log will say of it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    path: str
+    route: str = "-"
+    subject: dict[str, str] = field(default_factory=dict)
+    received: int = 0
+    sent: int = 0
+    status: int = 0
+
+    @property
+    def method(self) -> str:
+        """GET, POST, …"""
+        return str(self.scope["method"])
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that (lower-case) name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    def query(self) -> list[tuple[str, str]]:
+        """The query string's pairs, in order."""
+        text = str(self.scope["query_string"], "latin-1")
+        try:
+            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=10_000)
+        except ValueError:
+            raise TrackingError(Kind.INVALID, "The query string is not valid UTF-8.") from None
+
+    async def body(self, limit: int = BODY_LIMIT) -> bytes:
+        """The whole body. Raises TOO_LARGE over `limit` bytes, INCOMPLETE for a sender that stopped."""
+        parts = []
+        async for part in self.stream():
+            if self.received > limit:
+                raise TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit} bytes.")
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises Disconnected, or INCOMPLETE after two minutes of silence."""
+        while True:
+            message = await self._message()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            if data := message.get("body", b""):
+                self.received += len(data)
+                yield data
+            if not message.get("more_body", False):
+                return
+
+    async def _message(self) -> MutableMapping[str, Any]:
+        try:
+            async with asyncio.timeout(SILENCE):
+                return await self.receive()
+        except TimeoutError:
+            message = f"The request body stopped: no byte came for {SILENCE:g} s. Send it again."
+            raise TrackingError(Kind.INCOMPLETE, message) from None
+
+    async def answer(self, reply: AnyReply, extra: list[Header]) -> None:
+        """Send the reply with `extra` headers; a body that fails on the way is cut off, never padded."""
+        self.status = reply.status
+        headers = reply.headers + extra
+        if isinstance(reply, StreamReply):
+            await self._stream(reply, headers)
+            return
+        if reply.status != 304:
+            length = len(reply.body) if reply.length is None else reply.length
+            headers.append((b"content-length", b"%d" % length))
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        body = b"" if self.method == "HEAD" else reply.body
+        await self.send({"type": "http.response.body", "body": body})
+        self.sent = len(body)
+
+    async def _stream(self, reply: StreamReply, headers: list[Header]) -> None:
+        reading = reply.reading
+        headers.append((b"content-length", b"%d" % reading.size))
+        async with reading:
+            # The first buffer is there before the headers go: what fails at once can still be said.
+            first = await anext(reading.body, b"")
+            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await self._write(first, reading)
+            async for data in reading.body:
+                await self._write(data, reading)
+
+    async def _write(self, data: Buffer, reading: Reading) -> None:
+        self.sent += len(data)
+        more = self.sent < reading.size
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    """A struct as JSON."""
+    return Reply(status, [JSON_TYPE], encode(value))
+
+
+def text_reply(text: str, status: int = 200) -> Reply:
+    """Plain text."""
+    return Reply(status, [TEXT_TYPE], text.encode())
+
+
+def fault_reply(error: ShosoError) -> Reply:
+    """An error as MLflow's clients read it, its kind in a header of ours."""
+    fault = FAULTS[error.kind]
+    headers = [JSON_TYPE, (KIND_HEADER.encode(), error.kind.value.encode())]
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(retry_after))))
+    return Reply(fault.status, headers, encode(FaultReply(fault.error_code, error.message)))

@@ -1,0 +1,135 @@
+"""Shoso's own calls: the artifacts destination as a store over HTTP, for `stores.remote`."""
+
+from __future__ import annotations
+
+from shoso.core import keys
+from shoso.core.store import page
+from shoso.core.types import Entry, ObjectMeta, Part, UploadRef
+from shoso.server.exchange import AnyReply, Exchange, Reply, json_reply
+from shoso.server.locations import Place
+from shoso.server.routes import OWN, Area, Handler, Route, call, raw
+from shoso.server.services import Services
+from shoso.server.transfers import BodySource, download, upload, written_headers
+from shoso.wire import objects, replies, requests
+
+PAGE_LIMIT = 10_000
+
+
+def routes() -> list[Route]:
+    """The calls of wire.objects."""
+    return [
+        *_call("GET", "/capabilities", capabilities, requests.Nothing, objects.CapabilitiesReply),
+        *_call("GET", "/objects", list_objects, objects.ListObjects, objects.ObjectPage),
+        *raw("GET", "/objects/{path:path}", get_object, roots=OWN),
+        *raw("PUT", "/objects/{path:path}", put_object, roots=OWN),
+        *_call("POST", "/delete", delete_objects, objects.DeleteObjects, replies.Empty),
+        *_call("POST", "/uploads", begin_upload, objects.BeginUpload, objects.UploadEntry),
+        *_call("GET", "/uploads", pending_uploads, objects.PendingUploads, objects.UploadList),
+        *raw("PUT", "/uploads/{id}/{number}", put_part, roots=OWN),
+        *_call("GET", "/uploads/{id}", list_parts, objects.OfUpload, objects.PartList),
+        *_call("POST", "/uploads/{id}", finish_upload, objects.FinishUpload, objects.ObjectEntry),
+        *_call("DELETE", "/uploads/{id}", abort_upload, objects.OfUpload, replies.Empty),
+    ]
+
+
+async def capabilities(services: Services, request: requests.Nothing) -> objects.CapabilitiesReply:
+    """What the store behind this server can do."""
+    can = services.locations.destination.capabilities
+    return objects.CapabilitiesReply(
+        can.conditional,
+        can.ranges,
+        can.uploads.value,
+        can.part_min,
+        can.part_max,
+        can.parts_max,
+        can.sorted_list,
+        can.bulk_delete,
+        can.digests,
+    )
+
+
+async def list_objects(services: Services, request: objects.ListObjects) -> objects.ObjectPage:
+    """A page of a listing, in the order of keys."""
+    store = services.locations.destination
+    limit = max(1, min(request.limit, PAGE_LIMIT))
+    prefix = keys.parse(request.prefix)
+    found, after = await page(store, prefix, deep=request.deep, after=request.after, limit=limit)
+    return objects.ObjectPage([_entry(entry) for entry in found], after)
+
+
+async def get_object(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
+    """Send an object, whole or by ranges."""
+    return await download(exchange, _place(services, params["path"]))
+
+
+async def put_object(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
+    """Keep an object."""
+    meta = await upload(exchange, _place(services, params["path"]))
+    return Reply(200, written_headers(meta))
+
+
+async def delete_objects(services: Services, request: objects.DeleteObjects) -> replies.Empty:
+    """Delete these objects; missing is fine."""
+    await services.locations.destination.delete([keys.parse(key) for key in request.keys])
+    return replies.Empty()
+
+
+async def begin_upload(services: Services, request: objects.BeginUpload) -> objects.UploadEntry:
+    """Begin an upload in parts."""
+    uploads = services.locations.destination.uploads
+    ref = await uploads.begin(keys.parse(request.key), request.size_hint, request.content_type)
+    return objects.UploadEntry(ref.key, ref.id)
+
+
+async def pending_uploads(services: Services, request: objects.PendingUploads) -> objects.UploadList:
+    """The uploads under way below a prefix."""
+    pending = services.locations.destination.uploads.pending(keys.parse(request.prefix))
+    return objects.UploadList([objects.UploadEntry(ref.key, ref.id) async for ref in pending])
+
+
+async def put_part(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
+    """Keep a part."""
+    key = dict(exchange.query()).get("key", "")
+    ref = UploadRef(keys.parse(key), params["id"])
+    number = int(params["number"]) if params["number"].isdecimal() else 0
+    part = await services.locations.destination.uploads.put(ref, number, BodySource(exchange))
+    return json_reply(_part(part))
+
+
+async def list_parts(services: Services, request: objects.OfUpload) -> objects.PartList:
+    """The parts that are really there."""
+    ref = UploadRef(keys.parse(request.key), request.id)
+    return objects.PartList([_part(part) for part in await services.locations.destination.uploads.parts(ref)])
+
+
+async def finish_upload(services: Services, request: objects.FinishUpload) -> objects.ObjectEntry:
+    """Join the named parts to the object."""
+    ref = UploadRef(keys.parse(request.key), request.id)
+    parts = [Part(part.number, part.size, part.etag, part.digest) for part in request.parts]
+    return _entry(await services.locations.destination.uploads.finish(ref, parts))
+
+
+async def abort_upload(services: Services, request: objects.OfUpload) -> replies.Empty:
+    """Drop an upload and its parts."""
+    await services.locations.destination.uploads.abort(UploadRef(keys.parse(request.key), request.id))
+    return replies.Empty()
+
+
+def _call(method: str, path: str, handler: Handler, request: type, reply: type) -> list[Route]:
+    return call(method, path, handler, request, reply, roots=OWN, area=Area.ARTIFACTS)
+
+
+def _place(services: Services, path: str) -> Place:
+    return Place(services.locations.destination, keys.parse(path))
+
+
+def _entry(entry: Entry) -> objects.ObjectEntry:
+    if not isinstance(entry, ObjectMeta):
+        return objects.ObjectEntry(entry.key)
+    return objects.ObjectEntry(
+        entry.key, entry.size, entry.modified, entry.etag, entry.digest, entry.content_type
+    )
+
+
+def _part(part: Part) -> objects.PartEntry:
+    return objects.PartEntry(part.number, part.size, part.etag, part.digest)

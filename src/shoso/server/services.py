@@ -1,0 +1,39 @@
+"""What the handlers work with: settings, the database, the stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoso.metadata.connect import Database
+from shoso.server.locations import Locations
+from shoso.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Opened when the server starts, closed when it ends."""
+
+    settings: ServerSettings
+    locations: Locations
+    opened: Database | None
+
+    @property
+    def database(self) -> Database:
+        """The database; a server of artifacts only has none, and no route that asks for it."""
+        assert self.opened is not None  # noqa: S101  (Access refuses the routes before)
+        return self.opened
+
+    async def close(self) -> None:
+        """Finish what is under way and let go."""
+        if self.opened is not None:
+            await self.opened.close()
+        await self.locations.close()
+
+
+def open_services(settings: ServerSettings) -> Services:
+    """Open database and stores. Raises ConfigError with the setting and the fix."""
+    locations = Locations(settings)
+    if settings.artifacts_only:
+        return Services(settings, locations, None)
+    database = Database.open(settings.backend_store_uri, artifact_root=settings.artifact_root)
+    return Services(settings, locations, database)

@@ -1,0 +1,209 @@
+"""The only reader of the environment: flags and variables → frozen options.
+
+A flag wins over its variable, a variable over the default. A value that can't be used is a ConfigError that
+names the flag or variable; nothing deeper reads the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shoso.errors import ConfigError
+from shoso.metadata import locations
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the server: its field, its flag without dashes, MLflow's variable, its help."""
+
+    field: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The flag as it is typed."""
+        return "--" + self.field.replace("_", "-")
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _bool(value: str) -> bool:
+    match value.strip().lower():
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+    raise ValueError(f"'{value}' is neither true nor false")
+
+
+def _port(value: str) -> int:
+    port = int(value)
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{value} is not a port; use 0 to 65535")
+    return port
+
+
+def _count(value: str) -> int:
+    count = int(value)
+    if count < 1:
+        raise ValueError(f"{value} is not a number of processes; use 1 or more")
+    return count
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _prefix(value: str) -> str:
+    if value and (not value.startswith("/") or value.endswith("/") or "{" in value or "}" in value):
+        raise ValueError(f"'{value}' must start with '/', not end with '/', and hold no braces")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        for choice in choices:
+            if value.lower() == choice.lower():
+                return choice
+        raise ValueError(f"'{value}' is not one of {', '.join(choices)}")
+
+    return parse
+
+
+SERVER: tuple[Setting, ...] = (
+    Setting(
+        "backend_store_uri",
+        "MLFLOW_BACKEND_STORE_URI",
+        _text,
+        "sqlite:///mlflow.db",
+        "The database of experiments and runs, e.g. sqlite:///mlflow.db.",
+    ),
+    Setting(
+        "default_artifact_root",
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT",
+        _text,
+        "",
+        "Where new experiments keep artifacts; by default mlflow-artifacts:/ when the server serves"
+        " artifacts, else ./mlruns.",
+    ),
+    Setting(
+        "artifacts_destination",
+        "MLFLOW_ARTIFACTS_DESTINATION",
+        _text,
+        "./mlartifacts",
+        "The folder that mlflow-artifacts:/ locations are kept in.",
+    ),
+    Setting(
+        "serve_artifacts",
+        "MLFLOW_SERVE_ARTIFACTS",
+        _bool,
+        True,
+        "Whether clients send and fetch artifacts through this server.",
+    ),
+    Setting(
+        "artifacts_only",
+        "MLFLOW_ARTIFACTS_ONLY",
+        _bool,
+        False,
+        "Serve artifacts and no tracking.",
+    ),
+    Setting("host", "MLFLOW_HOST", _text, "127.0.0.1", "The address to listen on."),
+    Setting("port", "MLFLOW_PORT", _port, 5000, "The port to listen on; 0 takes a free one."),
+    Setting("workers", "MLFLOW_WORKERS", _count, 1, "Server processes; one fills a core."),
+    Setting("static_prefix", "MLFLOW_STATIC_PREFIX", _prefix, "", "A path before every route, e.g. /mlflow."),
+    Setting(
+        "allowed_hosts",
+        "MLFLOW_SERVER_ALLOWED_HOSTS",
+        _names,
+        (),
+        "Host headers to accept, comma-separated, * matches any text; by default localhost and private"
+        " addresses.",
+    ),
+    Setting(
+        "cors_allowed_origins",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+        _names,
+        (),
+        "Origins whose pages may call the API, comma-separated; localhost always may.",
+    ),
+    Setting(
+        "x_frame_options",
+        "MLFLOW_SERVER_X_FRAME_OPTIONS",
+        _one_of("SAMEORIGIN", "DENY", "NONE"),
+        "SAMEORIGIN",
+        "The X-Frame-Options header: SAMEORIGIN, DENY or NONE.",
+    ),
+    Setting(
+        "log_format",
+        "SHOSO_LOG_FORMAT",
+        _one_of("text", "json"),
+        "text",
+        "The access log on stderr: text for people, json for machines.",
+    ),
+    Setting(
+        "truncate_long_values",
+        "MLFLOW_TRUNCATE_LONG_VALUES",
+        _bool,
+        True,
+        "Cut params over 6,000 and tags over 8,000 characters instead of refusing them.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What `shoso server` runs with; each field is described in `SERVER`."""
+
+    backend_store_uri: str
+    default_artifact_root: str
+    artifacts_destination: str
+    serve_artifacts: bool
+    artifacts_only: bool
+    host: str
+    port: int
+    workers: int
+    static_prefix: str
+    allowed_hosts: tuple[str, ...]
+    cors_allowed_origins: tuple[str, ...]
+    x_frame_options: str
+    log_format: str
+    truncate_long_values: bool
+
+    @property
+    def artifact_root(self) -> str:
+        """Where new experiments keep artifacts; a relative path is made absolute here, on the server."""
+        if not self.default_artifact_root:
+            return "mlflow-artifacts:/" if self.serve_artifacts else str(Path("./mlruns").absolute())
+        return locations.absolute(self.default_artifact_root)
+
+
+def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerSettings:
+    """The settings of a server; `flags` holds None for a flag that wasn't given. Raises ConfigError."""
+    values = {setting.field: _value(setting, flags, environment) for setting in SERVER}
+    settings = ServerSettings(**{field.name: values[field.name] for field in fields(ServerSettings)})
+    if settings.artifacts_only and not settings.serve_artifacts:
+        raise ConfigError("--artifacts-only", "serves nothing with --no-serve-artifacts; leave one out.")
+    return settings
+
+
+def _value(setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+    given = flags.get(setting.field)
+    source, text = (setting.flag, given) if given is not None else (setting.variable, None)
+    if text is None:
+        text = environment.get(setting.variable)
+    if text is None or text == "":
+        return setting.default
+    if not isinstance(text, str):
+        return text
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise ConfigError(source, f"{error}.") from None

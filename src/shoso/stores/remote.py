@@ -1,0 +1,375 @@
+"""remote: a Shoso server as a store, over its own calls (`shoso.wire.objects`).
+
+A write carries its digest behind the bytes, so that the server compares before the object appears; a read
+brings the digest along, for the check layer to compare. Time-outs are of silence, not of the transfer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from shoso.core.digest import Digester
+from shoso.core.keys import Key
+from shoso.core.store import StoreInfo, Uploads
+from shoso.core.streams import CHUNK, Source, confirm
+from shoso.core.types import (
+    ALL,
+    CREATE,
+    OVERWRITE,
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Entry,
+    From,
+    FromTo,
+    IfMatch,
+    Last,
+    ObjectMeta,
+    Part,
+    Prefix,
+    Reading,
+    UploadRef,
+    UploadStyle,
+    WriteMode,
+    span,
+)
+from shoso.errors import Kind, Retry, StoreError, store_error
+from shoso.wire import objects
+from shoso.wire.entities import encode
+from shoso.wire.faults import KIND_HEADER, FaultReply, kind_of
+from shoso.wire.objects import DIGEST_HEADER, MODIFIED_HEADER, TRAILER_HEADER
+
+T = TypeVar("T")
+Headers = dict[str, str]
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """The server's address, with its static prefix; `silence` in seconds without a byte."""
+
+    uri: str
+    connections: int = 32
+    silence: float = 120.0
+
+
+class RemoteStore:
+    """The artifacts destination of a Shoso server."""
+
+    def __init__(self, options: RemoteOptions) -> None:
+        parts = urlsplit(options.uri)
+        self.info = StoreInfo(
+            parts.scheme, f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
+        )
+        # What this server's release has; `connect` asks the server itself.
+        self.capabilities = Capabilities(connections=options.connections)
+        self._options = options
+        self._root = options.uri.rstrip("/") + objects.ROOT
+        self._session: aiohttp.ClientSession | None = None
+        self._uploads = _RemoteUploads(self)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Objects in parts."""
+        return self._uploads
+
+    async def connect(self) -> None:
+        """Ask the server what its store can do; until then, what every Shoso server can is assumed."""
+        can = await self.ask("capabilities", "", "GET", "capabilities", objects.CapabilitiesReply)
+        fields = {name: getattr(can, name) for name in can.__struct_fields__}
+        fields["uploads"] = UploadStyle(can.uploads)
+        self.capabilities = Capabilities(**fields, connections=self._options.connections)
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """See Store."""
+        async with self.request("stat", key, "HEAD", f"objects/{_quoted(key)}") as reply:
+            return _meta(key, reply)
+
+    async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
+        """See Store."""
+        headers = {**_range_header(wanted), **({"if-match": f'"{if_match}"'} if if_match else {})}
+        opened = self.request("read", key, "GET", f"objects/{_quoted(key)}", headers=headers)
+        reply = await opened.__aenter__()
+        try:
+            meta = _meta(key, reply)
+            start, stop = span(wanted, meta.size)
+            self._require_span(key, stop - start, reply)
+        except BaseException:
+            reply.close()
+            raise
+
+        async def close() -> None:
+            reply.close()
+
+        return Reading(meta, start, stop, self._body(key, reply), close)
+
+    def _require_span(self, key: Key, size: int, reply: aiohttp.ClientResponse) -> None:
+        if size != int(reply.headers["content-length"]):
+            raise self.error(Kind.UNEXPECTED, "read", key, "The server sent another range than asked for.")
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """See Store."""
+        body = _Body(key, source)
+        headers = {**body.headers(), **_mode_header(mode)}
+        if content_type:
+            headers["content-type"] = content_type
+        path = f"objects/{_quoted(key)}"
+        async with self.request("write", key, "PUT", path, headers=headers, body=body) as reply:
+            return _meta(key, reply, size=body.digester.size)
+
+    async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
+        """See Store; a page a request."""
+        while True:
+            query = {"prefix": prefix, "deep": str(deep).lower(), "limit": str(PAGE)}
+            if after is not None:
+                query["after"] = after
+            page = await self.ask("list", prefix, "GET", "objects", objects.ObjectPage, query=query)
+            for entry in page.entries:
+                yield _entry(entry)
+            if (after := page.after) is None:
+                return
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """See Store."""
+        if keys:
+            asked = objects.DeleteObjects([*keys])
+            await self.ask("delete", keys[0], "POST", "delete", dict[str, Any], asked)
+
+    async def close(self) -> None:
+        """See Store."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # -- HTTP ---------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        op: str,
+        key: str,
+        method: str,
+        path: str,
+        shape: type[T],
+        request: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        """A call of JSON for JSON."""
+        body = None if request is None else encode(request)
+        headers = {"content-type": "application/json"} if body is not None else {}
+        async with self.request(op, Key(key), method, path, query=query, headers=headers, body=body) as reply:
+            try:
+                return msgspec.json.decode(await reply.read(), type=shape)
+            except (aiohttp.ClientError, msgspec.MsgspecError) as error:
+                raise self._translate(error, op, Key(key)) from error
+
+    @asynccontextmanager
+    async def request(
+        self,
+        op: str,
+        key: Key,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
+        body: bytes | _Body | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call whose reply is open, and a success. Raises StoreError."""
+        url = URL(f"{self._root}/{path}", encoded=True).with_query(query)
+        try:
+            reply = await self._open().request(method, url, headers=headers, data=body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise getattr(body, "failure", None) or self._translate(error, op, key) from error
+        if reply.status >= 300:
+            async with reply:
+                raise await self._refused(reply, op, key)
+        yield reply
+
+    def error(self, kind: Kind, op: str, key: Key, message: str, retry: Retry = Retry.NEVER) -> StoreError:
+        """The error in this store's name."""
+        return store_error(kind, message, retry=retry, op=op, key=key, store=self.info.name)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._options.silence)
+            connector = aiohttp.TCPConnector(limit=self._options.connections)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=2 * CHUNK
+            )
+        return self._session
+
+    async def _body(self, key: Key, reply: aiohttp.ClientResponse) -> AsyncIterator[Buffer]:
+        try:
+            async for data in reply.content.iter_any():
+                yield data
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._translate(error, "read", key) from error
+
+    async def _refused(self, reply: aiohttp.ClientResponse, op: str, key: Key) -> StoreError:
+        kind = kind_of(reply.status, reply.headers.get(KIND_HEADER))
+        try:
+            message = msgspec.json.decode(await reply.read(), type=FaultReply).message
+        except (aiohttp.ClientError, msgspec.MsgspecError):
+            message = f"{self.info.name} answered {reply.status} to {op} '{key}'."
+        return self.error(kind, op, key, message, _RETRIED.get(kind, Retry.NEVER))
+
+    def _translate(self, error: Exception, op: str, key: Key) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if isinstance(error, TimeoutError):
+            message = f"{self.info.name} sent nothing for {self._options.silence:g} s ({op} '{key}')."
+            return self.error(Kind.TIMEOUT, op, key, message, Retry.SOON)
+        if isinstance(error, aiohttp.InvalidURL | msgspec.MsgspecError):
+            return self.error(Kind.UNEXPECTED, op, key, f"{self.info.name} is no Shoso server ({what}).")
+        message = f"The connection to {self.info.name} failed ({op} '{key}'; {what})."
+        return self.error(Kind.UNAVAILABLE, op, key, message, Retry.SOON)
+
+
+class _RemoteUploads:
+    """The Uploads verbs over HTTP."""
+
+    def __init__(self, store: RemoteStore) -> None:
+        self._store = store
+
+    async def begin(
+        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+    ) -> UploadRef:
+        """See Uploads."""
+        asked = objects.BeginUpload(key, size_hint, content_type)
+        begun = await self._store.ask("begin", key, "POST", "uploads", objects.UploadEntry, asked)
+        return UploadRef(key, begun.id)
+
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        """See Uploads."""
+        body = _Body(ref.key, source)
+        path = f"{_upload(ref)}/{number}"
+        query = {"key": ref.key}
+        async with self._store.request(
+            "put", ref.key, "PUT", path, query=query, headers=body.headers(), body=body
+        ) as reply:
+            return _part(msgspec.json.decode(await reply.read(), type=objects.PartEntry))
+
+    async def parts(self, ref: UploadRef) -> list[Part]:
+        """See Uploads."""
+        query = {"key": ref.key}
+        there = await self._store.ask("parts", ref.key, "GET", _upload(ref), objects.PartList, query=query)
+        return [_part(part) for part in there.parts]
+
+    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+        """See Uploads."""
+        named = [objects.PartEntry(part.number, part.size, part.etag, part.digest) for part in parts]
+        asked = objects.FinishUpload(ref.id, ref.key, named)
+        entry = await self._store.ask("finish", ref.key, "POST", _upload(ref), objects.ObjectEntry, asked)
+        meta = _entry(entry)
+        assert isinstance(meta, ObjectMeta)  # noqa: S101  (a finished upload is no folder)
+        return meta
+
+    async def abort(self, ref: UploadRef) -> None:
+        """See Uploads."""
+        query = {"key": ref.key}
+        await self._store.ask("abort", ref.key, "DELETE", _upload(ref), dict[str, Any], query=query)
+
+    async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
+        """See Uploads."""
+        query = {"prefix": prefix}
+        found = await self._store.ask("pending", prefix, "GET", "uploads", objects.UploadList, query=query)
+        for upload in found.uploads:
+            yield UploadRef(Key(upload.key), upload.id)
+
+
+class _Body:
+    """A source on its way to the server: digested as it passes, the digest behind it."""
+
+    def __init__(self, key: Key, source: Source) -> None:
+        self._key = key
+        self._source = source
+        self.digester = Digester()
+        self.failure: Exception | None = None
+
+    def headers(self) -> Headers:
+        headers = {TRAILER_HEADER: "digest"}
+        if self._source.size is not None:
+            headers["content-length"] = str(self._source.size + 32)
+        return headers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._framed():
+                yield data
+        except Exception as error:
+            self.failure = error  # aiohttp would hide it in an error of the connection
+            raise
+
+    async def _framed(self) -> AsyncIterator[bytes]:
+        self.digester = Digester()
+        async for data in self._source.open():
+            if len(data) >= CHUNK:
+                await asyncio.to_thread(self.digester.update, data)
+            else:
+                self.digester.update(data)
+            yield bytes(data)
+        confirm(self._key, self._source, self.digester.hex())
+        yield bytes.fromhex(self.digester.hex())
+
+
+_RETRIED = {Kind.THROTTLED: Retry.SOON, Kind.UNAVAILABLE: Retry.SOON, Kind.TIMEOUT: Retry.SOON}
+
+
+def _quoted(key: Key) -> str:
+    return quote(key, safe="/")
+
+
+def _upload(ref: UploadRef) -> str:
+    return f"uploads/{quote(ref.id, safe='')}"
+
+
+def _range_header(wanted: ByteRange) -> Headers:
+    match wanted:
+        case From(0):
+            return {}
+        case From(start):
+            return {"range": f"bytes={start}-"}
+        case FromTo(start, stop):
+            return {"range": f"bytes={start}-{stop - 1}"}
+        case Last(count):
+            return {"range": f"bytes=-{count}"}
+
+
+def _mode_header(mode: WriteMode) -> Headers:
+    if isinstance(mode, IfMatch):
+        return {"if-match": f'"{mode.etag}"'}
+    return {"if-none-match": "*"} if mode is CREATE else {}
+
+
+def _meta(key: Key, reply: aiohttp.ClientResponse, size: int | None = None) -> ObjectMeta:
+    headers = reply.headers
+    if size is None:
+        whole = headers.get("content-range", "").rpartition("/")[2]
+        size = int(whole or headers["content-length"])
+    etag = headers.get("etag", "").strip('"') or None
+    modified = float(headers.get(MODIFIED_HEADER, 0))
+    return ObjectMeta(key, size, modified, etag, headers.get(DIGEST_HEADER), headers.get("content-type"))
+
+
+def _entry(entry: objects.ObjectEntry) -> Entry:
+    if entry.size is None:
+        return Prefix(Key(entry.key))
+    key = Key(entry.key)
+    return ObjectMeta(key, entry.size, entry.modified, entry.etag, entry.digest, entry.content_type)
+
+
+def _part(part: objects.PartEntry) -> Part:
+    return Part(part.number, part.size, part.etag, part.digest)

@@ -1,0 +1,114 @@
+"""Shoso's own calls under `/api/shoso/1`: a store over HTTP. `stores.remote` speaks it, the server answers.
+
+GET    capabilities
+GET    objects                 list: prefix, deep, after, limit
+HEAD   objects/{key}           stat
+GET    objects/{key}           read: Range, If-Match
+PUT    objects/{key}           write: If-None-Match: *, If-Match
+POST   delete                  several keys
+POST   uploads                 begin
+GET    uploads                 pending: prefix
+PUT    uploads/{id}/{number}   put a part: key
+GET    uploads/{id}            the parts that are there: key
+POST   uploads/{id}            finish
+DELETE uploads/{id}            abort: key
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+ROOT = "/api/shoso/1"
+
+DIGEST_HEADER = "shoso-digest"
+"""The BLAKE3 of the whole object, in hex."""
+
+TRAILER_HEADER = "shoso-trailer"
+"""`digest`: the last 32 bytes of the body are the raw BLAKE3 of what's before them."""
+
+MODIFIED_HEADER = "shoso-modified"
+"""Seconds since the epoch; Last-Modified has whole ones only."""
+
+
+class CapabilitiesReply(Struct, frozen=True):
+    """What the server's store can do; see core.types.Capabilities."""
+
+    conditional: bool
+    ranges: bool
+    uploads: str
+    part_min: int
+    part_max: int
+    parts_max: int
+    sorted_list: bool
+    bulk_delete: int
+    digests: bool
+
+
+class ListObjects(Struct, frozen=True):
+    prefix: str = ""
+    deep: bool = False
+    after: str | None = None
+    limit: int = 1000
+
+
+class ObjectEntry(Struct, frozen=True, omit_defaults=True):
+    """An object, or a folder where `size` is left out."""
+
+    key: str
+    size: int | None = None
+    modified: float = 0.0
+    etag: str | None = None
+    digest: str | None = None
+    content_type: str | None = None
+
+
+class ObjectPage(Struct, frozen=True, omit_defaults=True):
+    """A page of a listing; `after` starts the next one."""
+
+    entries: list[ObjectEntry]
+    after: str | None = None
+
+
+class DeleteObjects(Struct, frozen=True):
+    keys: list[str]
+
+
+class BeginUpload(Struct, frozen=True):
+    key: str
+    size_hint: int | None = None
+    content_type: str | None = None
+
+
+class UploadEntry(Struct, frozen=True):
+    key: str
+    id: str
+
+
+class UploadList(Struct, frozen=True):
+    uploads: list[UploadEntry]
+
+
+class PendingUploads(Struct, frozen=True):
+    prefix: str = ""
+
+
+class OfUpload(Struct, frozen=True):
+    id: str
+    key: str
+
+
+class PartEntry(Struct, frozen=True, omit_defaults=True):
+    number: int
+    size: int
+    etag: str
+    digest: str | None = None
+
+
+class PartList(Struct, frozen=True):
+    parts: list[PartEntry]
+
+
+class FinishUpload(Struct, frozen=True):
+    id: str
+    key: str
+    parts: list[PartEntry]
