@@ -1,0 +1,1 @@
+"""Shoso beside MLflow, driven by the same clients in one run; `python -m benchmarks --help`."""
