@@ -1,0 +1,266 @@
+"""Runs: what they are, their params and tags; their metrics are in `metrics`, their inputs in `datasets`.
+
+A run's name is kept twice, as MLflow does: in its row and as the tag mlflow.runName.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+from sqlalchemy import delete as delete_from
+from sqlalchemy import update as change
+from sqlalchemy.dialects.sqlite import insert
+
+from shoso.errors import Kind, TrackingError
+from shoso.metadata import datasets, experiments, lifecycle, locations, metrics, rules
+from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.experiments import now_ms
+from shoso.metadata.lifecycle import ACTIVE, DELETED
+from shoso.metadata.names import random_name
+from shoso.metadata.schema import params, runs, tags
+from shoso.wire.entities import Param, Run, RunData, RunInfo, Tag
+from shoso.wire.requests import CreateRun, LogBatch, ParamInput, TagInput, UpdateRun
+
+RUN_NAME = "mlflow.runName"
+
+_PAGE = 500
+"""Runs that are loaded together."""
+
+_STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+
+
+def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
+    """A new run in an active experiment, running. Raises TrackingError (NOT_FOUND, INVALID)."""
+    experiment = experiments.active(conn, request.experiment_id)
+    given = [rules.first_tag(tag, truncate=truncate, path=f"tags[{i}]") for i, tag in enumerate(request.tags)]
+    rules.distinct_tags(given)
+    name = _name(request.run_name, given)
+    run_id = uuid.uuid4().hex
+    row = {
+        "run_uuid": run_id,
+        "name": name,
+        "source_type": "UNKNOWN",
+        "source_name": "",
+        "entry_point_name": "",
+        "user_id": request.user_id,
+        "status": _STATUS[1],
+        "start_time": request.start_time,
+        "source_version": "",
+        "lifecycle_stage": ACTIVE,
+        "artifact_uri": locations.below(experiment.artifact_location, run_id, "artifacts"),
+        "experiment_id": experiment.experiment_id,
+    }
+    conn.execute(insert(runs), row)
+    _put_tags(conn, run_id, {tag.key: tag.value for tag in given} | {RUN_NAME: name})
+    return get(conn, run_id)
+
+
+def get(conn: Connection, run_id: str) -> Run:
+    """The run, in any stage, with all that belongs to it. Raises TrackingError(NOT_FOUND)."""
+    return from_rows(conn, [_row(conn, run_id)])[0]
+
+
+def update(conn: Connection, run_id: str, request: UpdateRun) -> RunInfo:
+    """Change status, end time or name, as the request has them. Raises TrackingError (NOT_FOUND, INVALID)."""
+    lifecycle.active_run(conn, run_id)
+    values: dict[str, Any] = {}
+    if request.status is not None:
+        values["status"] = _status(request.status)
+    if request.end_time is not None:
+        values["end_time"] = request.end_time
+    if values:
+        _change(conn, run_id, **values)
+    if request.run_name:
+        _rename(conn, run_id, request.run_name)
+    return _info(_row(conn, run_id))
+
+
+def delete(conn: Connection, run_id: str) -> None:
+    """Mark a run deleted, whatever its stage; nothing of it is lost. Raises TrackingError(NOT_FOUND)."""
+    _row(conn, run_id)
+    _change(conn, run_id, lifecycle_stage=DELETED, deleted_time=now_ms())
+
+
+def restore(conn: Connection, run_id: str) -> None:
+    """Make a run active, whatever its stage and its experiment's. Raises TrackingError(NOT_FOUND)."""
+    _row(conn, run_id)
+    _change(conn, run_id, lifecycle_stage=ACTIVE, deleted_time=None)
+
+
+def log_params(conn: Connection, run_id: str, given: Sequence[ParamInput], truncate: bool) -> None:
+    """Log params of an active run; one that is there already must have the same value.
+
+    Raises TrackingError (NOT_FOUND, INVALID).
+    """
+    kept = [rules.param(param, truncate=truncate) for param in given]
+    rules.distinct_params(kept)
+    lifecycle.active_run(conn, run_id)
+    _put_params(conn, run_id, kept)
+
+
+def set_tags(conn: Connection, run_id: str, given: Sequence[TagInput], truncate: bool) -> None:
+    """Set tags of an active run; of a key that comes twice the last value stays.
+
+    Raises TrackingError (NOT_FOUND, INVALID).
+    """
+    kept = [rules.tag(tag, truncate=truncate) for tag in given]
+    lifecycle.active_run(conn, run_id)
+    _set_tags(conn, run_id, kept)
+
+
+def delete_tag(conn: Connection, run_id: str, key: str) -> None:
+    """Delete a tag of an active run. Raises TrackingError (NOT_FOUND, INVALID)."""
+    lifecycle.active_run(conn, run_id)
+    done = conn.execute(delete_from(tags).where(tags.c.run_uuid == run_id, tags.c.key == key))
+    if not done.rowcount:
+        raise TrackingError(Kind.NOT_FOUND, f"No tag with name: {key} in run with id {run_id}")
+
+
+def log_batch(conn: Connection, request: LogBatch, truncate: bool) -> None:
+    """Log metrics, params and tags of an active run: all of them or, if one is refused, none.
+
+    Raises TrackingError (NOT_FOUND, INVALID).
+    """
+    kept = rules.batch(request, truncate=truncate)
+    lifecycle.active_run(conn, kept.run_id)
+    _put_params(conn, kept.run_id, kept.params)
+    metrics.log_many(conn, kept.run_id, kept.metrics)
+    _set_tags(conn, kept.run_id, kept.tags)
+
+
+def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
+    """The runs of rows of the table, with all that belongs to them, in the same order."""
+    found: list[Run] = []
+    for start in range(0, len(rows), _PAGE):
+        found += _loaded(conn, rows[start : start + _PAGE])
+    return found
+
+
+_PARAMS = BulkSelect(
+    select(params.c.run_uuid, params.c.key, params.c.value).where(params.c.run_uuid.in_([""]))
+)
+_TAGS = BulkSelect(select(tags.c.run_uuid, tags.c.key, tags.c.value).where(tags.c.run_uuid.in_([""])))
+_INSERT_PARAMS = BulkInsert(insert(params))
+
+
+def _loaded(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
+    ids = [row.run_uuid for row in rows]
+    latest = metrics.latest_of(conn, ids)
+    logged: defaultdict[str, list[Param]] = defaultdict(list)
+    for run_id, key, value in _PARAMS.rows(conn, ids):
+        logged[run_id].append(Param(key, value))
+    tagged: defaultdict[str, list[Tag]] = defaultdict(list)
+    for run_id, key, value in _TAGS.rows(conn, ids):
+        tagged[run_id].append(Tag(key, value or ""))
+    read, made = datasets.inputs_of(conn, ids), datasets.outputs_of(conn, ids)
+    return [
+        Run(
+            _info(row),
+            RunData(latest.get(id_, ()), logged.get(id_, ()), tagged.get(id_, ())),
+            read[id_],
+            made[id_],
+        )
+        for id_, row in zip(ids, rows, strict=True)
+    ]
+
+
+def _info(row: Row[Any]) -> RunInfo:
+    return RunInfo(
+        run_uuid=row.run_uuid,
+        run_id=row.run_uuid,
+        experiment_id=str(row.experiment_id),
+        user_id=row.user_id or "",
+        status=row.status,
+        start_time=row.start_time or 0,
+        artifact_uri=row.artifact_uri or "",
+        lifecycle_stage=row.lifecycle_stage,
+        run_name=row.name,
+        end_time=row.end_time or None,
+    )
+
+
+def _row(conn: Connection, run_id: str) -> Row[Any]:
+    row = conn.execute(select(runs).where(runs.c.run_uuid == run_id)).one_or_none()
+    if row is None:
+        raise lifecycle.no_run(run_id)
+    return row
+
+
+def _name(asked: str, given: Iterable[TagInput]) -> str:
+    """The name of a new run: as asked for, else as tagged, else a random one."""
+    tagged = next((tag.value for tag in given if tag.key == RUN_NAME), "")
+    if asked and tagged and asked != tagged:
+        raise TrackingError(
+            Kind.INVALID,
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values"
+            f" (run_name='{asked}', mlflow.runName='{tagged}').",
+        )
+    return asked or tagged or random_name()
+
+
+def _status(given: int | str) -> str:
+    """A status by number or name."""
+    text = str(given)
+    name = _STATUS.get(int(text), "") if text.isdecimal() else text
+    if name not in _STATUS.values():
+        known = ", ".join(_STATUS.values())
+        raise TrackingError(
+            Kind.INVALID, f"Invalid value '{text}' for parameter 'status'; there are {known}."
+        )
+    return name
+
+
+def _change(conn: Connection, run_id: str, **values: object) -> None:
+    conn.execute(change(runs).where(runs.c.run_uuid == run_id).values(**values))
+
+
+def _rename(conn: Connection, run_id: str, name: str) -> None:
+    _change(conn, run_id, name=name)
+    _put_tags(conn, run_id, {RUN_NAME: name})
+
+
+def _set_tags(conn: Connection, run_id: str, given: Iterable[TagInput]) -> None:
+    """Set tags; an empty mlflow.runName is ignored, as in MLflow: a run always has a name."""
+    values = {tag.key: tag.value for tag in given if tag.value or tag.key != RUN_NAME}
+    _put_tags(conn, run_id, values)
+    if RUN_NAME in values:
+        _change(conn, run_id, name=values[RUN_NAME])
+
+
+def _put_tags(conn: Connection, run_id: str, values: dict[str, str]) -> None:
+    _UPSERT_TAGS.execute(conn, [(key, value, run_id) for key, value in values.items()])
+
+
+def _put_params(conn: Connection, run_id: str, given: Sequence[ParamInput]) -> None:
+    if not given:
+        return
+    there = {key: value for _, key, value in _PARAMS.rows(conn, [run_id])}
+    _check_same(run_id, given, there)
+    _INSERT_PARAMS.execute(conn, [(p.key, p.value, run_id) for p in given if p.key not in there])
+
+
+def _check_same(run_id: str, given: Iterable[ParamInput], there: dict[str, str]) -> None:
+    for param in given:
+        if there.get(param.key, param.value) != param.value:
+            raise TrackingError(
+                Kind.INVALID,
+                f"Changing param values is not allowed. Param with key='{param.key}' was already logged with"
+                f" value='{there[param.key]}' for run ID='{run_id}'. Attempted logging new value"
+                f" '{param.value}'.",
+            )
+
+
+def _upsert_tags() -> BulkInsert:
+    statement = insert(tags)
+    return BulkInsert(
+        statement.on_conflict_do_update(
+            index_elements=["key", "run_uuid"], set_={"value": statement.excluded.value}
+        )
+    )
+
+
+_UPSERT_TAGS = _upsert_tags()
