@@ -82,13 +82,12 @@ class Contest:
                     contender.server.stop()
 
     def _start(self, stage: Stage, contenders: list[Contender]) -> None:
-        database = self.seeded() if stage == "seeded" else None
         for contender in contenders:
             if contender.failure is None:
                 self.record.say(f"starting {contender.kind.name} on a {stage} database")
                 contender.server = Server(contender.kind, self.scratch / f"{stage}-{contender.kind.name}")
                 try:
-                    contender.server.start(database)
+                    contender.server.start(self.seeded() if stage == "seeded" else None)
                     contender.server.settle()
                     contender.server.freeze()
                 except Exception as error:  # noqa: BLE001  its rows report it, the other one goes on
@@ -107,8 +106,7 @@ class Contest:
                 if not self._sample(scenario, contender, contenders, number):
                     able.remove(contender)
             if able:
-                self._only(None, contenders)
-                self.record.refer(scenario.rows, scenario.references())
+                self._refer(scenario, contenders)
             took = time.monotonic() - began
 
     def _prepared(self, scenario: Scenario, contender: Contender, contenders: list[Contender]) -> bool:
@@ -140,6 +138,13 @@ class Contest:
         shown = ", ".join(f"{reading.row} {reading.value:.4g}" for reading in readings)
         self.record.say(f"round {number + 1}, {contender.kind.name}: {shown}")
         return True
+
+    def _refer(self, scenario: Scenario, contenders: list[Contender]) -> None:
+        self._only(None, contenders)
+        try:
+            self.record.refer(scenario.rows, scenario.references())
+        except Exception as error:  # noqa: BLE001  the rows stand without their references
+            self.record.note(scenario.rows, f"no references: {_reason(error)}")
 
     @staticmethod
     def _only(chosen: Contender | None, contenders: list[Contender]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 PROC = Path("/proc")
 TOKEN_NAME = "SHOSO_BENCH_FAMILY"  # the name of a variable, no secret
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024
 
 
@@ -76,9 +77,8 @@ class Family:
 
 
 def private_bytes(pids: list[int]) -> int:
-    """Anonymous and shared-anonymous resident memory of the processes: no page cache in it."""
-    rows = (_fields(pid, "status") for pid in pids)
-    return sum(row.get("RssAnon", 0) + row.get("RssShmem", 0) for row in rows)
+    """Anonymous resident memory of the processes: no page cache in it. Cheap enough to be sampled."""
+    return PAGE * sum(_anonymous_pages(pid) for pid in pids)
 
 
 def _all_pids() -> Iterator[int]:
@@ -98,6 +98,14 @@ def _fields(pid: int, name: str) -> dict[str, int]:
         pairs = (line.split() for line in lines if line.endswith(" kB"))
         return {pair[0].rstrip(":"): int(pair[1]) * KIB for pair in pairs}
     return {}
+
+
+def _anonymous_pages(pid: int) -> int:
+    """Resident less file-backed pages: fields 2 and 3 of statm (proc(5)), a tenth of the cost of status."""
+    with suppress(OSError):
+        _, resident, shared, *_ = (PROC / str(pid) / "statm").read_text().split()
+        return int(resident) - int(shared)
+    return 0
 
 
 def _cpu_ticks(pid: int) -> int:

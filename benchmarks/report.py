@@ -27,7 +27,9 @@ def complete(result: Json) -> bool:
 
 def table(result: Json) -> str:
     """Everything a reader wants, as Markdown: the rows, the references, what went wrong, where it was."""
-    parts = [_heading(result), _rows_table(result), _references_table(result), _problems(result)]
+    parts = [_heading(result), _rows_table(result), _references_table(result)]
+    parts += [_notes("Not measured, or not in full:", result, "problems")]
+    parts += [_notes("Remarks:", result, "remarks")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -51,6 +53,7 @@ def _row(row: Row, record: Record, baseline: str, subject: str, words: dict[str,
             for name, (unit, values) in record.references[row.name].items()
         },
         "load_average_before": record.load_averages[row.name],
+        "remarks": _remarks(readings),
         "problems": record.problems[row.name],
     }
 
@@ -66,6 +69,15 @@ def _side(readings: dict[int, Reading], must: Must | None) -> Json | None:
         "all": values,
         "details": [readings[n].details for n in sorted(readings)],
     }
+
+
+def _remarks(readings: dict[str, dict[int, Reading]]) -> list[str]:
+    return [
+        f"{name}, round {number + 1}: {reading.remark}"
+        for name, side in readings.items()
+        for number, reading in side.items()
+        if reading.remark
+    ]
 
 
 def _ratio(pairs: list[float], baseline: Json | None, subject: Json | None) -> Json | None:
@@ -132,13 +144,14 @@ def _references_table(result: Json) -> str:
     return _markdown(lines) if len(lines) > 1 else ""
 
 
-def _problems(result: Json) -> str:
+def _notes(title: str, result: Json, kind: str) -> str:
+    """One line for each text, with all the rows that it stands for."""
     rows_by_text: dict[str, list[str]] = {}
     for row in result["rows"]:
-        for text in row["problems"]:
+        for text in row[kind]:
             rows_by_text.setdefault(text, []).append(row["name"])
     seen = [f"- {', '.join(rows)}: {text}" for text, rows in rows_by_text.items()]
-    return "\n".join(["Not measured, or not in full:", "", *seen]) if seen else ""
+    return "\n".join([title, "", *seen]) if seen else ""
 
 
 def _verdict(row: Json) -> str:

@@ -80,6 +80,7 @@ class Reading:
     row: str
     value: float
     details: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
 
 ROWS = (

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import asdict
 from typing import ClassVar
 
 from benchmarks import references
@@ -23,6 +24,7 @@ class Health(Scenario):
 
     def measure(self, contender: Contender, number: int) -> list[Reading]:
         """The median of many GETs on one connection."""
+        del number
         times = []
         with Connection(contender.running.port) as connection:
             connection.exchange(HEALTH)
@@ -30,7 +32,7 @@ class Health(Scenario):
                 began = time.perf_counter()
                 connection.exchange(HEALTH)
                 times.append(1000 * (time.perf_counter() - began))
-        return [Reading("health", statistics.median(times), {"round": number})]
+        return [Reading("health", statistics.median(times))]
 
 
 class OneClient(Scenario):
@@ -110,19 +112,9 @@ class RawLogMetric(Scenario):
         used = server.family.cpu_seconds() - used
         stored = stored_points(server, run)
         check_kept(stored, seen.acknowledged, self.connections)
-        return Reading(
-            self.rows[0],
-            seen.rate,
-            {
-                "acknowledged": seen.acknowledged,
-                "stored": stored,
-                "refused": seen.refused,
-                "broken": seen.broken,
-                "p50_ms": seen.p50_ms,
-                "p99_ms": seen.p99_ms,
-                "server_cpu_s": used,
-            },
-        )
+        details = asdict(seen) | {"stored": stored, "server_cpu_s": used}
+        failed = f"{seen.refused} requests refused, {seen.broken} broken off"
+        return Reading(self.rows[0], seen.rate, details, failed if seen.refused + seen.broken else "")
 
     def references(self) -> dict[str, tuple[float, str]]:
         """What one commit per point in one thread would give."""
