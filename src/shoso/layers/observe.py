@@ -33,11 +33,9 @@ Sink = Callable[[Span], None]
 
 
 def log(span: Span) -> None:
-    """The sink of the standard stack: a line at DEBUG, a failed call at INFO with its kind."""
-    if span.error is None:
-        _log.debug("%s %s %s %d bytes %.3f s", span.store, span.op, span.key, span.size, span.seconds)
-    else:
-        _log.info("%s %s %s failed: %s", span.store, span.op, span.key, span.error.kind.value)
+    """The sink of the standard stack: a line at DEBUG; whoever called reports a failure to its user."""
+    outcome = "done" if span.error is None else span.error.kind.value
+    _log.debug("%s %s %s %s %d bytes %.3f s", span.store, span.op, span.key, outcome, span.size, span.seconds)
 
 
 class Observe(Layer):

@@ -7,6 +7,7 @@ server is switched on. Principals and permissions will be asked here too.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from shoso.errors import Kind, TrackingError
@@ -33,11 +34,12 @@ class Access:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._hosts = settings.allowed_hosts or (
+        hosts = settings.allowed_hosts or (
             *LOCAL_HOSTS,
             *(host.replace("[", "[[]") + ":*" for host in LOCAL_HOSTS),
             *PRIVATE_HOSTS,
         )
+        self._host_allowed = lru_cache(256)(lambda host: _matches(host, hosts))
         self._origins = settings.cors_allowed_origins
         self.headers: list[Header] = [(b"x-content-type-options", b"nosniff")]
         if settings.x_frame_options != "NONE":
@@ -45,7 +47,7 @@ class Access:
 
     def admit_caller(self, exchange: Exchange) -> None:
         """Refuse a request that was sent here under another name, or by a page of another origin."""
-        if exchange.path not in EXEMPT and not _matches(exchange.header(b"host") or "", self._hosts):
+        if exchange.path not in EXEMPT and not self._host_allowed(exchange.header(b"host") or ""):
             message = (
                 "Invalid Host header - possible DNS rebinding attack detected. If the name is this server's,"
                 " add it to --allowed-hosts."

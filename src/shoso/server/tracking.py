@@ -159,7 +159,7 @@ def _bad_location(why: str) -> TrackingError:
 
 async def create_run(services: Services, request: requests.CreateRun) -> replies.RunReply:
     """Create a run, running."""
-    return replies.RunReply(await services.database.write(runs.create, request))
+    return replies.RunReply(await services.database.write(runs.create, request, _truncates(services)))
 
 
 async def get_run(services: Services, request: requests.GetRun) -> replies.RunReply:
