@@ -130,7 +130,7 @@ class Writer:
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = sqlite.connect(self._path, read_only=False)
+            self._connection = sqlite.patiently(lambda: sqlite.connect(self._path))
         return self._connection
 
     def _disconnect(self) -> None:

@@ -137,13 +137,14 @@ def _parse(uri: str) -> URL:
 
 def _prepare(path: Path, uri: str, artifact_root: str) -> None:
     """Create or check the database in one transaction: of several servers that start, one creates it."""
-    with sqlite.connect(path, read_only=False) as connection:
+    with sqlite.connect(path, wal=False) as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if set(inspect(connection).get_table_names()) <= {alembic_version.name}:
             _create(connection)
         _check(connection, uri)
         _ensure_default(connection, artifact_root)
         connection.exec_driver_sql("COMMIT")
+    sqlite.connect(path).close()  # the change to WAL needs the file for itself, once
 
 
 def _create(connection: Connection) -> None:

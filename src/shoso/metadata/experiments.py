@@ -134,7 +134,7 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
             lifecycle_stage=row.lifecycle_stage,
             last_update_time=row.last_update_time or None,
             creation_time=row.creation_time or None,
-            tags=tags[row.experiment_id],
+            tags=tags[row.experiment_id] or (),
         )
         for row in rows
     ]

@@ -99,7 +99,7 @@ def history(
     points = [
         Metric(key, _shown(row.value, row.is_nan), row.timestamp, row.step) for row in rows[:max_results]
     ]
-    return MetricHistory(points, paging.token(start + len(points)) if more else None)
+    return MetricHistory(points or (), paging.token(start + len(points)) if more else None)
 
 
 def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric]]:

@@ -27,7 +27,6 @@ _IGNORED_OPTIONS = {"cached_statements", "check_same_thread", "detect_types", "i
 """What SQLAlchemy's SQLite driver understands in a URI and this module decides by itself."""
 
 _PRAGMAS = (
-    "journal_mode = WAL",
     "synchronous = FULL",  # a commit that was acknowledged outlives a power cut
     "foreign_keys = ON",
     "case_sensitive_like = ON",  # MLflow's filters are
@@ -54,15 +53,23 @@ def locate(url: URL, given: str) -> Path:
     return path
 
 
-def connect(path: Path, *, read_only: bool) -> Connection:
-    """A connection of its own to the file; transactions are begun by whoever uses it."""
+def connect(path: Path, *, read_only: bool = False, wal: bool = True) -> Connection:
+    """A connection of its own to the file; transactions are begun by whoever uses it.
+
+    `wal` lets readers and the writer work side by side. It changes the file: only what is ours may have it.
+    """
+    pragmas = [*_PRAGMAS, f"query_only = {int(read_only)}", *["journal_mode = WAL"] * wal]
 
     def opened() -> sqlite3.Connection:
         raw = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
         )
-        for pragma in (*_PRAGMAS, f"query_only = {int(read_only)}"):
-            raw.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in pragmas:
+                raw.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.Error:
+            raw.close()
+            raise
         return raw
 
     return create_engine("sqlite://", creator=opened, poolclass=NullPool).connect()
