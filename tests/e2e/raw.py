@@ -21,18 +21,20 @@ class Api:
         self.session = requests.Session()
         self.session.trust_env = False
 
-    def call(self, method: str, path: str, body: Any = None, *, root: str = "api/2.0/mlflow", **query: Any):
+    def call(
+        self, method: str, path: str, body: Any = None, /, *, root: str = "api/2.0/mlflow", **query: Any
+    ):
         """Any call; a list in the query is a repeated key."""
         url = f"{self.uri}/{root}/{path}"
         return self.session.request(method, url, json=body, params=query or None, timeout=60)
 
-    def get(self, path: str, **query: Any):
+    def get(self, path: str, /, **query: Any):
         return self.call("GET", path, **query)
 
     def post(self, path: str, body: Any):
         return self.call("POST", path, body)
 
-    def ok(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
+    def ok(self, method: str, path: str, body: Any = None, /, **query: Any) -> dict[str, Any]:
         """The decoded reply of a call that must succeed."""
         reply = self.call(method, path, body, **query)
         assert reply.status_code == 200, f"{method} {path} {body}: {reply.status_code} {reply.text}"

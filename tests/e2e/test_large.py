@@ -1,0 +1,87 @@
+"""Much: a folder of 10,000 files, and a file larger than 4 GiB, by MLflow's client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from tests.e2e.raw import Wire
+
+pytestmark = [pytest.mark.large, pytest.mark.timeout(900)]
+
+MIB = 1 << 20
+FILES = 10_000
+
+
+@pytest.fixture
+def _retries(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """10,000 files of a few bytes, a hundred in each of a hundred folders."""
+    for i in range(FILES):
+        path = tmp_path / "many" / f"{i // 100:02}" / f"{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(i))
+    return tmp_path / "many"
+
+
+@pytest.mark.usefixtures("_retries")
+def test_a_folder_of_10000_files_comes_back(client, run_id, folder, tmp_path):
+    client.log_artifacts(run_id, folder)
+    (tmp_path / "out").mkdir()
+    got = Path(client.download_artifacts(run_id, "", tmp_path / "out"))
+    texts = sorted(int(path.read_text()) for path in got.rglob("*.txt"))
+    assert texts == list(range(FILES))
+
+
+def test_a_flat_folder_of_10000_is_listed_whole(client, api, wire, run_id):
+    root = api.ok("GET", "artifacts/list", run_id=run_id)["root_uri"].removeprefix("mlflow-artifacts:/")
+    for i in range(FILES):
+        assert wire.put(f"{root}/flat/{i:05}", b"").status == 200
+    listed = [info.path for info in client.list_artifacts(run_id, "flat")]
+    assert listed == [f"flat/{i:05}" for i in range(FILES)]
+
+
+@pytest.fixture
+def giant(tmp_path):
+    """A sparse file of 4 GiB and 5 MiB, with marks at its ends and across the 4 GiB line."""
+    path = tmp_path / "giant.bin"
+    with path.open("wb") as file:
+        for position in (0, (1 << 32) - 3, (1 << 32) + 5 * MIB - 6):
+            file.seek(position)
+            file.write(b"marked")
+    yield path
+    path.unlink()
+
+
+@pytest.mark.usefixtures("_retries")
+def test_a_file_over_4_gib_comes_back(server, client, run_id, giant, tmp_path):
+    client.log_artifact(run_id, giant)
+    [info] = client.list_artifacts(run_id)
+    assert info.file_size == giant.stat().st_size == (1 << 32) + 5 * MIB
+    (tmp_path / "out").mkdir()
+    got = Path(client.download_artifacts(run_id, giant.name, tmp_path / "out"))
+    try:
+        assert digest(got) == digest(giant)
+    finally:
+        got.unlink()
+    _range_across_4_gib(server, client, run_id, giant.name)
+    get_artifact_repository(client.get_run(run_id).info.artifact_uri).delete_artifacts()
+
+
+def _range_across_4_gib(server, client, run_id, name) -> None:
+    root = client.get_run(run_id).info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    reply = Wire(server.uri).get(f"{root}/{name}", Range=f"bytes={(1 << 32) - 3}-{(1 << 32) + 2}")
+    assert (reply.status, reply.body) == (206, b"marked")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -1,0 +1,59 @@
+"""A server of two processes: nothing differs, and no call waits 44 ms for a delayed ACK."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.e2e.raw import Api
+from tests.e2e.test_raw_wire import CALLS, median_seconds
+
+
+@pytest.fixture(scope="module")
+def server(launch):
+    return launch("--workers", "2")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_on_an_open_connection_never_waits_for_a_delayed_ack(server, call):
+    assert median_seconds(server.uri, call) < 0.02
+
+
+@pytest.mark.usefixtures("server")
+def test_a_log_call_never_waits_for_a_delayed_ack(api, run_id):
+    times = []
+    for step in range(50):
+        started = time.perf_counter()
+        api.ok("POST", "runs/log-metric", {"run_id": run_id, "key": "m", "value": 1, "timestamp": step})
+        times.append(time.perf_counter() - started)
+    assert statistics.median(times) < 0.04
+
+
+def test_what_one_connection_writes_another_reads(server, api, experiment):
+    """Connections land on either process."""
+    for number in range(10):
+        run_id = api.run_id(experiment, run_name=str(number))
+        other = Api(server.uri)
+        assert other.ok("GET", "runs/get", run_id=run_id)["run"]["info"]["run_name"] == str(number)
+        other.session.close()
+
+
+def test_writers_on_both_processes_get_no_error(server, experiment):
+    def work(_: int) -> set[int]:
+        api = Api(server.uri)
+        run_id = api.run_id(experiment)
+        point = {"run_id": run_id, "key": "m", "value": 1}
+        statuses = {api.post("runs/log-metric", {**point, "timestamp": i}).status_code for i in range(20)}
+        api.session.close()
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [{200}] * 8
+
+
+def test_artifacts_are_one_store(wire, unique):
+    for number in range(10):
+        assert wire.put(f"{unique}/{number}", b"x").status == 200
+        assert wire.get(f"{unique}/{number}").body == b"x"
