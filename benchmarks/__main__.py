@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, machine, report
+from benchmarks import environments, machine, processes, report
 from benchmarks.artifacts import BigFile, SmallFiles
 from benchmarks.bench import Bench, Contender, Scenario
 from benchmarks.clients import Clients
@@ -44,6 +44,8 @@ def main() -> int:
     if options.show:
         result = json.loads(options.show.read_text())
     else:
+        if not processes.PROC.joinpath("self").exists():
+            raise SystemExit("the benchmarks read memory and CPU time from /proc: they need Linux")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with _alone():
             result = _run(options)
@@ -111,6 +113,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 scratch=scratch,
                 seeded=lambda: seeded(sizes.runs),
                 deadline=time.monotonic() + 60 * sizes.minutes,
+                settle=sizes.settle,
             )
             _watched(contest)
     finally:

@@ -60,6 +60,7 @@ class Contest:
     scratch: Path
     seeded: Callable[[], Path]
     deadline: float
+    settle: float  # seconds that a server may take to end its start-up work
     record: Record = field(default_factory=Record)
 
     def run(self) -> None:
@@ -88,7 +89,7 @@ class Contest:
                 contender.server = Server(contender.kind, self.scratch / f"{stage}-{contender.kind.name}")
                 try:
                     contender.server.start(self.seeded() if stage == "seeded" else None)
-                    contender.server.settle()
+                    contender.server.settle(limit=self.settle)
                     contender.server.freeze()
                 except Exception as error:  # noqa: BLE001  its rows report it, the other one goes on
                     contender.failure = _reason(error)

@@ -26,14 +26,15 @@ class Footprint(Scenario):
         server = Server(contender.kind, self.bench.scratch / f"start-{number}-{uuid.uuid4().hex[:8]}")
         try:
             seconds = server.start()
-            server.settle()
+            settled = server.settle(limit=self.bench.sizes.settle)
             server.check_alive()
             memory = server.memory()
         finally:
             server.stop()
         count = {"processes": float(memory.processes)}
+        remark = "" if settled else "still at work when it was weighed"
         return [
             Reading("startup", seconds),
-            Reading("idle_rss", memory.rss / MIB, count),
-            Reading("idle_pss", memory.pss / MIB, count),
+            Reading("idle_rss", memory.rss / MIB, count, remark),
+            Reading("idle_pss", memory.pss / MIB, count, remark),
         ]

@@ -49,6 +49,7 @@ class Sizes:
     pings: int = 500  # of /health per sample
     reference_seconds: float = 1.0
     minutes: float = 45.0  # rounds that would end later are left out
+    settle: float = 150.0  # seconds that a server may take to end its start-up work
     one_database: bool = False  # everything on the seeded one: saves the start of two servers
 
     def words(self) -> dict[str, str]:
@@ -69,6 +70,7 @@ QUICK = Sizes(
     pings=100,
     reference_seconds=0.2,
     minutes=4.0,
+    settle=20.0,
     one_database=True,
 )
 

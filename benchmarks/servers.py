@@ -105,15 +105,19 @@ class Server:
         lines = (self.home / "server.log").read_text(errors="replace").strip().splitlines()
         return " | ".join(line.strip() for line in lines[-3:])[-400:]
 
-    def settle(self, *, quiet: float = 3.0, limit: float = 60.0) -> None:
-        """Wait until the family used less than 10 % of a core over `quiet` seconds: start-up work is over."""
+    def settle(self, *, quiet: float = 3.0, limit: float) -> bool:
+        """Wait until the family used less than 10 % of a core over `quiet` seconds: start-up work is over.
+
+        False when it was still at work after `limit` seconds.
+        """
         deadline = time.monotonic() + limit
         used = self.family.cpu_seconds()
         while time.monotonic() < deadline:
             time.sleep(quiet)
             before, used = used, self.family.cpu_seconds()
             if used - before < 0.1 * quiet:
-                return
+                return True
+        return False
 
     def memory(self) -> Memory:
         """What all processes hold now."""
