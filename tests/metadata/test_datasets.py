@@ -88,12 +88,12 @@ def test_we_read_what_mlflow_logs(conn, mlflow, run):
     theirs = TheirDatasetInput(TheirDataset("train", "d1", "http", "{}", None, "{}"), [InputTag("k", "v")])
     mlflow.log_inputs(run, [theirs], [LoggedModelInput("m-1")])
     mlflow.log_outputs(run, [LoggedModelOutput("m-2", 7)])
-    expected = [DatasetInput(Dataset("train", "d1", "http", "{}", None, "{}"), [Tag("k", "v")])]
+    expected = (DatasetInput(Dataset("train", "d1", "http", "{}", None, "{}"), (Tag("k", "v"),)),)
     assert inputs_of(conn, [run, other]) == {
-        run: RunInputs(expected, [ModelInput("m-1")]),
-        other: RunInputs([], []),
+        run: RunInputs(expected, (ModelInput("m-1"),)),
+        other: RunInputs(),
     }
-    assert outputs_of(conn, [other, run]) == {other: RunOutputs([]), run: RunOutputs([ModelOutput("m-2", 7)])}
+    assert outputs_of(conn, [other, run]) == {other: RunOutputs(), run: RunOutputs((ModelOutput("m-2", 7),))}
 
 
 def test_a_dataset_is_kept_once_per_experiment_name_and_digest(conn, mlflow, run):
@@ -105,8 +105,8 @@ def test_a_dataset_is_kept_once_per_experiment_name_and_digest(conn, mlflow, run
     log_inputs(conn, LogInputs(run, [DatasetInput(changed, [Tag("c", "3")])]))
     second = mlflow.create_run("0", "me", 0, [], "second").info.run_id
     log_inputs(conn, LogInputs(second, [DatasetInput(changed, [Tag("d", "4")])]))
-    assert inputs_of(conn, [run])[run].dataset_inputs == [DatasetInput(TRAIN, [Tag("a", "1")])]
-    assert inputs_of(conn, [second])[second].dataset_inputs == [DatasetInput(TRAIN, [Tag("d", "4")])]
+    assert inputs_of(conn, [run])[run].dataset_inputs == (DatasetInput(TRAIN, (Tag("a", "1"),)),)
+    assert inputs_of(conn, [second])[second].dataset_inputs == (DatasetInput(TRAIN, (Tag("d", "4"),)),)
     assert conn.exec_driver_sql("SELECT count(*) FROM datasets").scalar() == 1
 
 
@@ -121,8 +121,8 @@ def test_models_are_logged_once(conn, mlflow, run):
     for _ in range(2):
         log_inputs(conn, LogInputs(run, [], [ModelInput("m-1"), ModelInput("m-1")]))
         log_outputs(conn, LogOutputs(run, [ModelOutput("m-1", 3), ModelOutput("m-1", 3)]))
-    assert inputs_of(conn, [run])[run].model_inputs == [ModelInput("m-1")]
-    assert outputs_of(conn, [run])[run].model_outputs == [ModelOutput("m-1", 3)]
+    assert inputs_of(conn, [run])[run].model_inputs == (ModelInput("m-1"),)
+    assert outputs_of(conn, [run])[run].model_outputs == (ModelOutput("m-1", 3),)
     assert [(one.model_id, one.step) for one in mlflow.get_run(run).outputs.model_outputs] == [("m-1", 3)]
 
 

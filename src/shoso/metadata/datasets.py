@@ -69,14 +69,14 @@ def log_outputs(conn: Connection, request: LogOutputs) -> None:
 def inputs_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, RunInputs]:
     """What each of the runs read."""
     read = _datasets(conn, run_ids)
-    models = _models(conn, RUN_INPUT, run_ids)
-    return {id_: RunInputs(read[id_], [ModelInput(model) for model in models[id_]]) for id_ in run_ids}
+    models = {id_: tuple(map(ModelInput, steps)) for id_, steps in _models(conn, RUN_INPUT, run_ids).items()}
+    return {id_: RunInputs(tuple(read[id_]), models[id_]) for id_ in run_ids}
 
 
 def outputs_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, RunOutputs]:
     """Which models each of the runs made."""
-    models = _models(conn, RUN_OUTPUT, run_ids)
-    return {id_: RunOutputs([ModelOutput(*made) for made in models[id_].items()]) for id_ in run_ids}
+    models = _models(conn, RUN_OUTPUT, run_ids).items()
+    return {id_: RunOutputs(tuple(ModelOutput(*made) for made in steps.items())) for id_, steps in models}
 
 
 # -- writing ----------------------------------------------------------------------------------------------
@@ -208,7 +208,9 @@ def _datasets(conn: Connection, run_ids: Collection[str]) -> dict[str, list[Data
     notes = _notes(conn, [edge.input_uuid for edge in edges])
     for edge in edges:
         if edge.source_id in read:
-            found[edge.destination_id].append(DatasetInput(read[edge.source_id], notes[edge.input_uuid]))
+            found[edge.destination_id].append(
+                DatasetInput(read[edge.source_id], tuple(notes[edge.input_uuid]))
+            )
     return found
 
 

@@ -150,7 +150,8 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[LoggedModel]:
     params, tags, metrics = _params(conn, ids), _tags(conn, ids), _metrics(conn, ids)
     return [
         LoggedModel(
-            _info(row, tags[row.model_id]), LoggedModelData(params[row.model_id], metrics[row.model_id])
+            _info(row, tags.get(row.model_id, ())),
+            LoggedModelData(params.get(row.model_id, ()), metrics.get(row.model_id, ())),
         )
         for row in rows
     ]

@@ -53,7 +53,7 @@ def search_runs(conn: Connection, request: SearchRuns) -> RunPage:
     )
     ids = conn.scalars(_ordered_runs(query, orders).offset(start).limit(size + 1)).all()
     found = [run for part in parts(ids[:size]) for run in _load_runs(conn, part)]
-    return RunPage(runs=found, next_page_token=paging.token(start + size) if len(ids) > size else None)
+    return RunPage(runs=found or (), next_page_token=paging.token(start + size) if len(ids) > size else None)
 
 
 def search_experiments(conn: Connection, request: SearchExperiments) -> ExperimentPage:
@@ -68,7 +68,7 @@ def search_experiments(conn: Connection, request: SearchExperiments) -> Experime
     ids = conn.scalars(_ordered_experiments(query, orders).offset(start).limit(size + 1)).all()
     found = [one for part in parts(ids[:size]) for one in _load_experiments(conn, part)]
     token = paging.token(start + size) if len(ids) > size else None
-    return ExperimentPage(experiments=found, next_page_token=token)
+    return ExperimentPage(experiments=found or (), next_page_token=token)
 
 
 # -- conditions -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def search_logged_models(conn: Connection, request: SearchLoggedModels) -> Logge
     ids = conn.scalars(query.order_by(*_order(request.order_by)).offset(start).limit(size + 1)).all()
     found = [model for part in parts(ids[:size]) for model in _load(conn, part)]
     return LoggedModelPage(
-        models=found, next_page_token=_token(request, start + size) if len(ids) > size else None
+        models=found or (), next_page_token=_token(request, start + size) if len(ids) > size else None
     )
 
 
