@@ -22,7 +22,9 @@ ROOT = Key("")
 MAX_BYTES = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_ABSOLUTE = re.compile(r"[/\\]|.:", re.DOTALL)
+"""How a path starts that leaves whatever it's joined to; `C:x` does so on Windows, which takes any letter."""
+
 _DECODING_ROUNDS = 10
 
 
@@ -42,8 +44,8 @@ def parse(text: str) -> Key:
         raise _refusal(text, "it isn't valid Unicode") from None
     if size > MAX_BYTES:
         raise _refusal(text, f"it has {size} bytes, and {MAX_BYTES} are the most")
-    if _DRIVE.match(text):
-        raise _refusal(text, "it is an absolute path")
+    if _ABSOLUTE.match(text):
+        raise _refusal(text, "it is an absolute path (on Windows, one letter and a colon are a drive)")
     _refuse_segments(text, text.split("/"))
     if "%" in text or "\\" in text:
         _refuse_climbing(text)
@@ -85,7 +87,7 @@ def _refuse_segments(text: str, segments: list[str]) -> None:
 def _refuse_climbing(text: str) -> None:
     decoded = text
     for _ in range(_DECODING_ROUNDS):
-        if any(segment in {".", ".."} for segment in re.split(r"[/\\]", decoded)):
+        if _ABSOLUTE.match(decoded) or any(part in {".", ".."} for part in re.split(r"[/\\]", decoded)):
             raise _refusal(text, "it leads out of its folder when it's decoded")
         if (again := unquote(decoded)) == decoded:
             return
