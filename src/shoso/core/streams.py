@@ -69,6 +69,7 @@ class StreamSource:
         self._stream = stream
         self._size = size
         self._expected = expected
+        self._opened = False
 
     @property
     def size(self) -> int | None:
@@ -76,9 +77,10 @@ class StreamSource:
         return self._size
 
     async def open(self, start: int = 0) -> AsyncIterator[Buffer]:
-        """The stream; it can be read only once, from the start."""
-        if start:
-            raise store_error(Kind.UNSUPPORTED, "A stream can't be opened again in its middle.")
+        """The stream; it can be read only once, from the start. Raises UNSUPPORTED the second time."""
+        if start or self._opened:
+            raise store_error(Kind.UNSUPPORTED, "A stream can't be read a second time; send it again.")
+        self._opened = True
         async for data in self._stream:
             yield data
 
