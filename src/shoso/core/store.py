@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shoso.core.keys import Key
-from shoso.core.streams import Source
+from shoso.core.streams import Source, closing
 from shoso.core.types import (
     ALL,
     OVERWRITE,
@@ -125,10 +125,11 @@ async def page(
     A store that lists out of order is read to the end and sorted.
     """
     entries: list[Entry] = []
-    async for entry in store.list(prefix, deep, after):
-        entries.append(entry)
-        if len(entries) > limit and store.capabilities.sorted_list:
-            break
+    async with closing(store.list(prefix, deep, after)) as found:
+        async for entry in found:
+            entries.append(entry)
+            if len(entries) > limit and store.capabilities.sorted_list:
+                break
     entries.sort(key=order)
     return entries[:limit], order(entries[limit - 1]) if len(entries) > limit else None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Protocol
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
 
 from shoso.core import digest
 from shoso.core.types import Buffer, Reading
@@ -16,13 +17,16 @@ CHUNK = 1024 * 1024
 INLINE = 64 * 1024
 """Below this a digest is cheaper on the loop than in a thread."""
 
+T = TypeVar("T")
+
 
 class Source(Protocol):
     """Bytes to write.
 
     `size` in bytes where it's known; `reopenable` says whether `open` may be called again, at any `start`,
     as a retry must. `expected` is the digest that the sender claims, known at the latest when the bytes
-    have been read to the end; a store compares before it commits.
+    have been read to the end; a store compares before it commits. A buffer is never changed once it has been
+    handed over: a store may still hold it when it asks for the next.
     """
 
     @property
@@ -96,18 +100,29 @@ def confirm(key: str, source: Source, actual: str) -> None:
         raise digest.mismatch(key, expected, actual)
 
 
+@asynccontextmanager
+async def closing(stream: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close the iterator on leaving: the file or connection behind it doesn't wait to be collected."""
+    try:
+        yield stream
+    finally:
+        if (close := getattr(stream, "aclose", None)) is not None:
+            await close()
+
+
 async def regroup(stream: AsyncIterator[Buffer], size: int = CHUNK) -> AsyncIterator[list[Buffer]]:
     """The same bytes in groups of at least `size` (the last may be smaller), without copying them."""
     group: list[Buffer] = []
     held = 0
-    async for data in stream:
-        if not data:
-            continue
-        group.append(data)
-        held += len(data)
-        if held >= size:
-            yield group
-            group, held = [], 0
+    async with closing(stream):
+        async for data in stream:
+            if not data:
+                continue
+            group.append(data)
+            held += len(data)
+            if held >= size:
+                yield group
+                group, held = [], 0
     if group:
         yield group
 

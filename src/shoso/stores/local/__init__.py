@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, Uploads, order
-from shoso.core.streams import CHUNK, Source, regroup
+from shoso.core.streams import CHUNK, Source, closing, regroup
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -107,12 +107,13 @@ class LocalStore:
         held: list[Buffer] = []
         appending: asyncio.Future[None] | None = None
         try:
-            async for group in regroup(source.open()):
-                if appending is not None:
-                    await appending
-                if held:
-                    appending = asyncio.ensure_future(self.run("write", key, draft.append, held))
-                held = group
+            async with closing(regroup(source.open())) as groups:
+                async for group in groups:
+                    if appending is not None:
+                        await appending
+                    if held:
+                        appending = asyncio.ensure_future(self.run("write", key, draft.append, held))
+                    held = group
             if appending is not None:
                 await appending
             return await self.run("write", key, self._commit, draft, held, key, mode)

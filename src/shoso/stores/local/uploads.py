@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.streams import CHUNK, BytesSource, Source, regroup
+from shoso.core.streams import CHUNK, BytesSource, Source, closing, regroup
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind
 from shoso.stores.local.files import Draft
@@ -49,8 +49,9 @@ class LocalUploads:
         await self._require("put", ref)
         draft = Draft(self._tree, source)
         try:
-            async for group in regroup(source.open()):
-                await self._store.run("put", ref.key, draft.append, group)
+            async with closing(regroup(source.open())) as groups:
+                async for group in groups:
+                    await self._store.run("put", ref.key, draft.append, group)
             return await self._store.run("put", ref.key, self._commit, ref, number, draft)
         except BaseException:
             await self._store.run("put", ref.key, draft.discard)
