@@ -7,8 +7,10 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.dialects import mssql, mysql, postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from shoso.metadata import mlflow_services, mlflow_tables  # noqa: F401 - their tables register themselves
+from shoso.metadata import runs
+from shoso.metadata.connect import Database
 from shoso.metadata.schema import HEAD, SCHEMA
+from shoso.wire.requests import CreateRun
 
 
 @pytest.fixture
@@ -46,6 +48,32 @@ def test_tables_can_be_written_for_other_databases(dialect):
         CreateTable(table).compile(dialect=dialect.dialect())
         for index in table.indexes:
             CreateIndex(index).compile(dialect=dialect.dialect())
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+async def test_mlflow_works_on_a_database_that_shoso_made(tmp_path):
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = f"sqlite:///{tmp_path}/both.db"
+    database = Database.open(uri, artifact_root="mlflow-artifacts:/")
+    created = await database.write(runs.create, CreateRun(experiment_id="0", run_name="ours"))
+    store = SqlAlchemyStore(uri, "mlflow-artifacts:/")
+    assert store.get_run(created.info.run_id).info.run_name == "ours"
+    run = store.create_run("0", "me", 1, [], "theirs")
+    store.log_batch(run.info.run_id, [Metric("m", 1.0, 1, 0)], [Param("p", "1")], [RunTag("t", "1")])
+    store._dispose_engine()
+    seen = await database.read(runs.get, run.info.run_id)
+    await database.close()
+    assert (seen.info.run_name, seen.data.params[0].value, seen.data.metrics[0].value) == ("theirs", "1", 1.0)
+
+
+async def test_a_database_that_shoso_made_is_like_mlflows(tmp_path, theirs):
+    database = Database.open(f"sqlite:///{tmp_path}/made.db", artifact_root="/a")
+    await database.close()
+    made = create_engine(f"sqlite:///{tmp_path}/made.db")
+    assert inspect(made).get_table_names() == inspect(theirs).get_table_names()
+    made.dispose()
 
 
 def portrait(engine, table):

@@ -113,7 +113,7 @@ def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric
 _HISTORY = (
     select(metrics.c.value, metrics.c.timestamp, metrics.c.step, metrics.c.is_nan)
     .where(metrics.c.run_uuid == bindparam("run"), metrics.c.key == bindparam("key"))
-    .order_by(metrics.c.timestamp, metrics.c.step, metrics.c.value)
+    .order_by(metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 )
 _LATEST = BulkSelect(
     select(
