@@ -17,6 +17,9 @@ CHUNK = 1024 * 1024
 INLINE = 64 * 1024
 """Below this a digest is cheaper on the loop than in a thread."""
 
+MANY = 1024
+"""Buffers in a group, so that a sender of single bytes doesn't make a million objects of one MiB."""
+
 T = TypeVar("T")
 
 
@@ -111,7 +114,7 @@ async def closing(stream: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 async def regroup(stream: AsyncIterator[Buffer], size: int = CHUNK) -> AsyncIterator[list[Buffer]]:
-    """The same bytes in groups of at least `size` (the last may be smaller), without copying them."""
+    """The same bytes in groups of at least `size` (the last may be smaller); only crumbs are copied."""
     group: list[Buffer] = []
     held = 0
     async with closing(stream):
@@ -123,6 +126,8 @@ async def regroup(stream: AsyncIterator[Buffer], size: int = CHUNK) -> AsyncIter
             if held >= size:
                 yield group
                 group, held = [], 0
+            elif len(group) >= MANY:
+                group = [b"".join(group)]
     if group:
         yield group
 
