@@ -140,7 +140,12 @@ def order(entry: Entry) -> str:
 
 
 async def delete_tree(store: Store, prefix: Key) -> None:
-    """Remove every object at or below `prefix`, in batches, so that memory stays constant."""
+    """Remove every object at or below `prefix`, in batches, so that memory stays constant.
+
+    The prefix itself goes first, so that a store that refuses it (the root) does so while all is there, and
+    last, so that a folder left empty goes too.
+    """
+    await store.delete([prefix])
     batch: list[Key] = []
     async for entry in store.list(prefix, deep=True):
         batch.append(entry.key)
