@@ -58,6 +58,13 @@ def _count(value: str) -> int:
     return count
 
 
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{value} is not a time; use a number of seconds above 0")
+    return seconds
+
+
 def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
@@ -149,6 +156,13 @@ SERVER: tuple[Setting, ...] = (
         "The access log on stderr: text for people, json for machines.",
     ),
     Setting(
+        "request_silence",
+        "SHOSO_REQUEST_SILENCE",
+        _seconds,
+        120.0,
+        "Seconds without a byte after which the sender of a body is given up.",
+    ),
+    Setting(
         "truncate_long_values",
         "MLFLOW_TRUNCATE_LONG_VALUES",
         _bool,
@@ -175,6 +189,7 @@ class ServerSettings:
     cors_allowed_origins: tuple[str, ...]
     x_frame_options: str
     log_format: str
+    request_silence: float
     truncate_long_values: bool
 
     @property

@@ -51,6 +51,7 @@ class App:
         self._access = access
         self._log = log
         self._prefix = services.settings.static_prefix
+        self._silence = services.settings.request_silence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -61,7 +62,7 @@ class App:
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        exchange = Exchange(scope, receive, send, scope["path"])
+        exchange = Exchange(scope, receive, send, scope["path"], self._silence)
         try:
             await self._serve(exchange)
         except Disconnected:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from functools import lru_cache
 from typing import TextIO
 
 from shoso.server.exchange import Exchange
@@ -39,8 +40,13 @@ class AccessLog:
             self._stream.flush()
 
 
+@lru_cache(1)
+def _clock(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
 def _text_line(exchange: Exchange, now: float, ms: float) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(now))
+    clock = _clock(int(now))
     subject = "".join(f" {name}={value!r}" for name, value in exchange.subject.items())
     size = exchange.received + exchange.sent
     return f"{clock} {exchange.status} {exchange.method} {exchange.route} {ms:.1f} ms {size} B{subject}\n"

@@ -24,8 +24,8 @@ TEXT_TYPE: Header = (b"content-type", b"text/plain; charset=utf-8")
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of a JSON body; a log-batch at all its limits has 3 MiB."""
 
-SILENCE = 120.0
-"""Seconds without a byte after which a sender is given up; MLflow's clients wait as long."""
+SMALL = 9999
+"""Bytes of a body that isn't worth a timer."""
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class Exchange:
     receive: Receive
     send: Send
     path: str
+    silence: float
     route: str = "-"
     subject: dict[str, str] = field(default_factory=dict)
     received: int = 0
@@ -89,32 +90,44 @@ class Exchange:
             raise TrackingError(Kind.INVALID, "The query string is not valid UTF-8.") from None
 
     async def body(self, limit: int = BODY_LIMIT) -> bytes:
-        """The whole body. Raises TOO_LARGE over `limit` bytes, INCOMPLETE for a sender that stopped."""
+        """The whole body. Raises as `stream`, and TOO_LARGE over `limit` bytes."""
         parts = []
-        async for part in self.stream():
+        more = True
+        while more:
+            data, more = await self._next()
             if self.received > limit:
                 raise TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit} bytes.")
-            parts.append(part)
+            parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises Disconnected, or INCOMPLETE after two minutes of silence."""
-        while True:
-            message = await self._message()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            if data := message.get("body", b""):
-                self.received += len(data)
+        """The body as it arrives. Raises Disconnected, or INCOMPLETE when nothing comes for too long."""
+        more = True
+        while more:
+            data, more = await self._next()
+            if data:
                 yield data
-            if not message.get("more_body", False):
-                return
+
+    async def _next(self) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether there are more."""
+        message = await self._message()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        data = message.get("body", b"")
+        self.received += len(data)
+        return data, message.get("more_body", False)
 
     async def _message(self) -> MutableMapping[str, Any]:
+        length = self.header(b"content-length")
+        if length is not None and len(length) <= len(str(SMALL)):
+            # It came with its headers. A sender that breaks it off holds a connection and nothing else, and
+            # a timer for each of these calls would be a twelfth of their cost.
+            return await self.receive()
         try:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(self.silence):
                 return await self.receive()
         except TimeoutError:
-            message = f"The request body stopped: no byte came for {SILENCE:g} s. Send it again."
+            message = f"The request body stopped: no byte came for {self.silence:g} s. Send it again."
             raise TrackingError(Kind.INCOMPLETE, message) from None
 
     async def answer(self, reply: AnyReply, extra: list[Header]) -> None:
