@@ -96,6 +96,13 @@ class StreamSource:
         return self._expected
 
 
+def complete(key: str, source: Source, size: int) -> None:
+    """Raise StoreError(INCOMPLETE) unless `size` is what the sender announced, if it announced one."""
+    if source.size is not None and source.size != size:
+        message = f"'{key}' has {size} bytes where {source.size} were announced; nothing was kept."
+        raise store_error(Kind.INCOMPLETE, message, op="write", key=key)
+
+
 def confirm(key: str, source: Source, actual: str) -> None:
     """Raise StoreError(CORRUPT) unless `actual` is the digest the sender claimed, if it claimed one."""
     expected = source.expected()

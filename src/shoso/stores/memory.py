@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from shoso.core import digest, keys
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, Uploads, order
-from shoso.core.streams import BytesSource, Source, confirm
+from shoso.core.streams import BytesSource, Source, complete, confirm
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -71,9 +71,7 @@ class MemoryStore:
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        data = b"".join([bytes(part) async for part in source.open()])
-        actual = digest.digest(data)
-        confirm(key, source, actual)
+        data, actual = await _received(key, source)
         self._permit(key, mode)
         meta = ObjectMeta(key, len(data), time.time(), f"v{next(self._versions)}", actual, content_type)
         self.objects[key] = (meta, data)
@@ -118,6 +116,15 @@ class MemoryStore:
             raise self.error(Kind.CHANGED, "write", key, "has changed since")
 
 
+async def _received(key: Key, source: Source) -> tuple[bytes, str]:
+    """All bytes of the source and their digest. Raises INCOMPLETE, CORRUPT."""
+    data = b"".join([bytes(part) async for part in source.open()])
+    actual = digest.digest(data)
+    complete(key, source, len(data))
+    confirm(key, source, actual)
+    return data, actual
+
+
 @dataclass(slots=True)
 class _Upload:
     key: Key
@@ -145,9 +152,7 @@ class _MemoryUploads:
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
         upload = self._find("put", ref)
-        data = b"".join([bytes(piece) async for piece in source.open()])
-        actual = digest.digest(data)
-        confirm(ref.key, source, actual)
+        data, actual = await _received(ref.key, source)
         part = Part(number, len(data), actual, actual)
         upload.parts[number] = (part, data)
         return part
@@ -159,10 +164,9 @@ class _MemoryUploads:
 
     async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
         """See Uploads."""
-        upload = self._uploads.get(ref.id)
-        if upload is not None and upload.finished:
+        upload = self._find("finish", ref, finished=True)
+        if upload.finished:
             return await self._store.stat(ref.key)
-        upload = self._find("finish", ref)
         data = b"".join(self._named(ref, upload, part) for part in parts)
         meta = await self._store.write(ref.key, BytesSource(data), OVERWRITE, upload.content_type)
         upload.finished, upload.parts = True, {}
@@ -179,9 +183,9 @@ class _MemoryUploads:
             if not upload.finished and keys.contains(prefix, upload.key):
                 yield UploadRef(upload.key, name)
 
-    def _find(self, op: str, ref: UploadRef) -> _Upload:
+    def _find(self, op: str, ref: UploadRef, finished: bool = False) -> _Upload:
         upload = self._uploads.get(ref.id)
-        if upload is None or upload.key != ref.key or upload.finished:
+        if upload is None or upload.key != ref.key or (upload.finished and not finished):
             raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way")
         return upload
 

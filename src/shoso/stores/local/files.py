@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from shoso.core.digest import Digester
 from shoso.core.keys import Key
-from shoso.core.streams import Source, confirm
+from shoso.core.streams import Source, complete, confirm
 from shoso.core.types import Buffer
-from shoso.errors import Kind, store_error
 from shoso.stores.local.tree import Tree
 
 ATTRIBUTE = "user.shoso.digest"
@@ -44,10 +43,7 @@ class Draft:
 
     def seal(self, key: Key) -> tuple[os.stat_result, str]:
         """Compare size and digest with what the sender announced, and sync. Raises CORRUPT, INCOMPLETE."""
-        announced = self._source.size
-        if announced is not None and announced != self._digester.size:
-            message = f"'{key}' has {self._digester.size} bytes where {announced} were announced."
-            raise store_error(Kind.INCOMPLETE, message, op="write", key=key)
+        complete(key, self._source, self._digester.size)
         digest = self._digester.hex()
         confirm(key, self._source, digest)
         status = os.fstat(self._file)
