@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+"""Fill the generated blocks of the reference from the code: `python docs/generate.py`.
+
+A block stands between `<!-- generated: name -->` and `<!-- end -->` in a page of docs/reference; what is
+around it is written by hand. `tests/test_docs.py` compares every block with the code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner
+from msgspec import NODEFAULT, Struct, inspect
+
+from shoso.cli import main as command_line
+from shoso.cli.server import NOT_SERVED
+from shoso.core.keys import MAX_BYTES
+from shoso.metadata import rules
+from shoso.metadata.paging import MAX_RESULTS
+from shoso.server import create_app
+from shoso.server.artifacts import UPLOAD_LIMIT
+from shoso.server.exchange import BODY_LIMIT
+from shoso.server.routes import API, API_3, OWN, Route
+from shoso.settings import SERVER, server_settings
+from shoso.wire.faults import FAULTS, FaultReply
+
+REFERENCE = Path(__file__).parent / "reference"
+COMMAND = "python docs/generate.py"
+
+RETRIED = {408, 429, 500, 502, 503, 504}
+"""The statuses that MLflow's client sends a request again for (mlflow/utils/request_utils.py)."""
+
+WIDTH = 88
+
+_BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+SUBJECTS = (
+    ("/mlflow/experiments", "Experiments"),
+    ("/mlflow/runs", "Runs"),
+    ("/mlflow/metrics", "Runs"),
+    ("/mlflow/logged-models", "Logged models"),
+    ("/mlflow-artifacts", "Artifacts"),
+    ("/mlflow/artifacts", "Artifacts of a run"),
+    ("/mlflow/upload-artifact", "Artifacts of a run"),
+    ("/get-artifact", "Artifacts of a run"),
+    (OWN[0], "The destination as a store"),
+    ("", "The server itself"),
+)
+
+
+def pages() -> dict[Path, str]:
+    """Every page with generated blocks, as it should be."""
+    texts = {path: path.read_text() for path in sorted(REFERENCE.glob("*.md"))}
+    return {path: _BLOCK.sub(_filled, text) for path, text in texts.items() if _BLOCK.search(text)}
+
+
+def _filled(block: re.Match[str]) -> str:
+    return f"{block[1]}\n{BLOCKS[block[2]]()}\n\n{block[3]}"
+
+
+# -- settings and commands --------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """Flag, variable, default and meaning of every setting."""
+    rows = [
+        (_code(setting.flag), _code(setting.variable), _default(setting.default), setting.help)
+        for setting in SERVER
+    ]
+    return _table(("flag", "variable", "default", "what it is"), rows)
+
+
+def not_served() -> str:
+    """MLflow's flags that are refused, and the reason that is given."""
+    rows = [(_code(flag), reason) for flag, reason in NOT_SERVED.items()]
+    return _table(("flag", "what Shoso says of it"), rows)
+
+
+def commands() -> str:
+    """The help of every command, as it is printed."""
+    return "\n\n".join(_help(names) for names in command_names())
+
+
+def command_names() -> list[tuple[str, ...]]:
+    """Every command, as it is typed behind `shoso`; the first is `shoso` itself."""
+    return [(), *_below((), command_line)]
+
+
+def _below(names: tuple[str, ...], group: click.Group) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*names, name)
+        if isinstance(command, click.Group):
+            yield from _below((*names, name), command)
+
+
+def _help(names: Sequence[str]) -> str:
+    shown = CliRunner().invoke(
+        command_line, [*names, "--help"], prog_name="shoso", terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    title = " ".join(("shoso", *names))
+    return f"### `{title}`\n\n```text\n{shown.output.strip()}\n```"
+
+
+def _default(value: Any) -> str:
+    if value in ("", ()):
+        return "unset"
+    return _code(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+# -- errors -----------------------------------------------------------------------------------------------
+
+
+def errors() -> str:
+    """Status and error_code of every kind of error, and whether MLflow's client tries again."""
+    rows = [
+        (
+            f"[`{kind.value}`](../guides/troubleshooting.md#{kind.value})",
+            str(fault.status),
+            _code(fault.error_code),
+            "tries again" if fault.status in RETRIED else "stops at once",
+        )
+        for kind, fault in FAULTS.items()
+    ]
+    return _table(("kind", "status", "`error_code`", "MLflow's client"), rows)
+
+
+# -- routes -----------------------------------------------------------------------------------------------
+
+
+def all_routes() -> tuple[Route, ...]:
+    """The routes of a server with everything switched on."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = {
+            "backend_store_uri": f"sqlite:///{folder}/db",
+            "artifacts_destination": f"{folder}/artifacts",
+        }
+        app = create_app(server_settings(flags, {}))
+        asyncio.run(app.services.close())
+        return app.router.routes
+
+
+def routes() -> str:
+    """The calls, by subject and by the roots they are found below."""
+    calls: dict[str, dict[tuple[str, ...], list[Sequence[str]]]] = {}
+    for (method, path, summary, request, reply), roots in _by_call(all_routes()).items():
+        sent = _shape(request, "bytes" if method in {"POST", "PUT"} else "–")
+        row = (
+            f"`{method}` {_code(_shown(path))}",
+            summary,
+            sent,
+            _shape(reply, "bytes" if method == "GET" else "–"),
+        )
+        calls.setdefault(_subject(roots[0], path), {}).setdefault(tuple(roots), []).append(row)
+    titles = dict.fromkeys(title for _, title in SUBJECTS)
+    return "\n\n".join(_section(title, calls[title]) for title in titles if title in calls)
+
+
+def limits() -> str:
+    """How much of each thing is taken."""
+    cut = "[cut off](settings.md#long-values)"
+    rows = [
+        ("characters in the key of a metric, a param or a tag", rules.KEY_MAX),
+        (
+            f"characters in the value of a param; more are {cut}",
+            rules.PARAM_VALUE_MAX,
+        ),
+        (
+            f"characters in the value of a run's tag; more are {cut}",
+            rules.TAG_VALUE_MAX,
+        ),
+        ("characters in the value of an experiment's tag", rules.EXPERIMENT_TAG_VALUE_MAX),
+        ("characters in the name of an experiment", rules.EXPERIMENT_NAME_MAX),
+        ("characters in an artifact location", rules.LOCATION_MAX),
+        ("metrics in a batch", rules.BATCH_METRICS_MAX),
+        ("params in a batch", rules.BATCH_PARAMS_MAX),
+        ("tags in a batch", rules.BATCH_TAGS_MAX),
+        ("metrics, params and tags in a batch, together", rules.BATCH_MAX),
+        ("results on a page", MAX_RESULTS),
+        ("bytes in the path of an artifact, as UTF-8", MAX_BYTES),
+        ("bytes in an upload through `upload-artifact`", UPLOAD_LIMIT),
+        ("bytes in the body of a JSON call", BODY_LIMIT),
+    ]
+    return _table(("what", "at most"), [(what, f"{limit:,}") for what, limit in rows])
+
+
+def _by_call(found: Iterable[Route]) -> dict[tuple[str, str, str, type | None, type | None], list[str]]:
+    calls: dict[tuple[str, str, str, type | None, type | None], list[str]] = {}
+    for route in found:
+        root = next((root for root in (*API, *API_3, *OWN) if route.path.startswith(root + "/")), "")
+        call = (route.method, route.path.removeprefix(root), route.summary, route.request, route.reply)
+        calls.setdefault(call, []).append(root)
+    return calls
+
+
+def _subject(root: str, path: str) -> str:
+    whole = root + path if root in OWN else path
+    return next(title for start, title in SUBJECTS if whole.startswith(start))
+
+
+def _section(title: str, by_roots: dict[tuple[str, ...], list[Sequence[str]]]) -> str:
+    parts = [f"### {title}"]
+    for roots, rows in by_roots.items():
+        where = "Below " + " and ".join(map(_code, roots)) if any(roots) else "At the root"
+        parts += [f"{where}:", _table(("call", "what it does", "request", "reply"), rows)]
+    return "\n\n".join(parts)
+
+
+def _shown(path: str) -> str:
+    return path.replace(":path}", "}")
+
+
+def _shape(shape: type | None, otherwise: str = "") -> str:
+    return otherwise if shape is None else f"[{shape.__name__}](#{shape.__name__.lower()})"
+
+
+def requests() -> str:
+    """The fields of every request."""
+    return "\n\n".join(_described(shape, _when_absent) for shape in _shapes()[0])
+
+
+def replies() -> str:
+    """The fields of every reply, and of what is in them, that no request has."""
+    return "\n\n".join(_described(shape, _when_there) for shape in _shapes()[1])
+
+
+def _shapes() -> tuple[list[type[Struct]], list[type[Struct]]]:
+    """The structs of the requests, then those of the replies alone, by name."""
+    found = all_routes()
+    asked: dict[str, type[Struct]] = {}
+    answered: dict[str, type[Struct]] = {}
+    for route in found:
+        _collect(route.request, asked)
+        _collect(route.reply, answered)
+    _collect(FaultReply, answered)
+    only = {name: shape for name, shape in answered.items() if name not in asked}
+    return _by_name(asked), _by_name(only)
+
+
+def _by_name(named: dict[str, type[Struct]]) -> list[type[Struct]]:
+    return [named[name] for name in sorted(named)]
+
+
+def _collect(shape: Any, named: dict[str, type[Struct]]) -> None:
+    """Note the struct and the structs in its fields."""
+    if shape is None or shape.__name__ in named:
+        return
+    named[shape.__name__] = shape
+    for field in inspect.type_info(shape).fields:
+        for inner in _structs(field.type):
+            _collect(inner.cls, named)
+
+
+def _structs(found: Any) -> Iterator[Any]:
+    if isinstance(found, inspect.StructType):
+        yield found
+    for name in ("type", "item_type", "value_type"):
+        if (inner := getattr(found, name, None)) is not None:
+            yield from _structs(inner)
+    for inner in getattr(found, "types", ()):
+        yield from _structs(inner)
+
+
+def _described(shape: type[Struct], presence: Callable[[type[Struct], inspect.Field], str]) -> str:
+    fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]
+    rows = [(_code(field.encode_name), _type(field.type), presence(shape, field)) for field in fields]
+    third = "if it is left out" if presence is _when_absent else "there"
+    text = _table(("field", "type", third), rows) if rows else "No fields."
+    return "\n\n".join(part for part in (f"### {shape.__name__}", _first_line(shape), text) if part)
+
+
+def _first_line(shape: type[Struct]) -> str:
+    """The docstring's first paragraph; msgspec gives none of its own."""
+    return re.sub(r"\s+", " ", (shape.__dict__.get("__doc__") or "").strip().partition("\n\n")[0])
+
+
+def _when_absent(shape: type[Struct], field: inspect.Field) -> str:
+    if field.required:
+        return "refused"
+    value = field.default if field.default is not NODEFAULT else field.default_factory()
+    if value in (None, "", [], ()):
+        return "empty"
+    return _code(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _when_there(shape: type[Struct], field: inspect.Field) -> str:
+    always = field.required or not shape.__struct_config__.omit_defaults
+    return "always" if always else "when set"
+
+
+def _type(found: Any) -> str:
+    match found:
+        case inspect.Metadata(type=inner, extra_json_schema=extra):
+            return (extra or {}).get("description") or _type(inner)
+        case inspect.StrType(min_length=least):
+            return "text, not empty" if least else "text"
+        case inspect.IntType():
+            return "integer"
+        case inspect.FloatType():
+            return "number"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StructType(cls=shape):
+            return _shape(shape)
+        case inspect.UnionType(types=types):
+            return " or ".join(_type(inner) for inner in types if not isinstance(inner, inspect.NoneType))
+        case inspect.DictType(value_type=inner):
+            return f"map of {_type(inner)}"
+        case inspect.CollectionType(item_type=inner):
+            return f"list of {_type(inner)}"
+    raise NotImplementedError(f"docs/generate.py has no words for the type {found}")
+
+
+# -- Markdown ---------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "not_served": not_served,
+    "commands": commands,
+    "errors": errors,
+    "routes": routes,
+    "limits": limits,
+    "requests": requests,
+    "replies": replies,
+}
+
+
+def main() -> None:
+    """Write the pages that aren't current, and say which."""
+    for path, text in pages().items():
+        if path.read_text() != text:
+            path.write_text(text)
+            sys.stdout.write(f"{path.name}\n")
+
+
+if __name__ == "__main__":
+    main()
