@@ -57,10 +57,15 @@ class Limits(Layer):
             yield entry
 
     async def delete(self, keys: Sequence[Key]) -> None:
-        """See Store; in round trips of as many keys as the store takes."""
-        size = self.capabilities.bulk_delete
+        """See Store; in round trips of as many keys as the store takes, all of them tried."""
+        size, failures = self.capabilities.bulk_delete, []
         for start in range(0, len(keys), size):
-            await super().delete(keys[start : start + size])
+            try:
+                await super().delete(keys[start : start + size])
+            except StoreError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _timed(self, reading: Reading) -> AsyncIterator[Buffer]:
         while (data := await self._within(anext(reading.body, _END), "read", reading.meta.key)) is not _END:
