@@ -1,17 +1,22 @@
-"""check: nonsense is refused before the store sees it, and a whole read is verified before its last byte."""
+"""check: nonsense is refused before the store sees it, and a whole read is verified before its last byte.
+
+Keys are parsed once more here: a route that forgot to can't reach a store with one that climbs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from shoso.core.keys import Key
+from shoso.core.keys import Key, parse
 from shoso.core.store import Uploads
-from shoso.core.streams import Source, verified
+from shoso.core.streams import Source, closing, verified
 from shoso.core.types import (
     ALL,
     OVERWRITE,
+    Buffer,
     ByteRange,
     Capabilities,
+    Entry,
     ObjectMeta,
     Part,
     Reading,
@@ -20,20 +25,24 @@ from shoso.core.types import (
     WriteMode,
 )
 from shoso.errors import Kind, StoreError, store_error
-from shoso.layers.layer import Layer, LayerUploads
+from shoso.layers.layer import Attempt, Layer, LayerUploads, T
 
 
 class Check(Layer):
     """Refuses what the store can't do, by its capabilities; verifies digests where the store keeps them."""
 
-    async def stat(self, key: Key) -> ObjectMeta:
-        """See Store; the root is no object."""
-        _refuse_root("stat", key)
-        return await super().stat(key)
+    async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
+        """See Layer; a call is about an object, which the root is not."""
+        _require_object(op, key)
+        return await super().call(op, key, attempt, source)
+
+    def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+        """See Layer."""
+        return super().entries(parse(prefix), deep, after)
 
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
-        """See Store; a whole body whose digest is known is verified while it passes."""
-        _refuse_root("read", key)
+        """See Layer; a whole body whose digest is known is verified while it passes."""
+        _require_object("read", key)
         if wanted != ALL and not self.capabilities.ranges:
             raise _unsupported(self, "read", key, "ranges")
         reading = await super().open(key, wanted, if_match)
@@ -45,7 +54,6 @@ class Check(Layer):
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        _refuse_root("write", key)
         if mode is not OVERWRITE and not self.capabilities.conditional:
             raise _unsupported(self, "write", key, "conditional writes")
         return await super().write(key, source, mode, content_type)
@@ -53,7 +61,7 @@ class Check(Layer):
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store; the root is never deleted, by anybody."""
         for key in keys:
-            _refuse_root("delete", key)
+            _require_object("delete", key)
         await super().delete(keys)
 
     @property
@@ -71,20 +79,26 @@ class _CheckedUploads(LayerUploads):
     async def begin(
         self, key: Key, size_hint: int | None = None, content_type: str | None = None
     ) -> UploadRef:
-        _refuse_root("begin", key)
-        if self._capabilities.uploads is UploadStyle.NONE:
-            raise _unsupported(self._checked, "begin", key, "uploads in parts")
+        self._require("begin", key)
         return await super().begin(key, size_hint, content_type)
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        self._require("put", ref.key)
         limits = self._capabilities
         if not 1 <= number <= limits.parts_max:
             raise _invalid("put", ref.key, f"Part {number} is not between 1 and {limits.parts_max}.")
         if source.size is not None and source.size > limits.part_max:
             raise _invalid("put", ref.key, f"A part may have {limits.part_max} bytes, not {source.size}.")
+        if source.size is None:
+            source = _Bounded(source, ref.key, limits.part_max)
         return await super().put(ref, number, source)
 
+    async def parts(self, ref: UploadRef) -> list[Part]:
+        self._require("parts", ref.key)
+        return await super().parts(ref)
+
     async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+        self._require("finish", ref.key)
         numbers = [part.number for part in parts]
         if not parts or numbers != sorted(set(numbers)):
             raise _invalid("finish", ref.key, "The parts must be named once each, in ascending order.")
@@ -94,9 +108,41 @@ class _CheckedUploads(LayerUploads):
             )
         return await super().finish(ref, parts)
 
+    async def abort(self, ref: UploadRef) -> None:
+        self._require("abort", ref.key)
+        await super().abort(ref)
 
-def _refuse_root(op: str, key: Key) -> None:
-    if not key:
+    def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
+        return super().pending(parse(prefix))
+
+    def _require(self, op: str, key: Key) -> None:
+        if self._capabilities.uploads is UploadStyle.NONE:
+            raise _unsupported(self._checked, op, key, "uploads in parts")
+        _require_object(op, key)
+
+
+class _Bounded:
+    """A part whose size wasn't announced: refused as soon as more of it has come than the store takes."""
+
+    size = None
+
+    def __init__(self, source: Source, key: Key, most: int) -> None:
+        self._source, self._key, self._most = source, key, most
+        self.reopenable, self.expected = source.reopenable, source.expected
+
+    async def open(self, start: int = 0) -> AsyncIterator[Buffer]:
+        seen = start
+        async with closing(self._source.open(start)) as buffers:
+            async for data in buffers:
+                seen += len(data)
+                if seen > self._most:
+                    raise _invalid("put", self._key, f"A part may have {self._most} bytes.")
+                yield data
+
+
+def _require_object(op: str, key: Key) -> None:
+    """Raise INVALID_KEY unless `key` is one, and not the root."""
+    if not parse(key):
         raise store_error(Kind.INVALID_KEY, "The path is empty: name an artifact.", op=op)
 
 
