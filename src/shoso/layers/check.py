@@ -16,7 +16,6 @@ from shoso.core.types import (
     Buffer,
     ByteRange,
     Capabilities,
-    Entry,
     ObjectMeta,
     Part,
     Reading,
@@ -25,7 +24,7 @@ from shoso.core.types import (
     WriteMode,
 )
 from shoso.errors import Kind, StoreError, store_error
-from shoso.layers.layer import Attempt, Layer, LayerUploads, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerUploads, T
 
 
 class Check(Layer):
@@ -36,9 +35,9 @@ class Check(Layer):
         _require_object(op, key)
         return await super().call(op, key, attempt, source)
 
-    def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    def listing(self, op: str, prefix: Key, begin: Begin[T], after: str | None) -> AsyncIterator[T]:
         """See Layer."""
-        return super().entries(parse(prefix), deep, after)
+        return super().listing(op, parse(prefix), begin, after)
 
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         """See Layer; a whole body whose digest is known is verified while it passes."""
@@ -111,9 +110,6 @@ class _CheckedUploads(LayerUploads):
     async def abort(self, ref: UploadRef) -> None:
         self._require("abort", ref.key)
         await super().abort(ref)
-
-    def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
-        return super().pending(parse(prefix))
 
     def _require(self, op: str, key: Key) -> None:
         if self._capabilities.uploads is UploadStyle.NONE:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from shoso.core.keys import Key
 from shoso.core.store import Store
-from shoso.core.streams import Source
-from shoso.core.types import Buffer, ByteRange, Entry, Reading
+from shoso.core.streams import Source, closing
+from shoso.core.types import Buffer, ByteRange, Reading
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.layers.layer import Attempt, Layer, T
+from shoso.layers.layer import Attempt, Begin, Layer, T
 
 
 def dropped() -> StoreError:
@@ -48,8 +48,9 @@ class Faults(Layer):
             self._draw()
             yield data
 
-    async def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    async def listing(self, op: str, prefix: Key, begin: Begin[T], after: str | None) -> AsyncIterator[T]:
         """See Layer."""
-        async for entry in super().entries(prefix, deep, after):
-            self._draw()
-            yield entry
+        async with closing(super().listing(op, prefix, begin, after)) as found:
+            async for entry in found:
+                self._draw()
+                yield entry

@@ -1,7 +1,7 @@
 """A layer: a store around a store. Every verb goes through one of three seams, so none is forgotten.
 
-`call` surrounds a call that returns a value, `open` one that returns a body, `entries` a listing. A layer
-overrides the seams it cares about; capabilities, info and the rest are the inner store's.
+`call` surrounds a call that returns a value, `open` one that returns a body, `listing` one whose results come
+one by one. A layer overrides the seams it cares about; capabilities, info and the rest are the inner store's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from shoso.core.types import (
 
 T = TypeVar("T")
 Attempt = Callable[[], Awaitable[T]]
+Begin = Callable[[str | None], AsyncIterator[T]]
+"""Begins a listing behind a place, or at its start."""
 
 
 class Layer:
@@ -46,9 +48,10 @@ class Layer:
         """Open a body."""
         return await self.inner.read(key, wanted, if_match)
 
-    def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
-        """List."""
-        return self.inner.list(prefix, deep, after)
+    def listing(self, op: str, prefix: Key, begin: Begin[T], after: str | None) -> AsyncIterator[T]:
+        """List what `begin` finds behind `after`."""
+        del op, prefix
+        return begin(after)
 
     # -- the verbs ----------------------------------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class Layer:
 
     def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store."""
-        return self.entries(prefix, deep, after)
+        return self.listing("list", prefix, lambda behind: self.inner.list(prefix, deep, behind), after)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""
@@ -128,4 +131,4 @@ class LayerUploads:
 
     def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         """See Uploads."""
-        return self._inner.pending(prefix)
+        return self._layer.listing("pending", prefix, lambda _: self._inner.pending(prefix), None)

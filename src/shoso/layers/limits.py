@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from shoso.core.keys import Key
 from shoso.core.store import Store
-from shoso.core.streams import Source
-from shoso.core.types import Buffer, ByteRange, Entry, Reading
+from shoso.core.streams import Source, closing
+from shoso.core.types import Buffer, ByteRange, Reading
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.layers.layer import Attempt, Layer, T
+from shoso.layers.layer import Attempt, Begin, Layer, T
 
 _END = object()
 
@@ -46,15 +46,15 @@ class Limits(Layer):
             raise
         return replace(reading, body=self._timed(reading), close=_once(reading.close, self._permits.release))
 
-    async def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    async def listing(self, op: str, prefix: Key, begin: Begin[T], after: str | None) -> AsyncIterator[T]:
         """See Layer; each step of a listing holds a permit only while it is taken."""
-        found = self.inner.list(prefix, deep, after)
-        while True:
-            async with self._permits:
-                entry = await self._within(anext(found, None), "list", prefix)
-            if entry is None:
-                return
-            yield entry
+        async with closing(begin(after)) as found:
+            while True:
+                async with self._permits:
+                    entry = await self._within(anext(found, None), op, prefix)
+                if entry is None:
+                    return
+                yield entry
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store; in round trips of as many keys as the store takes, all of them tried."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shoso.core.keys import Key, below, join
 from shoso.core.store import Store, Uploads
-from shoso.core.streams import Source
+from shoso.core.streams import Source, closing
 from shoso.core.types import OVERWRITE, ByteRange, Entry, ObjectMeta, Part, Reading, UploadRef, WriteMode
 from shoso.layers.layer import Layer, LayerUploads
 
@@ -37,8 +37,7 @@ class PrefixLayer(Layer):
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         """See Store."""
         reading = await self.inner.read(self.inside(key), wanted, if_match)
-        reading.meta = self._seen(reading.meta)
-        return reading
+        return replace(reading, meta=self._seen(reading.meta))
 
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
@@ -46,11 +45,12 @@ class PrefixLayer(Layer):
         """See Store."""
         return self._seen(await self.inner.write(self.inside(key), source, mode, content_type))
 
-    async def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store."""
         behind = None if after is None else f"{self._root}/{after}"
-        async for entry in self.inner.list(self.inside(prefix), deep, behind):
-            yield replace(entry, key=self.outside(entry.key))
+        async with closing(self.inner.list(self.inside(prefix), deep, behind)) as found:
+            async for entry in found:
+                yield replace(entry, key=self.outside(entry.key))
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""
@@ -90,5 +90,6 @@ class _PrefixedUploads(LayerUploads):
         await self._inner.abort(self._in(ref))
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
-        async for ref in self._inner.pending(self._prefix.inside(prefix)):
-            yield UploadRef(self._prefix.outside(ref.key), ref.id)
+        async with closing(self._inner.pending(self._prefix.inside(prefix))) as found:
+            async for ref in found:
+                yield UploadRef(self._prefix.outside(ref.key), ref.id)
