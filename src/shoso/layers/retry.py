@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 from shoso.core.keys import Key
 from shoso.core.store import Store, order
-from shoso.core.streams import Source
-from shoso.core.types import ALL, Buffer, ByteRange, Entry, FromTo, Reading
+from shoso.core.streams import Source, closing
+from shoso.core.types import Buffer, ByteRange, FromTo, ObjectMeta, Prefix, Reading
 from shoso.errors import Retry, StoreError
-from shoso.layers.layer import Attempt, Layer, T
+from shoso.layers.layer import Attempt, Begin, Layer, T
+
+_LATER = {Retry.SOON, Retry.AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,16 @@ class RetryLayer(Layer):
         resumed = _Resumed(self.inner, reading, self._policy)
         return replace(reading, body=resumed.body(), close=resumed.close)
 
-    async def entries(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    async def listing(self, op: str, prefix: Key, begin: Begin[T], after: str | None) -> AsyncIterator[T]:
         """See Layer; a listing that breaks off goes on behind what it has shown, if the store sorts."""
         again = _Again(self._policy, possible=True)
         while True:
             try:
-                async for entry in self.inner.list(prefix, deep, after):
-                    after = order(entry)
-                    again.possible = self.capabilities.sorted_list
-                    yield entry
+                async with closing(begin(after)) as found:
+                    async for entry in found:
+                        after = order(entry) if isinstance(entry, ObjectMeta | Prefix) else None
+                        again.progress(possible=after is not None and self.capabilities.sorted_list)
+                        yield entry
             except StoreError as error:
                 await again.wait(error)
             else:
@@ -71,13 +74,18 @@ class _Again:
     def __init__(self, policy: RetryPolicy, possible: bool) -> None:
         self._policy = policy
         self._tries = 1
-        self.possible = possible
+        self._possible = possible
+
+    def progress(self, possible: bool) -> None:
+        """Something has come: what follows has all its attempts again, if it is `possible` to go on there."""
+        self._tries = 1
+        self._possible = possible
 
     async def wait(self, error: StoreError) -> None:
         """Sleep before the next attempt, or raise `error` where there is none."""
-        if error.retry not in {Retry.SOON, Retry.AFTER}:
+        if error.retry not in _LATER:
             raise error
-        if not self.possible or self._tries >= self._policy.attempts:
+        if not self._possible or self._tries >= self._policy.attempts:
             error.retry = Retry.EXHAUSTED
             raise error
         pause = min(self._policy.longest, self._policy.first * 2 ** (self._tries - 1))
@@ -95,25 +103,31 @@ class _Resumed:
 
     async def body(self) -> AsyncIterator[Buffer]:
         position, stop = self._reading.start, self._reading.stop
-        again = _Again(self._policy, possible=self._store.capabilities.ranges)
+        again = _Again(self._policy, possible=self._resumable())
         while True:
             try:
                 async for data in self._reading.body:
                     position += len(data)
+                    again.progress(possible=self._resumable())
                     yield data
             except StoreError as error:
                 await self._reading.close()
+                if position == stop and error.retry in _LATER:
+                    return  # every byte is there; that the connection broke behind the last is nobody's loss
                 await again.wait(error)
             else:
                 return
             await self._reopen(position, stop, again)
 
+    def _resumable(self) -> bool:
+        """Without an etag the rest might be another version's."""
+        return self._store.capabilities.ranges and self._reading.meta.etag is not None
+
     async def _reopen(self, position: int, stop: int, again: _Again) -> None:
         meta = self._reading.meta
-        wanted = FromTo(position, stop) if position < stop else ALL
         while True:
             try:
-                self._reading = await self._store.read(meta.key, wanted, meta.etag)
+                self._reading = await self._store.read(meta.key, FromTo(position, stop), meta.etag)
             except StoreError as error:
                 await again.wait(error)
             else:
