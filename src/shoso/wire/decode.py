@@ -19,6 +19,9 @@ from shoso.errors import Kind, TrackingError
 
 T = TypeVar("T")
 
+LEVELS = 100
+"""How deep a body may be nested; MLflow's deepest request has five levels."""
+
 _CAMEL_KEY = re.compile(rb'"[a-z]+[A-Z]\w*"\s*:')
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -28,7 +31,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
     if _CAMEL_KEY.search(body) is None:
         try:
             return cast("T", _decoder(cast("Hashable", shape)).decode(body or b"{}"))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # the slow way takes what protobuf's JSON and Python's allow, or names the field
     return convert(parse_json(body), shape)
 
@@ -50,7 +53,9 @@ def parse_json(body: bytes) -> Any:
     try:
         value = json.loads(body or b"{}")
         return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
         raise TrackingError(Kind.INVALID, "The request body is not valid JSON.") from None
 
 
@@ -71,19 +76,36 @@ def missing(name: str) -> TrackingError:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, levels: int = LEVELS) -> Any:
     """Snake-case names, and no nulls: protobuf's JSON reads a null as an unset field."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if not isinstance(value, dict):
+    if isinstance(value, str):
+        return _text(value)
+    if not isinstance(value, dict | list):
         return value
+    if not levels:
+        raise _too_deep()
+    if isinstance(value, list):
+        return [_plain(item, levels - 1) for item in value]
     renamed: dict[str, Any] = {}
     for name, item in value.items():
-        key = _HUMP.sub(lambda hump: "_" + hump.group(1).lower(), name)
+        key = _HUMP.sub(lambda hump: "_" + hump.group(1).lower(), _text(name))
         if key in renamed:
             raise TrackingError(Kind.INVALID, f"The request names the field '{key}' twice, as '{name}' too.")
-        renamed[key] = _plain(item)
+        renamed[key] = _plain(item, levels - 1)
     return {key: item for key, item in renamed.items() if item is not None}
+
+
+def _text(value: str) -> str:
+    """The text, if it is one: Python's JSON takes half a surrogate pair, which nothing can store."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise TrackingError(Kind.INVALID, "The request has a text that is not valid Unicode.") from None
+    return value
+
+
+def _too_deep() -> TrackingError:
+    return TrackingError(Kind.INVALID, f"The request body is nested deeper than {LEVELS} levels.")
 
 
 @cache
