@@ -23,6 +23,8 @@ API = ("/api/2.0", "/ajax-api/2.0")
 API_3 = ("/api/3.0", "/ajax-api/3.0")
 OWN = ("/api/shoso/1",)
 
+_ASKED_BY_QUERY = {"GET", "HEAD", "DELETE"}
+
 
 class Area(enum.Enum):
     """Which half of the server a route belongs to; each can be switched off."""
@@ -74,8 +76,8 @@ def raw(
 
 
 async def parse_request(exchange: Exchange, shape: type, params: dict[str, str]) -> Any:
-    """The request struct, by MLflow's rules: a GET's query string wins over its body."""
-    if exchange.method == "GET" and exchange.scope["query_string"]:
+    """The request struct, by MLflow's rules: the query string of a GET wins over its body."""
+    if exchange.method in _ASKED_BY_QUERY and exchange.scope["query_string"]:
         return decode_query([*exchange.query(), *params.items()], shape)
     if exchange.method in {"POST", "PUT"}:
         _require_json(exchange)
