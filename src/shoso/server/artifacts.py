@@ -17,6 +17,7 @@ from shoso.server.routes import Area, Route, call, parse_request, raw, subject_o
 from shoso.server.services import Services
 from shoso.server.transfers import download, upload, written_headers
 from shoso.wire import replies, requests
+from shoso.wire.decode import decode_query, missing
 from shoso.wire.entities import FileInfo
 
 UPLOAD_LIMIT = 10 * 1024 * 1024
@@ -69,7 +70,7 @@ async def delete_artifact(services: Services, exchange: Exchange, params: dict[s
 
 async def list_proxied(services: Services, request: requests.ListProxiedArtifacts) -> replies.ArtifactList:
     """List a folder of the destination by base names; a missing folder is empty."""
-    place = Place(services.locations.destination, keys.parse(request.path.strip("/")))
+    place = Place(services.locations.destination, keys.parse(request.path.removesuffix("/")))
     return replies.ArtifactList(files=await list_folder(place))
 
 
@@ -103,7 +104,7 @@ async def get_of_run(services: Services, exchange: Exchange, params: dict[str, s
 
 async def upload_to_run(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
     """Keep a small artifact of a run, as MLflow's web page sends it."""
-    request = requests.UploadRunArtifact(**{**dict(exchange.query()), **params})
+    request = decode_query(exchange.query(), requests.UploadRunArtifact)
     exchange.subject = subject_of(request)
     place = services.locations.locate(await _artifact_uri(services, request), request.path)
     body = await exchange.body(UPLOAD_LIMIT)
@@ -124,14 +125,14 @@ async def send_file(exchange: Exchange, place: Place, extra: Sequence[Header] = 
         raise
 
 
-async def list_folder(place: Place, below: str = "") -> list[FileInfo]:
+async def list_folder(place: Place, below: str = "") -> Sequence[FileInfo]:
     """The files and folders directly in `place`, named as seen from its run: `below`/name."""
     prefix = below.strip("/") + "/" if below.strip("/") else ""
     files = []
     async for entry in place.store.list(place.key):
         size = entry.size if isinstance(entry, ObjectMeta) else None
         files.append(FileInfo(prefix + keys.name(entry.key), size is None, size))
-    return sorted(files, key=lambda file: file.path)
+    return sorted(files, key=lambda file: file.path) or ()
 
 
 def _proxied(services: Services, exchange: Exchange, path: str) -> Place:
@@ -145,5 +146,6 @@ def _proxied(services: Services, exchange: Exchange, path: str) -> Place:
 
 
 async def _artifact_uri(services: Services, request: requests.OfRun) -> str:
-    run_id = request.run_id or request.run_uuid
+    if not (run_id := request.run_id or request.run_uuid):
+        raise missing("run_id")
     return (await services.database.read(runs.get, run_id)).info.artifact_uri
