@@ -138,7 +138,10 @@ def checked_location(location: str) -> str:
     """The artifact location of a new experiment, a relative path made absolute. Raises INVALID."""
     if not location:
         return ""
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        raise _bad_location("is not a path and no URI.") from None
     if parts.scheme == "runs":
         raise _bad_location("can't be a runs:/ URI; name the storage itself.")
     if parts.fragment or ";" in parts.path:
