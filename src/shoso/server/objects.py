@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shoso.core import keys
 from shoso.core.store import page
 from shoso.core.types import Entry, ObjectMeta, Part, UploadRef
@@ -13,6 +15,8 @@ from shoso.server.transfers import BodySource, download, upload, written_headers
 from shoso.wire import objects, replies, requests
 
 PAGE_LIMIT = 10_000
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def routes() -> list[Route]:
@@ -91,7 +95,7 @@ async def put_part(services: Services, exchange: Exchange, params: dict[str, str
     """Keep a part."""
     key = dict(exchange.query()).get("key", "")
     ref = UploadRef(keys.parse(key), params["id"])
-    number = int(params["number"]) if params["number"].isdecimal() else 0
+    number = int(params["number"]) if _NUMBER.fullmatch(params["number"]) else 0
     part = await services.locations.destination.uploads.put(ref, number, BodySource(exchange))
     return json_reply(_part(part))
 
