@@ -6,8 +6,9 @@ server is switched on. Principals and permissions will be asked here too.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
 from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from shoso.errors import Kind, TrackingError
@@ -15,16 +16,14 @@ from shoso.server.exchange import Exchange, Header
 from shoso.server.routes import Area, Route
 from shoso.settings import ServerSettings
 
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
-PRIVATE_HOSTS = (
-    "192.168.*",
-    "10.*",
-    *(f"172.{second}.*" for second in range(16, 32)),
-    "[[]f[cd]*",
-    "f[cd]*:*",
-)
+LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}
+PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+"""Addresses, not patterns of text: anybody can own the name 10.evil.example and point it here."""
+
 EXEMPT = {"/health", "/version"}
 """Probes come by whatever name a load balancer uses, and tell nothing."""
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
 
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -34,12 +33,10 @@ class Access:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        hosts = settings.allowed_hosts or (
-            *LOCAL_HOSTS,
-            *(host.replace("[", "[[]") + ":*" for host in LOCAL_HOSTS),
-            *PRIVATE_HOSTS,
+        hosts = tuple(host.lower() for host in settings.allowed_hosts)
+        self._host_allowed = lru_cache(256)(
+            lambda host: _matches(host.lower(), hosts) if hosts else _is_ours(host.lower())
         )
-        self._host_allowed = lru_cache(256)(lambda host: _matches(host, hosts))
         self._origins = settings.cors_allowed_origins
         self.headers: list[Header] = [(b"x-content-type-options", b"nosniff")]
         if settings.x_frame_options != "NONE":
@@ -84,16 +81,31 @@ class Access:
         return _is_local(origin) or _matches(origin, self._origins)
 
 
-PREFLIGHT: list[Header] = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-    (b"access-control-allow-headers", b"*"),
-    (b"access-control-max-age", b"600"),
-]
+def preflight_headers(exchange: Exchange) -> list[Header]:
+    """What a browser may send; the headers are named, for with credentials `*` means none."""
+    asked = exchange.header(b"access-control-request-headers") or "*"
+    return [
+        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
+        (b"access-control-allow-headers", asked.encode("latin-1")),
+        (b"access-control-max-age", b"600"),
+    ]
 
 
 def _matches(text: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns is the text; `*` stands for any text."""
-    return any(text == pattern or ("*" in pattern and fnmatchcase(text, pattern)) for pattern in patterns)
+    """Whether one of the patterns is the text; `*` stands for any text, everything else for itself."""
+    return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) for pattern in patterns)
+
+
+def _is_ours(host: str) -> bool:
+    """Whether a Host header can only mean this machine or its private network."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found[1] or found[2]
+    try:
+        return name in LOCAL_NAMES or any(ip_address(name) in network for network in PRIVATE)
+    except ValueError:
+        return False
 
 
 def _is_local(origin: str) -> bool:
