@@ -160,7 +160,7 @@ SERVER: tuple[Setting, ...] = (
         "SHOSO_REQUEST_SILENCE",
         _seconds,
         120.0,
-        "Seconds without a byte after which the sender of a body is given up.",
+        "Seconds without a byte after which the sender or reader of a body is given up.",
     ),
     Setting(
         "truncate_long_values",

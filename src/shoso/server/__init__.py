@@ -7,7 +7,7 @@ import time
 
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.server import artifacts, models, objects, openapi, plain, tracking
-from shoso.server.access import PREFLIGHT, Access
+from shoso.server.access import Access, preflight_headers
 from shoso.server.access_log import AccessLog
 from shoso.server.exchange import (
     AnyReply,
@@ -19,6 +19,7 @@ from shoso.server.exchange import (
     Send,
     fault_reply,
 )
+from shoso.server.lines import Lines
 from shoso.server.routes import Router
 from shoso.server.services import Services, open_services
 from shoso.settings import ServerSettings
@@ -29,8 +30,8 @@ CLIENT_GONE = 499
 """What the access log says of a client that left; nobody is told it."""
 
 
-def create_app(settings: ServerSettings) -> App:
-    """The ASGI application, its database and stores open. Raises ConfigError."""
+def create_app(settings: ServerSettings, lines: Lines) -> App:
+    """The ASGI application, its database and stores open; it prints to `lines`. Raises ConfigError."""
     routes = [
         *plain.routes(),
         *tracking.routes(),
@@ -39,7 +40,7 @@ def create_app(settings: ServerSettings) -> App:
         *objects.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
-    return App(open_services(settings), router, Access(settings), AccessLog(settings.log_format))
+    return App(open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines))
 
 
 class App:
@@ -86,7 +87,7 @@ class App:
             raw_path = self._strip_prefix(exchange)
             self._access.admit_caller(exchange)
             if exchange.method == "OPTIONS":
-                return Reply(204, list(PREFLIGHT))
+                return Reply(204, preflight_headers(exchange))
             route, params = self.router.find(exchange.method, exchange.path, raw_path)
             exchange.route = route.path
             self._access.admit_to(route)
@@ -120,5 +121,5 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.services.close()
-        self._log.flush()
+        self._log.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from functools import lru_cache
-from typing import TextIO
 
 from shoso.server.exchange import Exchange
+from shoso.server.lines import Lines
 
 DELAY = 0.05
+
+SHOWN = 100
+"""Characters of an id; whoever sends a longer one means no run of ours."""
 
 
 class AccessLog:
     """Writes what an exchange was: method, route, status, ms, bytes, run or experiment."""
 
-    def __init__(self, form: str, stream: TextIO | None = None) -> None:
+    def __init__(self, form: str, out: Lines) -> None:
         self._format = _json_line if form == "json" else _text_line
-        self._stream = stream or sys.stderr
+        self._out = out
         self._lines: list[str] = []
 
     def record(self, exchange: Exchange, seconds: float) -> None:
@@ -33,11 +35,15 @@ class AccessLog:
         self._lines.append(self._format(exchange, time.time(), seconds * 1000))
 
     def flush(self) -> None:
-        """Write what was noted."""
+        """Hand over what was noted."""
         lines, self._lines = self._lines, []
         if lines:
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            self._out.write("".join(lines))
+
+    def close(self) -> None:
+        """Write what was noted, if somebody reads it."""
+        self.flush()
+        self._out.close()
 
 
 @lru_cache(1)
@@ -47,7 +53,7 @@ def _clock(second: int) -> str:
 
 def _text_line(exchange: Exchange, now: float, ms: float) -> str:
     clock = _clock(int(now))
-    subject = "".join(f" {name}={value!r}" for name, value in exchange.subject.items())
+    subject = "".join(f" {name}={value[:SHOWN]!r}" for name, value in exchange.subject.items())
     size = exchange.received + exchange.sent
     return f"{clock} {exchange.status} {exchange.method} {exchange.route} {ms:.1f} ms {size} B{subject}\n"
 
@@ -61,6 +67,6 @@ def _json_line(exchange: Exchange, now: float, ms: float) -> str:
         "ms": round(ms, 2),
         "bytes_in": exchange.received,
         "bytes_out": exchange.sent,
-        **exchange.subject,
+        **{name: value[:SHOWN] for name, value in exchange.subject.items()},
     }
     return json.dumps(line, ensure_ascii=True) + "\n"

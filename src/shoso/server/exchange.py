@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,12 @@ BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of a JSON body; a log-batch at all its limits has 3 MiB."""
 
 SMALL = 9999
-"""Bytes of a body that isn't worth a timer."""
+"""Bytes of a body that isn't worth a timer here; `protocol` bounds the time of such a request."""
+
+FIELDS = 10_000
+"""Fields in a query string."""
+
+_LENGTH = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(slots=True)
@@ -81,22 +87,33 @@ class Exchange:
                 return str(value, "latin-1")
         return None
 
+    @property
+    def announced(self) -> int | None:
+        """Bytes of the body by its Content-Length; None for a body in chunks."""
+        length = self.header(b"content-length") or ""
+        return int(length) if _LENGTH.fullmatch(length) else None
+
     def query(self) -> list[tuple[str, str]]:
         """The query string's pairs, in order."""
         text = str(self.scope["query_string"], "latin-1")
         try:
-            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=10_000)
-        except ValueError:
+            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS)
+        except UnicodeDecodeError:
             raise TrackingError(Kind.INVALID, "The query string is not valid UTF-8.") from None
+        except ValueError:
+            message = f"The query string has more than {FIELDS} fields; send them in a body."
+            raise TrackingError(Kind.INVALID, message) from None
 
     async def body(self, limit: int = BODY_LIMIT) -> bytes:
         """The whole body. Raises as `stream`, and TOO_LARGE over `limit` bytes."""
+        if (self.announced or 0) > limit:
+            raise _too_large(limit)
         parts = []
         more = True
         while more:
             data, more = await self._next()
             if self.received > limit:
-                raise TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit} bytes.")
+                raise _too_large(limit)
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -120,8 +137,7 @@ class Exchange:
     async def _message(self) -> MutableMapping[str, Any]:
         length = self.header(b"content-length")
         if length is not None and len(length) <= len(str(SMALL)):
-            # It came with its headers. A sender that breaks it off holds a connection and nothing else, and
-            # a timer for each of these calls would be a twelfth of their cost.
+            # It came with its headers; a timer for each of these calls would be a twelfth of their cost.
             return await self.receive()
         try:
             async with asyncio.timeout(self.silence):
@@ -153,13 +169,36 @@ class Exchange:
             first = await anext(reading.body, b"")
             await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await self._write(first, reading)
+            if self.sent < reading.size:
+                await self._write_rest(reading)
+
+    async def _write_rest(self, reading: Reading) -> None:
+        """Send what's left while the client is there: a server is not told of its end by sending alone."""
+        gone = asyncio.ensure_future(self._gone())
+        try:
             async for data in reading.body:
+                if gone.done():
+                    raise Disconnected
                 await self._write(data, reading)
+        finally:
+            gone.cancel()
+
+    async def _gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     async def _write(self, data: Buffer, reading: Reading) -> None:
         self.sent += len(data)
         more = self.sent < reading.size
-        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+        try:
+            async with asyncio.timeout(self.silence):
+                await self.send({"type": "http.response.body", "body": data, "more_body": more})
+        except TimeoutError:
+            raise Disconnected from None  # nobody takes it: let go of the file and the permit
+
+
+def _too_large(limit: int) -> TrackingError:
+    return TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit} bytes.")
 
 
 def json_reply(value: object, status: int = 200) -> Reply:

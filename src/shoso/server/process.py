@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
+import signal
 import socket
-import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
@@ -14,8 +18,12 @@ from uvicorn.supervisors import Multiprocess
 
 from shoso.errors import ConfigError
 from shoso.server import App, create_app
+from shoso.server.lines import Lines, LinesHandler
+from shoso.server.protocol import Protocol
 from shoso.server.services import open_services
 from shoso.settings import ServerSettings
+
+_log = logging.getLogger("shoso.server")
 
 GRACE = 30
 """Seconds that a stopping server waits for requests under way."""
@@ -25,24 +33,56 @@ KEEP_ALIVE = 75
 
 BACKLOG = 2048
 
+HEALTH = 60
+"""Seconds in which a worker must give a sign of life: a machine under load may need 5 s to import."""
+
 
 def serve(settings: ServerSettings) -> None:
     """Listen and answer until SIGTERM or SIGINT. Raises ConfigError before anything is answered."""
+    signal.signal(signal.SIGTERM, _stop)
     listener = listen(settings)
-    host, port = listener.getsockname()[:2]
     try:
         if settings.workers == 1:
-            config = _config(_app(settings))
-            _announce(settings, host, port)
-            uvicorn.Server(config).run(sockets=[listener])
+            _serve_alone(settings, listener)
         else:
-            # Open and close once here: a wrong setting is one sentence, not one a worker for ever.
-            asyncio.run(_open_and_close(settings))
-            config = _config(partial(_app, settings), factory=True, workers=settings.workers)
-            _announce(settings, host, port)
-            Multiprocess(config, sockets=[listener]).run()
+            _serve_together(settings, listener)
     finally:
         listener.close()
+
+
+def _serve_alone(settings: ServerSettings, listener: socket.socket) -> None:
+    config = _config(_app(settings))
+    _announce(settings, listener)
+    _Server(config).run(sockets=[listener])
+
+
+def _serve_together(settings: ServerSettings, listener: socket.socket) -> None:
+    # Open and close once here: a wrong setting is one sentence, not one a worker for ever.
+    asyncio.run(_open_and_close(settings))
+    lines = _print_logs(settings)
+    config = _config(partial(_app, settings), factory=True, workers=settings.workers)
+    _announce(settings, listener)
+    _Workers(config, sockets=[listener]).run()
+    lines.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends by itself after a signal, with exit code 0: uvicorn's would raise the signal once more."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+class _Workers(Multiprocess):
+    """Stops to listen when the workers are told to stop: else new clients wait for nobody."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -70,24 +110,39 @@ def listen(settings: ServerSettings) -> socket.socket:
 
 
 def _app(settings: ServerSettings) -> App:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return create_app(settings)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_after, args=[parent], daemon=True).start()
+    return create_app(settings, _print_logs(settings))
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    """Stop this worker when its parent is gone, killed perhaps: nobody else would."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _print_logs(settings: ServerSettings) -> Lines:
+    lines = Lines()
+    logging.basicConfig(level=logging.INFO, handlers=[LinesHandler(lines, settings.log_format)])
+    return lines
 
 
 def _config(app: object, **more: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
         log_level=logging.ERROR,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=HEALTH,
         **more,  # type: ignore[arg-type]
     )
 
@@ -96,7 +151,13 @@ async def _open_and_close(settings: ServerSettings) -> None:
     await open_services(settings).close()
 
 
-def _announce(settings: ServerSettings, host: str, port: int) -> None:
+def _announce(settings: ServerSettings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     where = f"http://{shown}:{port}{settings.static_prefix}"
-    sys.stderr.write(f"Shoso listens on {where} (pid {os.getpid()})\n")
+    _log.info("Shoso listens on %s (pid %d)", where, os.getpid())
+
+
+def _stop(number: int, frame: object) -> None:
+    """Before and after the server runs, a signal to stop ends the process as asked."""
+    raise SystemExit(0)

@@ -23,13 +23,13 @@ from shoso.core.types import (
     WriteMode,
 )
 from shoso.errors import Kind, StoreError, TrackingError
-from shoso.server.exchange import AnyReply, Exchange, Header, Reply, StreamReply
+from shoso.server.exchange import AnyReply, Exchange, Header, Reply, StreamReply, fault_reply
 from shoso.server.locations import Place
-from shoso.wire.faults import KIND_HEADER
 from shoso.wire.objects import DIGEST_HEADER, MODIFIED_HEADER, TRAILER_HEADER
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_LENGTH = re.compile(r"\d{1,18}")
+_RANGE = re.compile(r"bytes=([0-9]{0,30})-([0-9]{0,30})")
+_ETAG = re.compile(r'"[^"]+"')
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 TEXT_ENDINGS = {"txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon", "toml"}
 TEXT_ENDINGS |= {"yaml", "yml", "xml", "json", "js", "py", "py3", "csv", "tsv", "md", "rst", "ipynb"}
@@ -77,17 +77,16 @@ class BodySource:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._trailing = exchange.header(TRAILER_HEADER.encode()) == "digest"
-        self._expected = exchange.header(DIGEST_HEADER.encode())
-        length = exchange.header(b"content-length")
-        self._length = int(length) if length and _LENGTH.fullmatch(length) else None
+        self._trailing = _has_trailer(exchange.header(TRAILER_HEADER.encode()))
+        self._expected = _claimed(exchange.header(DIGEST_HEADER.encode()))
 
     @property
     def size(self) -> int | None:
         """Bytes of the object, where the sender announced them."""
-        if self._length is None:
+        announced = self._exchange.announced
+        if announced is None:
             return None
-        return self._length - digest.SIZE if self._trailing else self._length
+        return announced - digest.SIZE if self._trailing else announced
 
     def open(self, start: int = 0) -> AsyncIterator[Buffer]:
         """The body, without the digest behind it."""
@@ -168,18 +167,35 @@ def _from(first: int) -> ByteRange:
 
 
 def _unsatisfiable(error: StoreError, meta: ObjectMeta) -> Reply:
-    headers = [
-        (b"content-range", f"bytes */{meta.size}".encode()),
-        (KIND_HEADER.encode(), error.kind.value.encode()),
-    ]
-    return Reply(416, headers)
+    reply = fault_reply(error)
+    reply.headers.append((b"content-range", f"bytes */{meta.size}".encode()))
+    return reply
 
 
 def _mode(exchange: Exchange) -> WriteMode:
-    if (exchange.header(b"if-none-match") or "").strip() == "*":
+    """The condition of a PUT; one that can't be kept is refused, for ignoring it would overwrite."""
+    absent, same = exchange.header(b"if-none-match"), exchange.header(b"if-match")
+    if absent is None and same is None:
+        return OVERWRITE
+    if absent is not None and same is None and absent.strip() == "*":
         return CREATE
-    etag = _etag(exchange.header(b"if-match"))
-    return IfMatch(etag) if etag else OVERWRITE
+    if absent is None and same is not None and _ETAG.fullmatch(same.strip()):
+        return IfMatch(same.strip().strip('"'))
+    message = "A PUT takes 'If-None-Match: *' or 'If-Match' with one etag, and no other condition."
+    raise TrackingError(Kind.INVALID, message)
+
+
+def _has_trailer(header: str | None) -> bool:
+    if header in {None, "digest"}:
+        return header is not None
+    raise TrackingError(Kind.INVALID, f"'{TRAILER_HEADER}' can only be 'digest'.")
+
+
+def _claimed(header: str | None) -> str | None:
+    """The digest that a header claims. Raises INVALID for what can't be one."""
+    if header is None or _DIGEST.fullmatch(header.lower()):
+        return header and header.lower()
+    raise TrackingError(Kind.INVALID, f"'{DIGEST_HEADER}' must be a BLAKE3 digest: 64 hex digits.")
 
 
 def _etag(header: str | None) -> str | None:
