@@ -30,8 +30,8 @@ CLIENT_GONE = 499
 """What the access log says of a client that left; nobody is told it."""
 
 
-def create_app(settings: ServerSettings, lines: Lines) -> App:
-    """The ASGI application, its database and stores open; it prints to `lines`. Raises ConfigError."""
+def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
+    """The ASGI application, its database and stores open; its log goes to `lines`. Raises ConfigError."""
     routes = [
         *plain.routes(),
         *tracking.routes(),
@@ -40,7 +40,7 @@ def create_app(settings: ServerSettings, lines: Lines) -> App:
         *objects.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
-    return App(open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines))
+    return App(open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines or Lines()))
 
 
 class App:
