@@ -118,21 +118,30 @@ def _value_condition(wanted: Comparison, table: Table) -> ColumnElement[bool]:
 
 def _on_dataset(wanted: Comparison, experiment_ids: list[int]) -> ColumnElement[bool]:
     """The run read a dataset like that; datasets belong to the experiment of the runs that read them."""
-    data, edges = schema.datasets, schema.inputs
+    data, edges = schema.datasets.c, schema.inputs.c
+    if wanted.key == "context":
+        return _in_context(wanted)
     readers = (
-        select(edges.c.destination_id)
-        .join(data, data.c.dataset_uuid == edges.c.source_id)
-        .where(data.c.experiment_id.in_(experiment_ids))
-        .where(edges.c.source_type == datasets.DATASET, edges.c.destination_type == datasets.RUN)
+        select(edges.destination_id)
+        .join(schema.datasets, data.dataset_uuid == edges.source_id)
+        .where(data.experiment_id.in_(experiment_ids))
+        .where(edges.source_type == datasets.DATASET, edges.destination_type == datasets.RUN)
+        .where(compare(data[wanted.key], wanted.comparator, wanted.value))
     )
-    if wanted.key != "context":
-        readers = readers.where(compare(data.c[wanted.key], wanted.comparator, wanted.value))
-    else:
-        note = schema.input_tags
-        readers = readers.join(note, note.c.input_uuid == edges.c.input_uuid).where(
-            note.c.name == datasets.CONTEXT, compare(note.c.value, wanted.comparator, wanted.value)
-        )
     return schema.runs.c.run_uuid.in_(readers)
+
+
+def _in_context(wanted: Comparison) -> ColumnElement[bool]:
+    """The run read a dataset in a context like that."""
+    edges, notes = schema.inputs.c, schema.input_tags.c
+    uses = (
+        select(notes.name)
+        .join(schema.inputs, edges.input_uuid == notes.input_uuid)
+        .where(edges.destination_type == datasets.RUN, edges.destination_id == schema.runs.c.run_uuid)
+        .where(edges.source_type == datasets.DATASET, notes.name == datasets.CONTEXT)
+        .where(compare(notes.value, wanted.comparator, wanted.value))
+    )
+    return exists(uses)
 
 
 def _experiment_condition(wanted: Comparison) -> ColumnElement[bool]:
