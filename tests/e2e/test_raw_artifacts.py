@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.e2e.raw import Wire
+from tests.e2e.servers import REFERENCE
 
 HELLO = b"hello world"
 
@@ -125,6 +126,17 @@ def test_the_ajax_alias_is_the_same_store(server, wire, folder, hello):
     assert names(wire.list(folder)) == ["hello.txt"]
 
 
+def test_delete_takes_a_folder_named_with_a_slash_as_mlflows_client_does(wire, folder, hello):
+    wire.put(f"{folder}/sub/a", b"x")
+    assert wire.delete(f"{folder}/sub/").status == 200
+    assert names(wire.list(folder)) == ["hello.txt"]
+
+
+def test_put_to_a_folder_is_refused(wire, folder):
+    assert wire.put(f"{folder}/sub/", b"x").status == 400
+    assert wire.put("", b"x").status == 400
+
+
 def test_put_replaces(wire, hello):
     etag = wire.get(hello).headers["etag"]
     assert wire.put(hello, b"other").status == 200
@@ -184,8 +196,12 @@ def test_a_range_is_206(wire, hello, wanted, content, body):
     assert reply.headers["content-length"] == str(len(body))
 
 
-def test_several_ranges_are_multipart(wire, hello):
+def test_several_ranges_are_multipart_or_the_whole(wire, hello):
+    """MLflow sends multipart; RFC 9110 lets a server ignore the header."""
     reply = wire.get(hello, Range="bytes=0-0,6-10")
+    if reply.status == 200 and not REFERENCE:
+        assert reply.body == HELLO
+        return
     assert reply.status == 206
     kind, _, boundary = reply.headers["content-type"].partition("; boundary=")
     assert kind == "multipart/byteranges"
@@ -300,13 +316,11 @@ KEPT = [
     "a%2Bb",
     "a%26b%3Dc",
     "a;b",
-    "a%5Cb",
-    "C:%5Cx",
     "%20x%20",
     "%E2%80%8B",
     "....",
 ]
-KEPT_BY_SHOSO = ["a%23b", "%2523", "a%252eb", "a%252Fb", "%25252e", "a%2520b", "a%2500b"]
+KEPT_BY_SHOSO = ["a%23b", "%2523", "a%252eb", "a%252Fb", "a%2520b", "a%2500b"]
 
 
 @pytest.mark.parametrize(
@@ -333,8 +347,11 @@ TRICKS = [
     "/etc/passwd",
     "%2fetc%2fpasswd",
 ]
-TRICKS_OF_SHOSO = [".", "%2e", "a/.", "a/./b", "a//b", "a%00b", "", "a/"]
+TRICKS_OF_SHOSO = [".", "%2e", "a/.", "a/./b", "a//b", "a%00b"]
 MAYBE_KEPT = [
+    "a%5cb",
+    # A real MLflow server deletes the whole folder.
+    pytest.param("%25252e", marks=pytest.mark.shoso_only),
     "%252e%252e%252fx",
     "%252e%252e/x",
     "..%5cx",
@@ -380,13 +397,24 @@ def test_delete_of_the_root_is_refused(wire, path):
     assert 400 <= wire.send("DELETE", f"{wire.root}/artifacts").status < 500
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("trick", MAYBE_KEPT)
-@pytest.mark.usefixtures("server")
 def test_a_path_that_looks_like_a_trick_stays_inside(wire, inside, method, trick):
-    reply = wire.send(method, f"{wire.root}/artifacts/{inside}/{trick}", b"x" if method == "PUT" else None)
-    assert reply.status in {200, 400, 404} or (method == "PUT" and reply.status == 500)
+    reply = wire.send(method, f"{wire.root}/artifacts/{inside}/{trick}")
+    assert reply.status in {200, 400, 404}
     assert b"root:" not in reply.body
+
+
+@pytest.mark.parametrize("trick", MAYBE_KEPT)
+def test_a_name_that_looks_like_a_trick_is_refused_or_kept_and_listed(wire, inside, trick):
+    before = names(wire.list(inside))
+    status = wire.put(f"{inside}/{trick}", b"x").status
+    if status == 200:
+        assert wire.get(f"{inside}/{trick}").body == b"x"
+        assert len(names(wire.list(inside))) == len(before) + 1
+    else:
+        assert status in {400, 404} or REFERENCE
+        assert names(wire.list(inside)) == before
 
 
 @pytest.mark.parametrize("path", ["../x", "%252e%252e/x", "/etc", "a/../../x"])

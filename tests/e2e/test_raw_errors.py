@@ -251,6 +251,7 @@ RUNS = {
         ("GET artifacts/list", {"run_id": "{absent}"}),
     ],
     CLASH: [
+        ("POST experiments/update", {"experiment_id": "{exp}", "new_name": "Default"}),
         ("POST runs/create", {}),
         ("POST runs/log-metric", on("{run}", **metric(model_id="m-nothing"))),
         ("POST runs/log-batch", on("{run}", metrics=[metric(step=0, model_id="m-nothing")])),
@@ -326,7 +327,7 @@ SEARCHES = {
     ]
     + [
         ("POST runs/search", {"experiment_ids": ["{exp}"], "order_by": [text]})
-        for text in ("nonsense", "metrics.a UP", "`Run Name`")
+        for text in ("nonsense", "metrics.a UP")
     ]
     + [
         ("POST runs/search", {"experiment_ids": "1"}),
@@ -406,16 +407,13 @@ def test_a_failure_is_answered_as_mlflow_does(world, call, body, outcome):
     assert reply.json()["message"]
 
 
-def test_a_name_taken_by_another_experiment_refuses_a_rename(world):
-    reply = world.api.post("experiments/update", {"experiment_id": world.names["exp"], "new_name": "Default"})
-    assert reply.status_code == 400
-    assert reply.json()["error_code"] in {"BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
-
-
-def test_an_output_named_twice_is_refused(world):
+def test_an_output_named_twice_is_one_output(world):
+    """MLflow refuses the second call; a server may take it, for it may be the retry of a lost reply."""
     body = {"run_id": world._run(), "models": [{"model_id": world.names["model"], "step": 1}]}
     assert world.api.post("runs/outputs", body).status_code == 200
-    assert world.api.post("runs/outputs", body).status_code == 400
+    assert world.api.post("runs/outputs", body).status_code in {200, 400}
+    outputs = world.api.ok("GET", "runs/get", run_id=body["run_id"])["run"]["outputs"]
+    assert outputs["model_outputs"] == body["models"]
 
 
 ACCEPTED = [

@@ -15,7 +15,6 @@ def preflight(wire, origin):
     return wire.send("OPTIONS", SEARCH, headers={"Origin": origin, **asked})
 
 
-REBINDING = b"Invalid Host header - possible DNS rebinding attack detected"
 LOCAL_HOSTS = ["localhost", "localhost:5000", "127.0.0.1", "127.0.0.1:1", "[::1]:5000", "0.0.0.0:5000"]
 PRIVATE_HOSTS = ["10.1.2.3", "192.168.0.7:5000", "172.16.0.1", "172.31.9.9:80"]
 STRANGE_HOSTS = ["evil.example", "evil.example:5000", "localhost.evil.example", "172.32.0.1", "8.8.8.8"]
@@ -31,10 +30,8 @@ def test_a_local_or_private_host_is_let_in(wire, host):
 @pytest.mark.parametrize("host", STRANGE_HOSTS)
 def test_any_other_host_is_refused(wire, host, unique):
     reply = wire.send("GET", EXPERIMENT, headers={"Host": host})
-    assert (reply.status, reply.body) == (
-        403,
-        b"Invalid Host header - possible DNS rebinding attack detected",
-    )
+    assert reply.status == 403
+    assert b"Invalid Host header - possible DNS rebinding attack detected" in reply.body
     assert wire.put(f"{unique}/a", b"x", Host=host).status == 403
     assert wire.get(f"{unique}/a").status == 404
 
@@ -50,7 +47,7 @@ def test_a_page_of_this_machine_may_call(wire, origin):
     assert reply.status == 200
     assert reply.headers["access-control-allow-origin"] == origin
     asked = preflight(wire, origin)
-    assert asked.status == 200
+    assert asked.status in {200, 204}
     assert asked.headers["access-control-allow-origin"] == origin
     assert "POST" in asked.headers["access-control-allow-methods"]
 
@@ -58,7 +55,8 @@ def test_a_page_of_this_machine_may_call(wire, origin):
 @pytest.mark.parametrize("origin", STRANGE_ORIGINS)
 def test_a_page_of_any_other_origin_may_not_write(wire, origin, unique):
     reply = wire.send("POST", SEARCH, BODY, {**JSON, "Origin": origin})
-    assert (reply.status, reply.body) == (403, b"Cross-origin request blocked")
+    assert reply.status == 403
+    assert b"Cross-origin request blocked" in reply.body
     assert wire.put(f"{unique}/a", b"x", Origin=origin).status == 403
     assert wire.send("DELETE", f"{wire.root}/artifacts/{unique}", headers={"Origin": origin}).status == 403
     assert "access-control-allow-origin" not in preflight(wire, origin).headers
