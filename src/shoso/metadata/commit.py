@@ -92,7 +92,7 @@ class Writer:
         sqlite.patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         for group in _grouped(jobs):
             self._run_group(connection, group)
-        connection.exec_driver_sql("COMMIT")
+        sqlite.patiently(lambda: connection.exec_driver_sql("COMMIT"))  # only waits where there's no WAL
 
     def _run_group(self, connection: Connection, group: list[Job]) -> None:
         """Run jobs of one shared work together; if that raises, one by one: only the culprit fails."""
@@ -131,6 +131,8 @@ class Writer:
     def _connect(self) -> Connection:
         if self._connection is None:
             self._connection = sqlite.patiently(lambda: sqlite.connect(self._path))
+            # SQLite waits for a lock in fixed steps of up to 100 ms; `patiently` is fairer among processes.
+            self._connection.exec_driver_sql("PRAGMA busy_timeout = 0")
         return self._connection
 
     def _disconnect(self) -> None:

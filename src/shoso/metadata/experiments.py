@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.sqlite import insert
 
@@ -145,6 +145,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+_ROW = select(experiments).where(experiments.c.experiment_id == bindparam("id"))
 _TAGS = BulkSelect(
     select(experiment_tags.c.experiment_id, experiment_tags.c.key, experiment_tags.c.value).where(
         experiment_tags.c.experiment_id.in_([0])
@@ -170,7 +171,7 @@ def _check_free(conn: Connection, name: str) -> None:
 
 def _row(conn: Connection, experiment_id: str) -> Row[Any]:
     number = rules.experiment_id(experiment_id)
-    row = conn.execute(select(experiments).where(experiments.c.experiment_id == number)).one_or_none()
+    row = conn.execute(_ROW, {"id": number}).one_or_none()
     if row is None:
         raise _absent(number)
     return row

@@ -8,9 +8,10 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 from sqlalchemy.dialects.sqlite import insert
@@ -51,12 +52,14 @@ def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
         "start_time": request.start_time,
         "source_version": "",
         "lifecycle_stage": ACTIVE,
+        "end_time": None,
         "artifact_uri": locations.below(experiment.artifact_location, run_id, "artifacts"),
         "experiment_id": experiment.experiment_id,
     }
-    conn.execute(insert(runs), row)
-    _put_tags(conn, run_id, {tag.key: tag.value for tag in given} | {RUN_NAME: name})
-    return get(conn, run_id)
+    conn.execute(_INSERT, row)
+    values = {tag.key: tag.value for tag in given} | {RUN_NAME: name}
+    _put_tags(conn, run_id, values)
+    return Run(_info(SimpleNamespace(**row)), RunData(tags=[Tag(*tag) for tag in values.items()]))
 
 
 def get(conn: Connection, run_id: str) -> Run:
@@ -140,6 +143,8 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
     return found
 
 
+_INSERT = insert(runs)
+_ROW = select(runs).where(runs.c.run_uuid == bindparam("id"))
 _PARAMS = BulkSelect(
     select(params.c.run_uuid, params.c.key, params.c.value).where(params.c.run_uuid.in_([""]))
 )
@@ -168,7 +173,7 @@ def _loaded(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
     ]
 
 
-def _info(row: Row[Any]) -> RunInfo:
+def _info(row: Any) -> RunInfo:
     return RunInfo(
         run_uuid=row.run_uuid,
         run_id=row.run_uuid,
@@ -184,7 +189,7 @@ def _info(row: Row[Any]) -> RunInfo:
 
 
 def _row(conn: Connection, run_id: str) -> Row[Any]:
-    row = conn.execute(select(runs).where(runs.c.run_uuid == run_id)).one_or_none()
+    row = conn.execute(_ROW, {"id": run_id}).one_or_none()
     if row is None:
         raise lifecycle.no_run(run_id)
     return row
