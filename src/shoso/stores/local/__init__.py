@@ -12,15 +12,15 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, Uploads, order
-from shoso.core.streams import CHUNK, Source, closing, regroup
+from shoso.core.streams import Source, closing, regroup
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -37,8 +37,8 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import ConfigError, Kind, StoreError, store_error
-from shoso.stores.local.files import Draft, attributes_work, digest_of, etag_of
-from shoso.stores.local.tree import OWN, Tree, reserved
+from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
+from shoso.stores.local.tree import Tree, reserved
 from shoso.stores.local.uploads import LocalUploads
 
 P = ParamSpec("P")
@@ -46,6 +46,9 @@ T = TypeVar("T")
 
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file that no process holds is swept, when a store is opened."""
+
+FINISHED_FOR = 86400.0
+"""Seconds for which a finished upload may be finished again; then it is forgotten, when a store is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +63,54 @@ class LocalStore:
     """Objects as files."""
 
     def __init__(self, options: LocalOptions) -> None:
+        self.info = StoreInfo("file", str(options.path))
+        self._closed = False
         try:
             self.tree = Tree(options.path)
-            with self.tree.folder(OWN) as own:
-                digests = attributes_work(own)
-            self.tree.sweep(time.time() - STALE_AFTER)
         except OSError as error:
-            raise ConfigError(
-                str(options.path), f"can't be used as an artifact folder: {error.strerror}."
-            ) from error
-        self.info = StoreInfo("file", str(options.path))
-        self.capabilities = Capabilities(digests=digests, connections=512)
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="shoso-local")
+            raise _unusable(options.path, error) from error
         self._uploads = LocalUploads(self)
+        try:
+            self.capabilities = Capabilities(digests=self._prepared(), connections=512)
+        except OSError as error:
+            self.tree.close()
+            raise _unusable(options.path, error) from error
+        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="shoso-local")
+
+    def _prepared(self) -> bool:
+        """Whether digests can be kept; what others left behind is swept."""
+        self.tree.sweep(time.time() - STALE_AFTER)
+        self._uploads.sweep(time.time() - FINISHED_FOR)
+        with self.tree.folder("") as root:
+            return attributes_work(root)
 
     @property
     def uploads(self) -> Uploads:
         """Objects in parts."""
         return self._uploads
 
+    # -- threads ------------------------------------------------------------------------------------------
+
     async def run(self, op: str, key: Key, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`work` in a thread; its OSErrors come back as this store's errors."""
+        return await self._outcome(op, key, self._start(op, key, work, *args, **kwargs))
+
+    def _start(self, op: str, key: Key, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         if reserved(key):
             raise self.error(Kind.INVALID_KEY, op, key, "is a name that the store keeps for itself")
+        if self._closed:
+            raise self.error(Kind.UNAVAILABLE, op, key, "can't be reached: the store is closed")
+        return self._threads.submit(work, *args, **kwargs)
+
+    async def _outcome(self, op: str, key: Key, working: Future[T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, lambda: work(*args, **kwargs)
-            )
+            return await asyncio.wrap_future(working)
+        except StoreError:
+            raise
         except OSError as error:
             raise self._translate(error, op, key) from error
+
+    # -- the verbs ----------------------------------------------------------------------------------------
 
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
@@ -96,32 +118,57 @@ class LocalStore:
 
     async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
         """See Store."""
-        file = await self.run("read", key, self._open, key, wanted, if_match)
-        return Reading(file.meta, file.start, file.stop, self._body(file), file.close)
+        return await self.opened("read", key, key, wanted, if_match)
+
+    async def opened(
+        self, op: str, key: Key, place: str, wanted: ByteRange = ALL, if_match: str | None = None
+    ) -> Reading:
+        """The file at `place` as a reading of `key`."""
+        opening = self._start(op, key, self._open, key, place, wanted, if_match)
+        try:
+            file = await self._outcome(op, key, opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_let_go)
+            raise
+        return Reading(file.meta, file.start, file.stop, self._body(op, file), _closer(file))
 
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store. The type isn't kept: a file has its name."""
         draft = Draft(self.tree, source)
-        held: list[Buffer] = []
-        appending: asyncio.Future[None] | None = None
         try:
-            async with closing(regroup(source.open())) as groups:
-                async for group in groups:
-                    if appending is not None:
-                        await appending
-                    if held:
-                        appending = asyncio.ensure_future(self.run("write", key, draft.append, held))
-                    held = group
-            if appending is not None:
-                await appending
-            return await self.run("write", key, self._commit, draft, held, key, mode)
+            rest = await self.take("write", key, source, draft)
+            return await self.run("write", key, self._commit, draft, rest, key, mode)
         except BaseException:
-            if appending is not None:
-                await asyncio.wait([appending])
-            await self.run("write", key, draft.discard)
+            await self.abandon(draft)
             raise
+
+    async def take(self, op: str, key: Key, source: Source, draft: Draft) -> list[Buffer]:
+        """Append the source to the draft but for its last buffers, which are returned.
+
+        So a small object takes one hop to a thread, and of a large one the next buffers come while the last
+        ones are written.
+        """
+        held: list[Buffer] = []
+        appending: Future[None] | None = None
+        async with closing(regroup(source.open())) as groups:
+            async for group in groups:
+                if appending is not None:
+                    await self._outcome(op, key, appending)
+                if held:
+                    appending = self._start(op, key, draft.append, held)
+                held = group
+        if appending is not None:
+            await self._outcome(op, key, appending)
+        return held
+
+    async def abandon(self, draft: Draft) -> None:
+        """Remove the draft as soon as no thread is at it; even if the wait for that is cancelled."""
+        if self._closed:
+            draft.discard()
+        else:
+            await asyncio.shield(asyncio.wrap_future(self._threads.submit(draft.discard)))
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; one folder is held in memory at a time."""
@@ -143,7 +190,7 @@ class LocalStore:
         failures: list[StoreError] = []
         for key in keys:
             try:
-                await self.run("delete", key, self.tree.remove, key)
+                await self.run("delete", key, self._remove, key)
             except StoreError as error:
                 failures.append(error)
         if failures:
@@ -151,6 +198,7 @@ class LocalStore:
 
     async def close(self) -> None:
         """See Store."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         self.tree.close()
 
@@ -163,18 +211,15 @@ class LocalStore:
         finally:
             os.close(file)
 
-    def _open(self, key: Key, wanted: ByteRange, if_match: str | None) -> _OpenFile:
-        file = self.tree.open_file(key)
+    def _open(self, key: Key, place: str, wanted: ByteRange, if_match: str | None) -> OpenFile:
+        file = self.tree.open_file(place)
         try:
             meta = _meta(key, os.fstat(file), digest_of(file))
             self._match(meta, if_match)
-            start, stop = span(wanted, meta.size)
-            opened = _OpenFile(file, meta, start, stop)
-            opened.first = opened.read(start)
+            return OpenFile(file, meta, *span(wanted, meta.size))
         except BaseException:
             os.close(file)
             raise
-        return opened
 
     def _match(self, meta: ObjectMeta, if_match: str | None) -> None:
         if if_match is not None and if_match != meta.etag:
@@ -188,6 +233,10 @@ class LocalStore:
                 self._require(key, mode.etag)
             draft.move(key, replace=mode is not CREATE)
         return _meta(key, status, digest)
+
+    def _remove(self, key: Key) -> None:
+        with self.tree.commit_lock(exclusive=False):
+            self.tree.remove(key)
 
     def _require(self, key: Key, etag: str) -> None:
         try:
@@ -205,8 +254,6 @@ class LocalStore:
         return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=name)
 
     def _translate(self, error: OSError, op: str, key: Key) -> StoreError:
-        if isinstance(error, StoreError):
-            return error
         kind, what = _KINDS.get(error.errno or 0, (Kind.UNEXPECTED, f"failed ({error.strerror})"))
         if error.errno == errno.ENOTDIR and op in _WRITING:
             kind, what = Kind.EXISTS, "can't be written: a file stands where one of its folders would be"
@@ -217,41 +264,34 @@ class LocalStore:
         message = f"{len(failures)} objects couldn't be deleted, the first: {first.message}"
         return store_error(first.kind, message, op="delete", key=first.key, store=self.info.name)
 
-    async def _body(self, file: _OpenFile) -> AsyncIterator[Buffer]:
+    async def _body(self, op: str, file: OpenFile) -> AsyncIterator[Buffer]:
         """The file's bytes, the next buffer being read while the last one is used."""
-        data, position = file.first, file.start
+        key, data, position = file.meta.key, file.first, file.start
         while data:
             position += len(data)
             if position < file.stop:
-                file.coming = asyncio.ensure_future(self.run("read", file.meta.key, file.read, position))
+                file.coming = self._start(op, key, file.read, position)
             yield data
-            data = await file.coming if position < file.stop and file.coming else b""
+            data = await self._outcome(op, key, file.coming) if position < file.stop and file.coming else b""
         if position < file.stop:
-            raise self.error(Kind.CHANGED, "read", file.meta.key, "was cut short while it was read")
+            raise self.error(Kind.CHANGED, op, key, "was cut short while it was read")
 
 
-class _OpenFile:
-    """A file being read: its first bytes, which came with opening it, and the read under way."""
+def _closer(file: OpenFile) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        file.close()
 
-    __slots__ = ("_file", "coming", "first", "meta", "start", "stop")
+    return close
 
-    def __init__(self, file: int, meta: ObjectMeta, start: int, stop: int) -> None:
-        self._file = file
-        self.meta, self.start, self.stop = meta, start, stop
-        self.first = b""
-        self.coming: asyncio.Future[bytes] | None = None
 
-    def read(self, position: int) -> bytes:
-        """The next bytes at `position`; none past the end."""
-        return os.pread(self._file, min(CHUNK, self.stop - position), position)
+def _let_go(opening: Future[OpenFile]) -> None:
+    """Close what a thread has opened for a caller who is gone."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
-    async def close(self) -> None:
-        """Let go of the file once no thread reads it; may be called again."""
-        if self.coming is not None:
-            await asyncio.wait([self.coming])
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(str(path), f"can't be used as an artifact folder: {error.strerror}.")
 
 
 def _meta(key: Key, status: os.stat_result, digest: str | None = None) -> ObjectMeta:
@@ -263,11 +303,18 @@ _KINDS: dict[int, tuple[Kind, str]] = {
     errno.ENOENT: (Kind.NOT_FOUND, "is not there"),
     errno.ENOTDIR: (Kind.NOT_FOUND, "is not there: a file stands where one of its folders would be"),
     errno.EEXIST: (Kind.EXISTS, "is there already"),
+    errno.ENXIO: (Kind.NOT_FOUND, "is not there: what has its name is no file"),
+    errno.ENODEV: (Kind.NOT_FOUND, "is not there: what has its name is no file"),
+    errno.ESTALE: (Kind.CHANGED, "was replaced on the file server meanwhile"),
     errno.EISDIR: (Kind.EXISTS, "is a folder"),
     errno.ENOTEMPTY: (Kind.EXISTS, "is a folder"),
     errno.ENAMETOOLONG: (Kind.INVALID_KEY, "has a name that is too long for the file system"),
     errno.EILSEQ: (Kind.INVALID_KEY, "has a name that the file system doesn't take"),
-    errno.ELOOP: (Kind.INVALID_KEY, "is a symbolic link"),
+    errno.EINVAL: (Kind.INVALID_KEY, "has a name that the file system doesn't take"),
+    errno.ELOOP: (
+        Kind.INVALID_KEY,
+        "leads through a symbolic link; move the files, or mount the folder",
+    ),
     errno.EACCES: (Kind.FORBIDDEN, "may not be touched by the user that Shoso runs as"),
     errno.EPERM: (Kind.FORBIDDEN, "may not be touched by the user that Shoso runs as"),
     errno.EROFS: (Kind.FORBIDDEN, "is on a file system that is mounted read-only"),

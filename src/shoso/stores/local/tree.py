@@ -1,7 +1,8 @@
 """A folder entered through descriptors: no path is ever resolved by name, no symlink ever followed.
 
 Every step opens one segment relative to the folder before it (openat with O_NOFOLLOW), so that a symlink
-planted below the root, even in the middle of a call, leads nowhere. The root itself may be one.
+planted below the root, even in the middle of a call, leads nowhere. The root itself may be one. What the
+store keeps for itself is made with the first write: a folder that is only read stays as it is.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.errors import Kind, StoreError, store_error
+from shoso.errors import StoreError
 
 OWN = ".shoso"
 """The folder at the root for what is under way; no key reaches it, no listing shows it."""
+
+DRAFTS = f"{OWN}/drafts"
 
 MLFLOW_TEMPORARY = ".artifact.uploading."
 """How MLflow names its temporary files; it leaves them behind when it's killed. Never shown."""
@@ -44,23 +47,21 @@ class Tree:
     """The folder at `path`, made where missing."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        _make_root(path)
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._own = _enter(self._root, OWN, create=True)
-        self._drafts = _enter(self._own, "drafts", create=True)
 
     def close(self) -> None:
         """Let go of the root; may be called again."""
-        for folder in {self._root, self._own, self._drafts} - {-1}:
-            os.close(folder)
-        self._root = self._own = self._drafts = -1
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
 
     @contextmanager
     def folder(self, key: Key | str, create: bool = False) -> Iterator[int]:
         """A descriptor of the folder `key`. Raises FileNotFoundError, NotADirectoryError, store errors."""
         current = os.dup(self._root)
         try:
-            for segment in key.split("/") if key else ():
+            for segment in _segments(key):
                 inner = _enter(current, segment, create)
                 os.close(current)
                 current = inner
@@ -71,29 +72,32 @@ class Tree:
     @contextmanager
     def parent(self, key: Key | str, create: bool = False) -> Iterator[tuple[int, str]]:
         """A descriptor of the folder that holds `key`, and the name in it."""
-        above, _, name = key.rpartition("/")
-        with self.folder(above, create) as folder:
+        [*_, name] = _segments(key) or [""]
+        with self.folder(key.rpartition("/")[0], create) as folder:
             yield folder, name
 
     def open_file(self, key: Key | str) -> int:
         """A descriptor of the regular file `key`. Raises FileNotFoundError also for a folder."""
         with self.parent(key) as (folder, name):
-            try:
-                found = os.open(name, _FILE, dir_fd=folder)
-            except OSError as error:
-                if error.errno == errno.ELOOP:
-                    raise _symlink(str(key)) from None
-                raise
+            found = os.open(name, _FILE, dir_fd=folder)
         if stat.S_ISREG(os.fstat(found).st_mode):
             return found
         os.close(found)
         raise FileNotFoundError(errno.ENOENT, "not a file", key)
 
+    def holds(self, key: Key | str) -> bool:
+        """Whether there is a regular file of that name."""
+        try:
+            os.close(self.open_file(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
     def entries(self, key: Key | str) -> list[Found]:
         """The folder's files and folders, in the order of a deep listing; nothing for a missing folder."""
         try:
             with self.folder(key) as folder, os.scandir(folder) as scan:
-                found = [_found(entry) for entry in scan if _shown(entry.name, at_root=not key)]
+                found = [_found(entry) for entry in scan if _shown(key, entry.name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted((entry for entry in found if entry), key=lambda e: e.name + "/" * e.folder)
@@ -105,22 +109,23 @@ class Tree:
                 _unlink(folder, name)
         except (FileNotFoundError, NotADirectoryError):
             return
-        above = key.rpartition("/")[0]
-        while above and self._remove_empty(above):
-            above = above.rpartition("/")[0]
+        self._remove_empty_above(key)
 
-    def _remove_empty(self, key: str) -> bool:
-        try:
-            with self.parent(key) as (folder, name):
-                os.rmdir(name, dir_fd=folder)
-        except OSError:
-            return False
-        return True
+    def _remove_empty_above(self, key: str) -> None:
+        """Remove the folders on the way to `key` that hold nothing, up to the first that does."""
+        while key := key.rpartition("/")[0]:
+            try:
+                with self.parent(key) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    return
 
     @contextmanager
     def commit_lock(self, exclusive: bool) -> Iterator[None]:
-        """Held by every commit, alone by one that depends on what is there; between processes too."""
-        lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._own)
+        """Held by whatever changes objects, alone by what depends on the one there; between processes too."""
+        with self.folder(OWN, create=True) as own:
+            lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=own)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             yield
@@ -131,14 +136,16 @@ class Tree:
         """The name and a descriptor of a new file set aside, locked so that no sweep takes it."""
         name = secrets.token_hex(16)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        created = os.open(name, flags, 0o666, dir_fd=self._drafts)
+        with self.folder(DRAFTS, create=True) as drafts:
+            created = os.open(name, flags, 0o666, dir_fd=drafts)
         fcntl.flock(created, fcntl.LOCK_EX)
         return name, created
 
-    def move(self, draft: str, key: Key, replace: bool) -> None:
+    def move(self, draft: str, key: Key | str, replace: bool) -> None:
         """Give the draft the name `key`, at once and durably.
 
-        Raises FileExistsError where something is there and `replace` is off, or a folder is in the way.
+        Raises FileExistsError where something is there and `replace` is off, or a folder is in the way; then
+        no folder is left that was made on the way.
         """
         for attempt in range(_RACES):
             try:
@@ -149,46 +156,67 @@ class Tree:
                 # The folder was emptied and removed between opening it and the rename: make it again.
                 if attempt == _RACES - 1:
                     raise
+            except OSError:
+                self._remove_empty_above(key)
+                raise
             else:
                 return
 
     def _name(self, draft: str, folder: int, name: str, replace: bool) -> None:
-        if replace:
-            os.replace(draft, name, src_dir_fd=self._drafts, dst_dir_fd=folder)
-        else:
-            os.link(draft, name, src_dir_fd=self._drafts, dst_dir_fd=folder, follow_symlinks=False)
-            os.unlink(draft, dir_fd=self._drafts)
+        with self.folder(DRAFTS) as drafts:
+            if replace:
+                os.replace(draft, name, src_dir_fd=drafts, dst_dir_fd=folder)
+            else:
+                os.link(draft, name, src_dir_fd=drafts, dst_dir_fd=folder, follow_symlinks=False)
+                os.unlink(draft, dir_fd=drafts)
 
     def discard(self, draft: str) -> None:
-        """Remove a draft that may be gone."""
-        try:
-            os.unlink(draft, dir_fd=self._drafts)
-        except FileNotFoundError:
-            return
+        """Remove a draft; one that can't be removed now is swept later."""
+        with suppress(OSError), self.folder(DRAFTS) as drafts:
+            os.unlink(draft, dir_fd=drafts)
 
-    def sweep(self, older_than: float) -> int:
-        """Remove the drafts that no living process holds, last touched before `older_than`; their number."""
-        return sum(_sweep(self._drafts, name, older_than) for name in os.listdir(self._drafts))
+    def sweep(self, older_than: float) -> None:
+        """Remove the drafts that no living process holds, last touched before `older_than`."""
+        with suppress(FileNotFoundError), self.folder(DRAFTS) as drafts:
+            for name in os.listdir(drafts):
+                _sweep(drafts, name, older_than)
 
 
 def reserved(key: Key) -> bool:
     """Whether no object may have that name."""
-    return key.split("/", 1)[0] == OWN or MLFLOW_TEMPORARY in key
+    if key.split("/", 1)[0] == OWN:
+        return True
+    return MLFLOW_TEMPORARY in key and any(part.startswith(MLFLOW_TEMPORARY) for part in key.split("/"))
 
 
-def _shown(name: str, at_root: bool) -> bool:
-    if (at_root and name == OWN) or name.startswith(MLFLOW_TEMPORARY):
-        return False
-    return _addressable(name)
-
-
-def _addressable(name: str) -> bool:
-    """Whether a client could ask for it; somebody else may have put any bytes there."""
+def _shown(folder: str, name: str) -> bool:
+    """Whether a client could ask for it; somebody else may have put any bytes there, and at any depth."""
     try:
-        keys.parse(name)
+        key = keys.parse(f"{folder}/{name}" if folder else name)
     except StoreError:
         return False
-    return True
+    return not reserved(key) or folder.split("/", 1)[0] == OWN
+
+
+def _segments(key: str) -> list[str]:
+    """The names on the way; a second bolt behind `keys.parse`: those that climb are refused here too."""
+    segments = key.split("/") if key else []
+    if not {"", ".", ".."}.isdisjoint(segments):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), key)
+    return segments
+
+
+def _make_root(path: Path) -> None:
+    """Make a folder and those above it, durably."""
+    if path.is_dir():
+        return
+    _make_root(path.parent)
+    path.mkdir(exist_ok=True)
+    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 def _found(entry: os.DirEntry[str]) -> Found | None:
@@ -211,7 +239,7 @@ def _enter(folder: int, segment: str, create: bool) -> int:
             _make_folder(folder, segment)
         except NotADirectoryError:
             if stat.S_ISLNK(os.stat(segment, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise _symlink(segment) from None
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), segment) from None
             raise
     raise FileNotFoundError(errno.ENOENT, "the folder is removed as fast as it is made", segment)
 
@@ -249,27 +277,12 @@ def _remove_hollow(folder: int, name: str) -> None:
         os.close(inner)
 
 
-def _sweep(folder: int, name: str, older_than: float) -> bool:
-    try:
+def _sweep(folder: int, name: str, older_than: float) -> None:
+    with suppress(OSError):
         found = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
-    except OSError:
-        return False
-    try:
-        if os.fstat(found).st_mtime >= older_than:
-            return False
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=folder)
-    except OSError:
-        return False
-    finally:
-        os.close(found)
-    return True
-
-
-def _symlink(name: str) -> StoreError:
-    return store_error(
-        Kind.INVALID_KEY,
-        f"Invalid path: '{name}' is a symbolic link; Shoso follows none below an artifact root. Move the"
-        " files there, or mount the folder.",
-        key=name,
-    )
+        try:
+            if os.fstat(found).st_mtime < older_than:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(found)

@@ -7,26 +7,35 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.streams import CHUNK, BytesSource, Source, closing, regroup
+from shoso.core.streams import CHUNK, BytesSource, Source, verified
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
-from shoso.errors import Kind
+from shoso.errors import Kind, StoreError
 from shoso.stores.local.files import Draft
 from shoso.stores.local.tree import OWN
 
 if TYPE_CHECKING:
     from shoso.stores.local import LocalStore
 
+_ALL = f"{OWN}/uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
+
+
+class _State(enum.Enum):
+    UNKNOWN = enum.auto()
+    OPEN = enum.auto()
+    FINISHED = enum.auto()
 
 
 class LocalUploads:
@@ -49,12 +58,10 @@ class LocalUploads:
         await self._require("put", ref)
         draft = Draft(self._tree, source)
         try:
-            async with closing(regroup(source.open())) as groups:
-                async for group in groups:
-                    await self._store.run("put", ref.key, draft.append, group)
-            return await self._store.run("put", ref.key, self._commit, ref, number, draft)
+            rest = await self._store.take("put", ref.key, source, draft)
+            return await self._store.run("put", ref.key, self._commit, ref, number, draft, rest)
         except BaseException:
-            await self._store.run("put", ref.key, draft.discard)
+            await self._store.abandon(draft)
             raise
 
     async def parts(self, ref: UploadRef) -> list[Part]:
@@ -63,16 +70,22 @@ class LocalUploads:
         return await self._store.run("parts", ref.key, self._parts, ref)
 
     async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
-        """See Uploads."""
-        await self._require("finish", ref, finished=True)
-        if await self._store.run("finish", ref.key, self._is_finished, ref):
+        """See Uploads. Two at once are fine: whoever finds the parts gone finds the object there."""
+        if await self._state("finish", ref) is _State.FINISHED:
             return await self._store.stat(ref.key)
+        try:
+            return await self._finish(ref, parts)
+        except StoreError:
+            if await self._state("finish", ref) is not _State.FINISHED:
+                raise
+            return await self._store.stat(ref.key)
+
+    async def _finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
         there = {(part.number, part.etag): part for part in await self.parts(ref)}
         for part in parts:
             if (part.number, part.etag) not in there:
-                raise self._store.error(
-                    Kind.INVALID, "finish", ref.key, f"has no part {part.number} like that"
-                )
+                what = f"has no part {part.number} like that"
+                raise self._store.error(Kind.INVALID, "finish", ref.key, what)
         named = [there[part.number, part.etag] for part in parts]
         meta = await self._store.write(ref.key, _Joined(self, ref, named))
         await self._store.run("finish", ref.key, self._finished, ref)
@@ -81,56 +94,79 @@ class LocalUploads:
     async def abort(self, ref: UploadRef) -> None:
         """See Uploads."""
         await self._require("abort", ref)
-        await self._store.run("abort", ref.key, self._clear, ref, "")
+        await self._store.run("abort", ref.key, self._clear, _place(ref))
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         """See Uploads."""
-        for found in await self._store.run("pending", prefix, self._tree.entries, f"{OWN}/uploads"):
-            ref = await self._store.run("pending", prefix, self._about, found.name)
-            if ref is not None and keys.contains(prefix, ref.key) and not self._is_finished(ref):
+        for found in await self._store.run("pending", prefix, self._tree.entries, _ALL):
+            ref = await self._store.run("pending", prefix, self._under_way, found.name)
+            if ref is not None and keys.contains(prefix, ref.key):
                 yield ref
 
     async def joined(self, ref: UploadRef, parts: Sequence[Part]) -> AsyncIterator[Buffer]:
-        """The bytes of these parts, one after another."""
+        """The bytes of these parts, one after another; each compared with its digest once more."""
         for part in parts:
-            file = await self._store.run("finish", ref.key, self._tree.open_file, _part_name(ref, part))
-            try:
-                while data := await self._store.run("finish", ref.key, os.read, file, CHUNK):
+            async with await self._store.opened("finish", ref.key, _part_name(ref, part)) as reading:
+                whole = replace(reading, meta=replace(reading.meta, digest=part.digest))
+                async for data in verified(whole):
                     yield data
-            finally:
-                os.close(file)
 
-    async def _require(self, op: str, ref: UploadRef, finished: bool = False) -> None:
-        about = await self._store.run(op, ref.key, self._about, ref.id)
-        if about != ref or (self._is_finished(ref) and not finished):
+    async def _state(self, op: str, ref: UploadRef) -> _State:
+        state = await self._store.run(op, ref.key, self._look, ref)
+        if state is _State.UNKNOWN:
             raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way")
+        return state
+
+    async def _require(self, op: str, ref: UploadRef) -> None:
+        if await self._state(op, ref) is not _State.OPEN:
+            raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way any more")
 
     # -- in threads ---------------------------------------------------------------------------------------
 
+    def sweep(self, older_than: float) -> None:
+        """Forget the uploads that were finished before then, and what is left of any that isn't known."""
+        for upload in self._tree.entries(_ALL):
+            place = f"{_ALL}/{upload.name}"
+            there = {found.name: found.status.st_mtime for found in self._tree.entries(place)}
+            latest = max(there.values(), default=upload.status.st_mtime)
+            if latest < older_than and ("finished" in there or "about" not in there):
+                self._clear(place)
+
     def _keep(self, name: str, text: str) -> None:
         draft = Draft(self._tree, BytesSource(text.encode()))
-        draft.append([text.encode()])
-        draft.seal(Key(name))
-        draft.move(Key(name), replace=True)
+        try:
+            draft.append([text.encode()])
+            draft.seal(Key(name))
+            draft.move(name, replace=True)
+        finally:
+            draft.discard()
 
     def _about(self, upload_id: str) -> UploadRef | None:
         if not _ID.fullmatch(upload_id):
             return None
         try:
-            file = self._tree.open_file(f"{OWN}/uploads/{upload_id}/about")
-        except FileNotFoundError:
+            file = self._tree.open_file(f"{_ALL}/{upload_id}/about")
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             return UploadRef(keys.parse(json.loads(os.read(file, CHUNK))["key"]), upload_id)
         finally:
             os.close(file)
 
-    def _commit(self, ref: UploadRef, number: int, draft: Draft) -> Part:
-        draft.append([])
+    def _look(self, ref: UploadRef) -> _State:
+        if self._about(ref.id) != ref:
+            return _State.UNKNOWN
+        return _State.FINISHED if self._tree.holds(f"{_place(ref)}/finished") else _State.OPEN
+
+    def _under_way(self, upload_id: str) -> UploadRef | None:
+        ref = self._about(upload_id)
+        return ref if ref and self._look(ref) is _State.OPEN else None
+
+    def _commit(self, ref: UploadRef, number: int, draft: Draft, rest: Sequence[Buffer]) -> Part:
+        draft.append(rest)
         status, digest = draft.seal(ref.key)
         part = Part(number, status.st_size, digest, digest)
-        draft.move(Key(_part_name(ref, part)), replace=True)
-        self._clear(ref, f"{number:05d}-", but=digest)
+        draft.move(_part_name(ref, part), replace=True)
         return part
 
     def _parts(self, ref: UploadRef) -> list[Part]:
@@ -144,25 +180,22 @@ class LocalUploads:
                 )
         return [newest[number][1] for number in sorted(newest)]
 
-    def _is_finished(self, ref: UploadRef) -> bool:
-        return any(found.name == "finished" for found in self._tree.entries(_place(ref)))
-
     def _finished(self, ref: UploadRef) -> None:
         self._keep(f"{_place(ref)}/finished", "")
-        for part in self._parts(ref):
-            self._tree.remove(Key(_part_name(ref, part)))
+        self._clear(_place(ref), _PART)
 
-    def _clear(self, ref: UploadRef, prefix: str, but: str = "-") -> None:
-        """Remove the upload's files whose names start so; its folder goes with the last."""
-        for found in self._tree.entries(_place(ref)):
-            if found.name.startswith(prefix) and not found.name.endswith(but):
-                self._tree.remove(Key(f"{_place(ref)}/{found.name}"))
+    def _clear(self, place: str, names: re.Pattern[str] = re.compile(".*")) -> None:
+        """Remove the upload's files of such names; its folder goes with the last."""
+        for found in self._tree.entries(place):
+            if names.fullmatch(found.name):
+                self._tree.remove(Key(f"{place}/{found.name}"))
+        self._tree.remove(Key(place))
 
 
 class _Joined:
     """Parts as one source."""
 
-    reopenable = True
+    reopenable = False
 
     def __init__(self, uploads: LocalUploads, ref: UploadRef, parts: Sequence[Part]) -> None:
         self._uploads, self._ref, self._parts = uploads, ref, parts
@@ -179,7 +212,7 @@ class _Joined:
 
 
 def _place(ref: UploadRef) -> str:
-    return f"{OWN}/uploads/{ref.id}"
+    return f"{_ALL}/{ref.id}"
 
 
 def _part_name(ref: UploadRef, part: Part) -> str:
