@@ -7,8 +7,9 @@ import pytest
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.filters import (
     MAX_COMPARISONS,
-    MAX_LIST,
+    MAX_ORDERS,
     MAX_PATTERN,
+    MAX_VALUES,
     Comparison,
     Order,
     parse_filter,
@@ -139,7 +140,7 @@ def test_comparisons_are_joined_by_and(text):
         ("params.a == 'x'", "==", "="),
         ("params.a isnull", "ISNULL", "IS NULL"),
         ("run_id IN 'a'", "'a'", "in parentheses"),
-        ("run_id IN ()", "0 values", "1 to"),
+        ("run_id IN ()", "run_id", "empty"),
         ("run_id IN (a)", "found a", "in quotes"),
         ("run_id IN ('a' 'b')", "'b'", "a comma"),
         ("run_id IN ('a'", "run_id", "a comma"),
@@ -191,16 +192,27 @@ def test_each_search_has_its_own_fields_and_comparators(search, text):
     assert search.what in refusal(text, search) or "compared" in refusal(text, search)
 
 
-def test_sizes_are_bounded():
-    """SQLite allows about 1,000 nested terms, 32,766 parameters and patterns of 50,000 bytes."""
+def test_comparisons_are_bounded():
     many = " AND ".join(["params.a = 'x'"] * MAX_COMPARISONS)
     assert len(parse_filter(many, RUNS)) == MAX_COMPARISONS
     assert str(MAX_COMPARISONS) in refusal(many + " AND params.a = 'x'")
-    names = ",".join(["'a'"] * MAX_LIST)
-    assert len(one(f"run_id IN ({names})")[3]) == MAX_LIST
-    assert str(MAX_LIST) in refusal(f"run_id IN ({names}, 'a')")
+
+
+def test_values_in_all_lists_together_are_bounded():
+    values = ",".join(["'a'"] * (MAX_VALUES - 1))
+    assert len(parse_filter(f"run_id IN ({values}) AND dataset.name IN ('a')", RUNS)) == 2
+    assert str(MAX_VALUES) in refusal(f"run_id IN ({values}) AND dataset.name IN ('a', 'b')")
+
+
+def test_patterns_are_bounded():
     assert one(f"tags.a LIKE '{'x' * MAX_PATTERN}'")
     assert str(MAX_PATTERN) in refusal(f"tags.a LIKE '{'x' * MAX_PATTERN}%'")
+
+
+def test_orders_are_bounded():
+    assert len(parse_order(["metrics.a"] * MAX_ORDERS, RUNS)) == MAX_ORDERS
+    with pytest.raises(TrackingError, match=str(MAX_ORDERS)):
+        parse_order(["metrics.a"] * (MAX_ORDERS + 1), RUNS)
 
 
 @pytest.mark.parametrize(

@@ -356,7 +356,7 @@ def differs_on_purpose(text: str) -> bool:
     return "(" in text and "IN (" not in text.upper()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(FILTERS)
 @example("tags.a = 'x\\' AND tags.b = 'y'")
 def test_generated_filters_are_read_as_mlflow_reads_them(text):
@@ -364,7 +364,7 @@ def test_generated_filters_are_read_as_mlflow_reads_them(text):
         assert ours(text) == theirs(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.builds("{}{}".format, FIELDS, st.sampled_from(["", " ASC", " desc", " foo", " DESC ASC", ","])))
 def test_generated_orders_are_read_as_mlflow_reads_them(text):
     if not CUT_BY_MLFLOW.search(text) and "`run name`" not in text.lower():

@@ -120,7 +120,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(FILTERS, ORDERS, st.sampled_from([1, 2, 3]), st.sampled_from([1, 4, 50]))
 @example("", [], 3, 4)
 @example("", ["creation_time", "creation_time DESC"], 3, 4)

@@ -27,9 +27,17 @@ from shoso.metadata.model_status import number_of
 from shoso.metadata.searchable import LISTS, PATTERNS, PRESENCE, Field, Searchable, Value
 
 MAX_COMPARISONS = 100
-MAX_LIST = 10_000
+"""In a filter; SQLite allows about 1,000 nested terms."""
+
+MAX_VALUES = 10_000
+"""In all the lists of a filter; SQLite allows 32,766 parameters in a statement."""
+
 MAX_PATTERN = 10_000
-"""Characters; SQLite gives up on patterns of more than 50,000 bytes."""
+"""Characters; SQLite allows patterns of 50,000 bytes."""
+
+MAX_ORDERS = 20
+"""Fields in an order_by. A field makes two terms of ORDER BY, and at 64 of them SQLite 3.40 crashes: it doesn't
+see any more that they need what is outer-joined, leaves it out and reads from cursors it hasn't opened."""
 
 Scalar = str | int | float
 
@@ -62,14 +70,23 @@ def parse_filter(text: str, search: Searchable) -> tuple[Comparison, ...]:
             reader.take("")
         else:
             found.append(_comparison(reader, search))
-    if len(found) > MAX_COMPARISONS:
-        raise _refused(f"The filter has {len(found)} comparisons; at most {MAX_COMPARISONS} are allowed.")
+    at_most(MAX_COMPARISONS, len(found), "comparisons in a filter")
+    at_most(
+        MAX_VALUES, sum(len(one.value) for one in found if isinstance(one.value, tuple)), "values in lists"
+    )
     return tuple(found)
 
 
 def parse_order(texts: Sequence[str], search: Searchable) -> tuple[Order, ...]:
     """The fields of an order_by, in order. Raises TrackingError(INVALID)."""
+    at_most(MAX_ORDERS, len(texts), "fields to order by")
     return tuple(_order(text, search) for text in texts)
+
+
+def at_most(limit: int, count: int, what: str) -> None:
+    """Refuse more of something than every database takes in one statement. Raises TrackingError(INVALID)."""
+    if count > limit:
+        raise _refused(f"There are {count} {what}; at most {limit} are allowed.")
 
 
 def _order(text: str, search: Searchable) -> Order:
@@ -116,8 +133,8 @@ def _list(reader: _Reader, field: Field, left: str) -> tuple[Scalar, ...]:
         if not reader.next_is(")"):
             reader.expect(",", f"a comma or ')' in the list of '{left}'")
     reader.take("")
-    if not 0 < len(values) <= MAX_LIST:
-        raise _refused(f"The list of '{left}' has {len(values)} values; it must have 1 to {MAX_LIST}.")
+    if not values:
+        raise _refused(f"The list of '{left}' is empty.")
     return tuple(values)
 
 

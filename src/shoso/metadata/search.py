@@ -7,7 +7,7 @@ in that order, run by run (docs/decisions/0003-search.md has the figures).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, experiments, paging, runs, schema
 from shoso.metadata.clauses import absent_last, compare, directed, parts
-from shoso.metadata.filters import Comparison, Order, parse_filter, parse_order
+from shoso.metadata.filters import MAX_VALUES, Comparison, Order, at_most, parse_filter, parse_order
 from shoso.metadata.searchable import EXPERIMENTS, RUNS
 from shoso.wire.entities import Experiment, Run
 from shoso.wire.replies import ExperimentPage, RunPage
@@ -43,7 +43,7 @@ def search_runs(conn: Connection, request: SearchRuns) -> RunPage:
     size, start = paging.size(request.max_results), paging.offset(request.page_token)
     comparisons = parse_filter(request.filter, RUNS)
     orders = _without_duplicates(parse_order(request.order_by, RUNS))
-    experiment_ids = [experiments.number(text) for text in request.experiment_ids]
+    experiment_ids = experiment_numbers(request.experiment_ids)
     if not experiment_ids:
         return RunPage()
     query = select(schema.runs.c.run_uuid).where(
@@ -69,6 +69,13 @@ def search_experiments(conn: Connection, request: SearchExperiments) -> Experime
     found = [one for part in parts(ids[:size]) for one in _load_experiments(conn, part)]
     token = paging.token(start + size) if len(ids) > size else None
     return ExperimentPage(experiments=found or (), next_page_token=token)
+
+
+def experiment_numbers(ids: Iterable[str]) -> list[int]:
+    """The numbers of the experiments to search in, each once. Raises TrackingError(INVALID)."""
+    numbers = list(dict.fromkeys(experiments.number(text) for text in ids))
+    at_most(MAX_VALUES, len(numbers), "experiments to search in")
+    return numbers
 
 
 # -- conditions -------------------------------------------------------------------------------------------

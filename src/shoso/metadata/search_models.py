@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, or_, select
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import experiments, models, paging
+from shoso.metadata import models, paging
 from shoso.metadata.clauses import absent_last, compare, parts
-from shoso.metadata.filters import Comparison, parse_filter
+from shoso.metadata.filters import MAX_ORDERS, Comparison, at_most, parse_filter
 from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.schema import logged_model_metrics, logged_model_params, logged_model_tags, logged_models
+from shoso.metadata.search import experiment_numbers
 from shoso.metadata.searchable import LOGGED_MODELS
 from shoso.wire.decode import missing
 from shoso.wire.entities import LoggedModel
@@ -40,7 +41,7 @@ def search_logged_models(conn: Connection, request: SearchLoggedModels) -> Logge
     if request.datasets and not any(one.entity == "metric" for one in comparisons):
         conditions.append(_measured(_on_one_of(request.datasets)))
     query = select(logged_models.c.model_id).where(
-        logged_models.c.experiment_id.in_([experiments.number(id_) for id_ in request.experiment_ids]),
+        logged_models.c.experiment_id.in_(experiment_numbers(request.experiment_ids)),
         logged_models.c.lifecycle_stage != DELETED,
         *conditions,
     )
@@ -134,6 +135,7 @@ def _on(name: str, digest: str) -> ColumnElement[bool]:
 
 def _order(orders: Sequence[ModelOrderBy]) -> list[ColumnElement[Any]]:
     """In the order asked for, then the newest first, then by id, so that pages never overlap."""
+    at_most(MAX_ORDERS, len(orders), "fields to order by")
     clauses: list[ColumnElement[Any]] = []
     named = set()
     for one in orders:
