@@ -72,7 +72,7 @@ def test_a_file_over_4_gib_comes_back(server, client, run_id, giant, tmp_path):
     finally:
         got.unlink()
     _range_across_4_gib(server, client, run_id, giant.name)
-    get_artifact_repository(client.get_run(run_id).info.artifact_uri).delete_artifacts()
+    get_artifact_repository(client.get_run(run_id).info.artifact_uri).delete_artifacts(giant.name)
 
 
 def _range_across_4_gib(server, client, run_id, name) -> None:

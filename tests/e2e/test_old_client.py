@@ -69,7 +69,14 @@ def report(interpreter, server, tmp_path_factory) -> dict[str, list[tuple[str, s
     server.ensure()
     xml = tmp_path_factory.mktemp("old") / "report.xml"
     command = [str(interpreter), "-m", "pytest", "-c", str(HERE / "old_client.ini"), f"--rootdir={ROOT}"]
-    command += ["-p", "no:cacheprovider", "-q", f"--junitxml={xml}", *[str(HERE / name) for name in FILES]]
+    command += [
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=short",
+        f"--junitxml={xml}",
+        *[str(HERE / name) for name in FILES],
+    ]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST_"))}
     env["SHOSO_E2E_URI"] = server.uri
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True, text=True)
