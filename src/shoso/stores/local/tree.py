@@ -262,13 +262,13 @@ def _unlink(folder: int, name: str) -> None:
         _remove_hollow(folder, name)
 
 
-def _remove_hollow(folder: int, name: str) -> None:
-    """Remove a folder that holds nothing but empty folders; leave any other as it is."""
+def _remove_hollow(folder: int, name: str, levels: int = 100) -> None:
+    """Remove a folder that holds nothing but (so many levels of) empty folders; leave any other as it is."""
     inner = os.open(name, _FOLDER, dir_fd=folder)
     try:
         for child in os.listdir(inner):
-            if stat.S_ISDIR(os.stat(child, dir_fd=inner, follow_symlinks=False).st_mode):
-                _remove_hollow(inner, child)
+            if levels and stat.S_ISDIR(os.stat(child, dir_fd=inner, follow_symlinks=False).st_mode):
+                _remove_hollow(inner, child, levels - 1)
         os.rmdir(name, dir_fd=folder)
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST}:
