@@ -36,8 +36,8 @@ MAX_PATTERN = 10_000
 """Characters; SQLite allows patterns of 50,000 bytes."""
 
 MAX_ORDERS = 20
-"""Fields in an order_by. A field makes two terms of ORDER BY, and at 64 of them SQLite 3.40 crashes: it doesn't
-see any more that they need what is outer-joined, leaves it out and reads from cursors it hasn't opened."""
+"""Fields in an order_by. Each makes two terms of ORDER BY, and at 64 of them SQLite 3.40 crashes: it doesn't
+see any more that they need what is outer-joined, leaves it out and reads from unopened cursors."""
 
 Scalar = str | int | float
 
