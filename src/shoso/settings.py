@@ -6,6 +6,7 @@ names the flag or variable; nothing deeper reads the environment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from shoso.errors import ConfigError
 from shoso.metadata import locations
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,22 @@ def _bool(value: str) -> bool:
     raise ValueError(f"'{value}' is neither true nor false")
 
 
+def _whole(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"'{value}' is not a whole number") from None
+
+
 def _port(value: str) -> int:
-    port = int(value)
+    port = _whole(value)
     if not 0 <= port <= 65535:
         raise ValueError(f"{value} is not a port; use 0 to 65535")
     return port
 
 
 def _count(value: str) -> int:
-    count = int(value)
+    count = _whole(value)
     if count < 1:
         raise ValueError(f"{value} is not a number of processes; use 1 or more")
     return count
@@ -70,8 +80,10 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _prefix(value: str) -> str:
-    if value and (not value.startswith("/") or value.endswith("/") or "{" in value or "}" in value):
-        raise ValueError(f"'{value}' must start with '/', not end with '/', and hold no braces")
+    if _PREFIX.fullmatch(value) is None or {".", ".."} & set(value.split("/")):
+        raise ValueError(
+            f"'{value}' must be a path like /mlflow: start with '/', and hold what a URL holds as is"
+        )
     return value
 
 

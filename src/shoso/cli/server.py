@@ -21,6 +21,12 @@ NOT_SERVED = {
     "--registry-store-uri": "the registry isn't part of Shoso yet",
     "--read-replica-backend-store-uri": "read replicas aren't part of Shoso yet",
     "--enable-workspaces": "Shoso has no workspaces",
+    "--disable-workspaces": "Shoso has no workspaces",
+    "--workspace-store-uri": "Shoso has no workspaces",
+    "--disable-security-middleware": "Shoso's can't be switched off; widen --allowed-hosts",
+    "--trace-archival-config": "Shoso keeps no traces",
+    "--secrets-cache-max-size": "Shoso keeps no secrets",
+    "--secrets-cache-ttl": "Shoso keeps no secrets",
     "--dev": "Shoso doesn't reload itself",
 }
 """MLflow's flags that a team may bring along, and what to say of them."""

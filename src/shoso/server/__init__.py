@@ -40,7 +40,9 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *objects.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
-    return App(open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines or Lines()))
+    return App(
+        open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines or Lines())
+    )
 
 
 class App:

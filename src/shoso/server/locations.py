@@ -39,9 +39,9 @@ class Locations:
         self._roots: list[tuple[Path, Store]] = []
         self._serves = settings.serve_artifacts
         if self._serves:
-            self._open(settings.artifacts_destination)
-        if urlsplit(settings.artifact_root).scheme in {"", "file"} and not settings.artifacts_only:
-            self._open(settings.artifact_root)
+            self._open("--artifacts-destination", settings.artifacts_destination)
+        if _scheme(settings.artifact_root) in {"", "file", None} and not settings.artifacts_only:
+            self._open("--default-artifact-root", settings.artifact_root)
 
     @property
     def destination(self) -> Store:
@@ -50,12 +50,11 @@ class Locations:
 
     def locate(self, uri: str, path: str = "") -> Place:
         """Where `path` below the location `uri` is. Raises FORBIDDEN for a location outside our roots."""
-        parts = urlsplit(uri)
-        if parts.scheme in PROXIED and self._serves:
-            return Place(self.destination, keys.join(_proxied(parts.path), path))
+        if _scheme(uri) in PROXIED and self._serves:
+            return Place(self.destination, keys.join(_proxied(uri), path))
         try:
             below = Path(os.path.normpath(local_path(uri)))
-        except ShosoError:
+        except (ShosoError, ValueError):
             raise _outside(uri) from None
         for root, store in self._roots:
             if below == root or root in below.parents:
@@ -67,22 +66,38 @@ class Locations:
         for _, store in self._roots:
             await store.close()
 
-    def _open(self, uri: str) -> None:
+    def _open(self, setting: str, uri: str) -> None:
         try:
             path = Path(os.path.normpath(local_path(uri)))
+            if path not in [root for root, _ in self._roots]:
+                self._roots.append((path, standard(open_store(str(path)))))
         except ConfigError as error:
-            raise ConfigError("--artifacts-destination", error.message) from None
-        if path not in [root for root, _ in self._roots]:
-            self._roots.append((path, standard(open_store(str(path)))))
+            raise ConfigError(setting, error.message) from None
+        except ValueError:
+            raise ConfigError(setting, f"'{uri}' is no path and no URI.") from None
 
 
-def _proxied(path: str) -> Key:
+def _scheme(uri: str) -> str | None:
+    """The scheme of a location, "" for a path; None for what is no URI."""
+    try:
+        return urlsplit(uri).scheme
+    except ValueError:
+        return None
+
+
+def _proxied(uri: str) -> Key:
     """The key in the destination; a http(s) location names it behind the proxy's own path."""
-    return keys.parse(path.partition(_PROXY_PATH)[2] or path.strip("/"))
+    parts = urlsplit(uri)
+    if parts.scheme == "mlflow-artifacts":
+        return keys.parse(parts.path.strip("/"))
+    _, found, below = parts.path.partition(_PROXY_PATH)
+    if not found:
+        raise _outside(uri)
+    return keys.parse(below)
 
 
 def _outside(uri: str) -> TrackingError:
-    scheme = urlsplit(uri).scheme or "file"
+    scheme = _scheme(uri) or "file"
     return TrackingError(
         Kind.FORBIDDEN,
         f"This server doesn't open that '{scheme}:' location: it lies outside --artifacts-destination and"
