@@ -1,0 +1,224 @@
+"""`shoso server`: MLflow's flags and variables; what can't be used is one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from shoso.cli import main
+from shoso.cli.server import NOT_SERVED
+from shoso.settings import SERVER
+
+SHOSO = Path(sys.executable).with_name("shoso")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The settings that `serve` was called with; nothing is served."""
+    calls = []
+    monkeypatch.setattr("shoso.server.process.serve", calls.append)
+    for name in tuple(os.environ):
+        if name.startswith(("MLFLOW_", "SHOSO_")):
+            monkeypatch.delenv(name)
+    return calls
+
+
+def run(*arguments: str, **environment: str):
+    """`shoso …` in this process."""
+    return CliRunner(env=environment).invoke(main, arguments)
+
+
+def require_sentence(text: str, *words: str) -> None:
+    """One sentence for people: no traceback, nothing of ours but the words."""
+    assert "Traceback" not in text
+    error = text[text.index("Error: ") :]
+    assert error.count("\n") == 1, error
+    for word in words:
+        assert word in error, (word, error)
+
+
+# -- what is taken ----------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_a_flag_that_help_explains(started):
+    text = run("server", "--help").output
+    for setting in SERVER:
+        assert setting.flag in text
+        assert setting.variable in text
+    assert run("-h").exit_code == run("server", "--help").exit_code == 0
+    assert started == []
+
+
+def test_flags_reach_the_server(started):
+    flags = "--host 0.0.0.0 -p 7 -w 3 --no-serve-artifacts --allowed-hosts a,b --static-prefix /x"
+    assert run("server", *flags.split()).exit_code == 0
+    [settings] = started
+    assert (settings.host, settings.port, settings.workers) == ("0.0.0.0", 7, 3)
+    assert (settings.serve_artifacts, settings.allowed_hosts, settings.static_prefix) == (
+        False,
+        ("a", "b"),
+        "/x",
+    )
+
+
+def test_variables_reach_the_server_and_flags_win(started):
+    result = run("server", "--port", "8", MLFLOW_PORT="7", MLFLOW_HOST="::1", MLFLOW_ARTIFACTS_ONLY="true")
+    assert result.exit_code == 0, result.output
+    [settings] = started
+    assert (settings.port, settings.host, settings.artifacts_only) == (8, "::1", True)
+
+
+def test_a_flag_switches_off_what_a_variable_switched_on(started):
+    run("server", "--no-serve-artifacts", MLFLOW_SERVE_ARTIFACTS="true")
+    run("server", "--serve-artifacts", MLFLOW_SERVE_ARTIFACTS="false")
+    assert [settings.serve_artifacts for settings in started] == [False, True]
+
+
+def test_every_flag_of_mlflows_is_served_or_answered_for():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's imports
+        from mlflow.cli import server as mlflow_server
+    theirs = {name for option in mlflow_server.params for name in (*option.opts, *option.secondary_opts)}
+    ours = {
+        name for option in main.commands["server"].params for name in (*option.opts, *option.secondary_opts)
+    }
+    unknown = theirs - ours - set(NOT_SERVED) - {"--help"}
+    assert unknown == set()
+
+
+def test_our_variables_are_mlflows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's imports
+        from mlflow.cli import server as mlflow_server
+    theirs = {option.name: option.envvar for option in mlflow_server.params}
+    ours = {setting.field: setting.variable for setting in SERVER}
+    differing = {n: (theirs[n], ours[n]) for n in ours if theirs.get(n) and theirs[n] != ours[n]}
+    assert differing == {}
+
+
+# -- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", sorted(NOT_SERVED))
+@pytest.mark.parametrize("form", ["{}", "{}=x"])
+def test_a_flag_of_mlflows_that_isnt_served_is_named_with_a_reason(started, flag, form):
+    result = run("server", form.format(flag))
+    assert result.exit_code == 2
+    require_sentence(result.output, flag, NOT_SERVED[flag])
+    assert started == []
+
+
+def test_an_unknown_flag_is_named(started):
+    result = run("server", "--frobnicate", "1")
+    assert result.exit_code == 2
+    require_sentence(result.output, "--frobnicate")
+    assert started == []
+
+
+def test_a_superfluous_argument_is_named(started):
+    result = run("server", "somewhere")
+    assert result.exit_code == 2
+    require_sentence(result.output, "somewhere")
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--port", "http"], {}, ["--port", "http"]),
+        (["--workers", "0"], {}, ["--workers", "0"]),
+        (["--static-prefix", "x"], {}, ["--static-prefix", "'x'"]),
+        (["--log-format", "xml"], {}, ["--log-format", "xml", "json"]),
+        ([], {"MLFLOW_PORT": "http"}, ["MLFLOW_PORT", "http"]),
+        ([], {"MLFLOW_SERVE_ARTIFACTS": "yes"}, ["MLFLOW_SERVE_ARTIFACTS", "yes"]),
+        (["--artifacts-only", "--no-serve-artifacts"], {}, ["--artifacts-only", "--no-serve-artifacts"]),
+    ],
+)
+def test_a_bad_value_is_named(started, arguments, environment, words):
+    result = run("server", *arguments, **environment)
+    assert result.exit_code == 1
+    require_sentence(result.output, *words)
+    assert started == []
+
+
+class Refusal:
+    """`shoso server` in a process of its own, which must end by itself."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+        places = (
+            [] if "--backend-store-uri" in flags else ["--backend-store-uri", f"sqlite:///{folder}/new.db"]
+        )
+        places += (
+            [] if "--artifacts-destination" in flags else ["--artifacts-destination", str(folder / "new")]
+        )
+        environment = {n: v for n, v in os.environ.items() if not n.startswith(("MLFLOW_", "SHOSO_"))}
+        command = [str(SHOSO), "server", "--port", "0", *places, *flags]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, timeout=60, capture_output=True, text=True, check=False
+        )
+        self.code, self.output = done.returncode, done.stderr + done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "file").write_text("this is no database, and no folder either: " * 100)
+    with sqlite3.connect(tmp_path / "other.db") as database:
+        database.execute("CREATE TABLE songs (name TEXT)")
+    database.close()
+    return tmp_path
+
+
+WRONG = {
+    "an address of another machine": (["--host", "203.0.113.7"], ["--host"]),
+    "no address at all": (["--host", "no such host"], ["--host", "no such host"]),
+    "a host that resolves to nothing": (["--host", "nothing.invalid"], ["--host", "nothing.invalid"]),
+    "a destination below a file": (["--artifacts-destination", "file/x"], ["file/x"]),
+    "a destination that is a file": (["--artifacts-destination", "file"], ["file"]),
+    "a destination nobody may write": (["--artifacts-destination", "/proc/x"], ["/proc/x"]),
+    "a destination in a bucket": (["--artifacts-destination", "s3://b/x"], ["--artifacts-destination", "s3"]),
+    "a destination that is no URI": (["--artifacts-destination", "http://[::1"], ["--artifacts-destination"]),
+    "a destination on a host": (["--artifacts-destination", "file://host/x"], ["--artifacts-destination"]),
+    "a root below a file": (["--default-artifact-root", "file/x"], ["file/x"]),
+    "a root that is no URI": (["--default-artifact-root", "s3://[x"], ["--default-artifact-root"]),
+    "a database that is none": (["--backend-store-uri", "sqlite:///file"], ["--backend-store-uri", "file"]),
+    "a database of somebody's": (["--backend-store-uri", "sqlite:///other.db"], ["--backend-store-uri"]),
+    "a database in no folder": (["--backend-store-uri", "sqlite:///a/b.db"], ["--backend-store-uri", "'a'"]),
+    "a database nobody may write": (["--backend-store-uri", "sqlite:////proc/x.db"], ["--backend-store-uri"]),
+    "a database in memory": (["--backend-store-uri", "sqlite://"], ["--backend-store-uri"]),
+    "a database of another kind": (
+        ["--backend-store-uri", "postgresql://u:pass@h/d"],
+        ["--backend-store-uri"],
+    ),
+    "a database that is none, by workers": (
+        ["--workers", "2", "--backend-store-uri", "sqlite:///file"],
+        ["--backend-store-uri", "file"],
+    ),
+    "a URI that is none": (["--backend-store-uri", "./mlruns"], ["--backend-store-uri"]),
+}
+
+
+@pytest.mark.parametrize(("flags", "words"), WRONG.values(), ids=WRONG)
+def test_what_cant_be_served_is_one_sentence(folder, flags, words):
+    refusal = Refusal(folder, *flags)
+    assert refusal.code == 1, refusal.output
+    require_sentence(refusal.output, *words)
+    assert "pass" not in refusal.output
+    for path, content in refusal.before.items():
+        assert not content or path.read_bytes() == content
+
+
+def test_a_port_in_use_is_one_sentence(folder):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        refusal = Refusal(folder, "--port", port)
+    assert refusal.code == 1
+    require_sentence(refusal.output, "--port", port, "in use")

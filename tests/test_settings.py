@@ -1,0 +1,143 @@
+"""Settings: a flag wins over its variable, a variable over the default; what can't be used is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoso import settings
+from shoso.errors import ConfigError
+from shoso.settings import SERVER, ServerSettings, server_settings
+
+GIVEN = {  # by field: two values as text, each with what it means
+    "backend_store_uri": [("sqlite:///a.db", "sqlite:///a.db"), ("sqlite:///b.db", "sqlite:///b.db")],
+    "default_artifact_root": [("/a", "/a"), ("./b", "./b")],
+    "artifacts_destination": [("/a", "/a"), ("./b", "./b")],
+    "serve_artifacts": [("false", False), ("1", True)],
+    "artifacts_only": [("TRUE", True), ("0", False)],
+    "host": [("0.0.0.0", "0.0.0.0"), ("::1", "::1")],
+    "port": [("0", 0), ("65535", 65535)],
+    "workers": [("2", 2), ("8", 8)],
+    "static_prefix": [("/a", "/a"), ("/a/b-c_d.e~f", "/a/b-c_d.e~f")],
+    "allowed_hosts": [("a, b ,", ("a", "b")), ("*", ("*",))],
+    "cors_allowed_origins": [("https://a", ("https://a",)), ("*", ("*",))],
+    "x_frame_options": [("deny", "DENY"), ("None", "NONE")],
+    "log_format": [("JSON", "json"), ("text", "text")],
+    "request_silence": [("1.5", 1.5), ("60", 60.0)],
+    "truncate_long_values": [("False", False), ("true", True)],
+}
+BAD = {
+    "serve_artifacts": ["yes", "2", "on"],
+    "artifacts_only": ["maybe"],
+    "port": ["-1", "65536", "http", "5000.0", ""],
+    "workers": ["0", "-1", "many"],
+    "static_prefix": [
+        "a",
+        "/",
+        "/a/",
+        "//a",
+        "/a//b",
+        "/{a}",
+        "/a b",
+        "/%61",
+        "/ü",
+        "/a?b",
+        "/a#b",
+        "/..",
+        "/a/.",
+    ],
+    "x_frame_options": ["ALLOW", "ALLOW-FROM https://a"],
+    "log_format": ["xml"],
+    "request_silence": ["0", "-1", "soon", "nan", "inf"],
+    "truncate_long_values": ["cut"],
+}
+EVERY = [(setting, *given) for setting in SERVER for given in GIVEN[setting.field]]
+EVERY_BAD = [(setting, text) for setting in SERVER for text in BAD.get(setting.field, ()) if text]
+
+
+def value(setting, flags=(), environment=()):
+    return getattr(server_settings(dict(flags), dict(environment)), setting.field)
+
+
+@pytest.mark.parametrize("setting", SERVER, ids=lambda setting: setting.field)
+def test_every_setting_is_tested_here_and_a_field_there(setting):
+    assert setting.field in GIVEN
+    assert setting.field in {field.name for field in dataclasses.fields(ServerSettings)}
+
+
+@pytest.mark.parametrize(("setting", "text", "meant"), EVERY)
+def test_a_flag_means_what_its_variable_means(setting, text, meant):
+    assert value(setting, {setting.field: text}) == meant
+    assert value(setting, (), {setting.variable: text}) == meant
+
+
+@pytest.mark.parametrize("setting", SERVER, ids=lambda setting: setting.field)
+def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default(setting):
+    (first, meant), (second, other) = GIVEN[setting.field]
+    assert value(setting, {setting.field: first}, {setting.variable: second}) == meant
+    assert value(setting, {setting.field: None}, {setting.variable: second}) == other
+    assert value(setting, {setting.field: None}) == setting.default
+
+
+@pytest.mark.parametrize("setting", SERVER, ids=lambda setting: setting.field)
+def test_an_empty_variable_is_none_and_an_empty_flag_is_the_default(setting):
+    text, _ = GIVEN[setting.field][0]
+    assert value(setting, (), {setting.variable: ""}) == setting.default
+    assert value(setting, {setting.field: ""}, {setting.variable: text}) == setting.default
+
+
+@pytest.mark.parametrize(("setting", "text"), EVERY_BAD)
+def test_a_bad_value_is_named_with_where_it_came_from(setting, text):
+    for source, flags, environment in (
+        (setting.flag, {setting.field: text}, {}),
+        (setting.variable, {}, {setting.variable: text}),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            server_settings(flags, environment)
+        assert str(caught.value).startswith(f"{source}: ")
+        assert text in str(caught.value)
+        assert "literal" not in str(caught.value)
+        assert str(caught.value).endswith(".")
+
+
+@given(st.sampled_from(SERVER), st.text(st.characters(exclude_characters="\0"), max_size=20))
+def test_any_text_is_a_value_or_named(setting, text):
+    try:
+        value(setting, (), {setting.variable: text})
+    except ConfigError as error:
+        assert str(error).startswith(("MLFLOW_", "SHOSO_", "--artifacts-only"))  # noqa: PT017
+
+
+def test_two_settings_that_leave_nothing_to_serve_are_refused():
+    with pytest.raises(ConfigError, match="--no-serve-artifacts"):
+        server_settings({"artifacts_only": True, "serve_artifacts": False}, {})
+
+
+ROOTS = [
+    ({}, "mlflow-artifacts:/"),
+    ({"serve_artifacts": False}, str(Path("mlruns").absolute())),
+    ({"default_artifact_root": "./x"}, str(Path("x").absolute())),
+    ({"default_artifact_root": "/x"}, "/x"),
+    ({"default_artifact_root": "s3://bucket/x"}, "s3://bucket/x"),
+]
+
+
+@pytest.mark.parametrize(("flags", "root"), ROOTS)
+def test_a_relative_artifact_root_is_made_absolute(flags, root):
+    assert server_settings(flags, {}).artifact_root == root
+
+
+def test_nothing_else_reads_the_environment():
+    """`settings` is handed it; only the command line and the workers' start look it up."""
+    package = Path(inspect.getfile(settings)).parent
+    readers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if ("environ" in (text := path.read_text()) and "os.environ" in text) or "getenv" in text
+    }
+    assert readers == {"cli/server.py"}

@@ -1,0 +1,48 @@
+"""Errors on the wire: one table, both ways."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shoso.errors import Kind, store_error
+from shoso.server.exchange import fault_reply
+from shoso.wire.faults import FAULTS, KIND_HEADER, FaultReply, kind_of
+
+RETRIED = {408, 429, 500, 502, 503, 504}
+"""What MLflow's clients send again, for about four minutes."""
+
+PASSING = {Kind.THROTTLED, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.UNEXPECTED, Kind.CONFIG}
+"""What may be over in four minutes, or is a fault of the server's own."""
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_travels(kind):
+    assert 400 <= FAULTS[kind].status < 600
+    assert FAULTS[kind].error_code.isupper()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_will_fail_again_is_nothing_that_clients_repeat(kind):
+    assert (FAULTS[kind].status in RETRIED) == (kind in PASSING)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_kind_comes_back_as_it_went(kind):
+    reply = fault_reply(store_error(kind, "A sentence."))
+    header = dict(reply.headers)[KIND_HEADER.encode()].decode()
+    assert kind_of(reply.status, header) is kind
+    assert msgspec.json.decode(reply.body, type=FaultReply).message == "A sentence."
+
+
+@pytest.mark.parametrize("named", [None, "", "nonsense"])
+def test_a_status_alone_is_the_kind_that_is_likely(named):
+    assert kind_of(404, named) is Kind.NOT_FOUND
+    assert kind_of(507, named) is Kind.NO_SPACE
+    assert kind_of(418, named) is Kind.UNEXPECTED
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.2, b"1"), (7, b"7"), (None, None)])
+def test_the_pause_that_a_store_asked_for_is_handed_on(seconds, header):
+    reply = fault_reply(store_error(Kind.THROTTLED, "Later.", retry_after=seconds))
+    assert dict(reply.headers).get(b"retry-after") == header
