@@ -74,6 +74,7 @@ async def test_a_missing_default_experiment_is_made_as_mlflow_makes_it(existing)
 async def test_a_relative_artifact_root_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     database = Database.open("sqlite:///relative.db", artifact_root="./mlruns")
+    monkeypatch.chdir("/")
     found = await database.read(rows, EXPERIMENTS)
     await database.close()
     assert found[0][2] == f"{tmp_path}/mlruns/0"
@@ -111,7 +112,7 @@ async def test_every_connection_is_set_up_for_durability_and_mlflows_filters(dat
         ("sqlite:///:memory:", "would be lost"),
         ("sqlite:///file:a.db?uri=true", "would be lost"),
         ("sqlite:///a.db?cache=shared", "unknown option 'cache'"),
-        ("sqlite:///missing/a.db", "mkdir -p 'missing'"),
+        ("sqlite:///missing/a.db", "/missing' doesn't exist; create it: mkdir -p '/"),
         ("sqlite:///folder", "must be writable"),
         ("sqlite:///text", "is not a SQLite database"),
         ("sqlite:////proc/a.db", "must be writable"),
@@ -135,6 +136,7 @@ def test_what_cannot_be_opened_is_refused_with_the_fix(uri, sentence, tmp_path, 
         ("DROP TABLE alembic_version", "another program's tables"),
         ("DROP TABLE webhook_events", "lacks the table 'webhook_events'"),
         ("UPDATE experiments SET workspace = 'team'", "MLflow workspaces"),
+        ("INSERT INTO registered_models (name, workspace) VALUES ('m', 'team')", "MLflow workspaces"),
     ],
 )
 def test_a_database_that_is_not_ours_to_write_is_refused_and_left_alone(existing, statement, sentence):

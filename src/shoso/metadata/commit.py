@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -18,7 +19,7 @@ from shoso.errors import Kind, ShosoError
 from shoso.metadata import sqlite
 
 _LOG = logging.getLogger(__name__)
-_GROUP_MAX = 1000
+_GROUP_MAX = 256
 """Jobs in one transaction: a bound on how long another process waits for the lock."""
 
 
@@ -138,7 +139,8 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            with suppress(DBAPIError):  # it may be what failed
+                connection.close()
 
 
 def _grouped(jobs: list[Job]) -> list[list[Job]]:

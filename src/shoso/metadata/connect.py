@@ -1,4 +1,8 @@
-"""Open a database, check that it is MLflow's, and run work on it: reads in a pool, writes in groups."""
+"""Open a database, check that it is MLflow's, and run work on it: reads in a pool, writes in groups.
+
+Only SQLite so far. What another database will need of its own is in `sqlite` and `bulk`, and the inserts that
+give way to what is there (ON CONFLICT).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from shoso.errors import ConfigError, Kind, ShosoError
 from shoso.metadata import locations, mlflow_services, mlflow_tables, sqlite
 from shoso.metadata.commit import Job, Writer
-from shoso.metadata.schema import HEAD, SCHEMA, WORKSPACE, alembic_version, experiments, workspaces
+from shoso.metadata.schema import (
+    HEAD,
+    SCHEMA,
+    WORKSPACE,
+    alembic_version,
+    experiments,
+    registered_models,
+    workspaces,
+)
 from shoso.metadata.sqlite import SETTING
 
 A = TypeVar("A")
@@ -28,6 +40,8 @@ P = ParamSpec("P")
 _READERS = 4
 _FOR_MLFLOW = (mlflow_tables, mlflow_services)
 """The modules whose tables must be in SCHEMA before a database is created from it."""
+
+_IN_WORKSPACES = (experiments, registered_models)
 
 
 class Database:
@@ -171,11 +185,11 @@ def _check(connection: Connection, uri: str) -> None:
         )
     if missing := SCHEMA.tables.keys() - there:
         raise ConfigError(SETTING, f"the database lacks the table '{min(missing)}'; restore it from a backup")
-    if connection.scalar(select(exists().where(experiments.c.workspace != WORKSPACE))):
+    if any(connection.scalar(select(exists().where(t.c.workspace != WORKSPACE))) for t in _IN_WORKSPACES):
         raise ConfigError(
             SETTING,
-            "the database has experiments in MLflow workspaces, which Shoso would not show; move them"
-            " to the workspace 'default' first",
+            "the database has experiments or models in MLflow workspaces, which Shoso would not show; move"
+            " them to the workspace 'default' first",
         )
 
 

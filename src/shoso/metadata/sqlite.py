@@ -45,7 +45,7 @@ def locate(url: URL, given: str) -> Path:
         )
     if unknown := set(url.query) - _IGNORED_OPTIONS:
         raise ConfigError(SETTING, f"'{given}' has the unknown option '{min(unknown)}'; leave it out")
-    path = Path(name)
+    path = Path(name).absolute()  # readers connect later, wherever the process is then
     if not path.parent.is_dir():
         raise ConfigError(
             SETTING, f"the folder '{path.parent}' doesn't exist; create it: mkdir -p '{path.parent}'"
