@@ -1,0 +1,53 @@
+"""The store under test: every subject, bare and under the standard layers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+from tests.conformance import subjects
+
+from shoso.core.types import UploadStyle
+
+
+@pytest.fixture(params=["-".join(pair) for pair in itertools.product(subjects.SUBJECTS, subjects.DRESSES)])
+async def opened(request, tmp_path):
+    """The store, empty, and the ways around it."""
+    subject, dress = request.param.rsplit("-", 1)
+    async with subjects.opened(subject, dress, tmp_path / "root") as fresh:
+        yield fresh
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    """Nobody pulls the plug here, and a slow disk is no test; tests/stores/test_local_durable.py is one."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def store(opened):
+    """The store, empty."""
+    return opened.store
+
+
+@pytest.fixture
+def uploads(store):
+    """The store's Uploads, where it takes objects in parts."""
+    if store.capabilities.uploads is UploadStyle.NONE:
+        pytest.skip("the store says that it takes no objects in parts")
+    return store.uploads
+
+
+@pytest.fixture
+def conditional(store):
+    """Only for stores that honour conditions."""
+    if not store.capabilities.conditional:
+        pytest.skip("the store says that it honours no conditions")
+
+
+@pytest.fixture
+def ranges(store):
+    """Only for stores that can read from the middle."""
+    if not store.capabilities.ranges:
+        pytest.skip("the store says that it reads from the start only")

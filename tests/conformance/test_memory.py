@@ -1,0 +1,33 @@
+"""Memory stays within a few buffers, whatever the size of the object."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conformance.subjects import DRESSES, SUBJECTS
+
+SIZE = 256 * 1024 * 1024
+BOUND = 24 * 1024  # KiB
+PERSISTENT = [name for name, subject in SUBJECTS.items() if not subject.volatile]
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("subject", "dress"), [*itertools.product(PERSISTENT, DRESSES)])
+def test_memory_stays_within_a_few_buffers(tmp_path, subject, dress):
+    command = [
+        sys.executable,
+        "-m",
+        "tests.conformance.peak",
+        subject,
+        dress,
+        str(tmp_path / "root"),
+        str(SIZE),
+    ]
+    growth = json.loads(subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE).stdout)
+    assert growth["written"] <= BOUND, growth
+    assert growth["read"] <= BOUND, growth

@@ -1,0 +1,122 @@
+"""Names are the user's: whatever a key may hold comes back as it went in."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from tests.conformance import expect
+
+from shoso.core import keys
+from shoso.core.store import read_bytes
+from shoso.core.streams import BytesSource
+
+UMLAUT = "Größe ñ が"
+NAMES = [
+    "two words",
+    " leading and trailing ",
+    "100%",
+    "%41",
+    "%zz",
+    "%25",
+    "50%25 off",
+    "a+b",
+    "a&b=c",
+    "key=value",
+    "a#b",
+    "#",
+    "what?",
+    "?a=b",
+    "it's",
+    '"quoted"',
+    "`ticks` $HOME $(id)",
+    "semi;colon",
+    "aa:b:c",
+    "<tag>",
+    "a|b",
+    "a*b",
+    "[1]",
+    "{x}",
+    "~",
+    "~root",
+    "@",
+    "!",
+    "^",
+    ",",
+    "()",
+    "back\\slash",
+    ".hidden",
+    "...",
+    ".a.",
+    "trailing.",
+    "-dash",
+    "--flag",
+    "-",
+    "_",
+    "CON",
+    "nul.txt",
+    "日本語/倉.bin",
+    "эксперимент",
+    "🏯/👩\u200d🔬",
+    "\u200b",
+    "\u202egnp.exe",
+    "\u2028",
+    "\ufeffbom",
+    unicodedata.normalize("NFC", UMLAUT),
+    unicodedata.normalize("NFD", UMLAUT),
+    "n" * 255,
+    "é" * 127,
+    "a/" * 60 + "a",
+    "/".join(["s" * 255] * 4),
+    "0/1/artifacts/model/MLmodel",
+    "index.html",
+    "artifacts",
+    "HEAD",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: f"{ascii(name)[:30]}-{len(name)}")
+async def test_a_name_comes_back_as_it_went_in(opened, name):
+    key = keys.parse(name)
+    await opened.store.write(key, BytesSource(name.encode()))
+    await expect.whole(opened, key, name.encode())
+    for folder in (keys.parent(key), keys.ROOT):
+        deep = [entry.key for entry in await expect.everything(opened.store, folder)]
+        assert deep == [key]
+    [entry] = await expect.shown(opened.store, keys.parent(key))
+    assert entry.key == key
+    [entry] = await expect.shown(opened.store)
+    assert entry.key == key.split("/")[0]
+    await opened.store.delete([key])
+    await expect.absent(opened, key)
+    assert await expect.shown(opened.store) == []
+
+
+async def test_names_that_look_alike_are_different_objects(opened):
+    alike = [
+        unicodedata.normalize("NFC", UMLAUT),
+        unicodedata.normalize("NFD", UMLAUT),
+        "a b",
+        "a%20b",
+        "a+b",
+        "a%2520b",
+        "case",
+        "Case",
+        "dot",
+        "dot.",
+        "space",
+        "space ",
+        " space",
+    ]
+    for name in alike:
+        await opened.store.write(keys.parse(name), BytesSource(name.encode()))
+    for name in alike:
+        assert await read_bytes(opened.store, keys.parse(name)) == name.encode()
+    assert {entry.key for entry in await expect.everything(opened.store)} == set(alike)
+
+
+async def test_the_longest_key_round_trips(opened):
+    key = keys.parse("/".join(["s" * 254] * 4) + "/end")
+    assert len(key.encode()) == keys.MAX_BYTES - 1
+    await opened.store.write(key, BytesSource(b"."))
+    await expect.whole(opened, key, b".")
