@@ -202,8 +202,8 @@ def test_join_never_leaves_the_parent(above, name):
     with expect.allowed(Kind.INVALID_KEY):
         key = keys.join(parent, name)
         assert keys.contains(parent, key)
-        for decoded, above in zip(_decodings(key), _decodings(parent), strict=True):
-            assert keys.contains(Key(above), posixpath.normpath(decoded))
+        for decoded, home in zip(_decodings(key), _decodings(parent), strict=True):
+            assert keys.contains(Key(home), posixpath.normpath(decoded))
 
 
 @given(st.text(string.ascii_letters + "/%.", max_size=30))
