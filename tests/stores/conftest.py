@@ -1,0 +1,65 @@
+"""A local store, its folder, and a disk that is soon full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shoso.layers import standard
+from shoso.stores.local import LocalOptions, LocalStore
+
+
+@pytest.fixture(autouse=True)
+def unsynced(request, monkeypatch):
+    """Nobody pulls the plug here, and a slow disk is no test; test_local_durable.py is one."""
+    if request.path.name != "test_local_durable.py":
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The folder of `local`."""
+    return tmp_path / "root"
+
+
+@pytest.fixture
+async def local(root):
+    """A local store with nothing in it."""
+    store = LocalStore(LocalOptions(root))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def layered(local):
+    """The same store as everybody uses it."""
+    return standard(local)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The mount point of a file system of 8 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        _cannot(f"mounting a small disk takes root: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def descriptors():
+    """Counts this process's open files."""
+    return lambda: len([*Path("/proc/self/fd").iterdir()])
+
+
+def _cannot(why: str) -> None:
+    """Skip; on the machine that must run everything, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)

@@ -1,0 +1,161 @@
+"""An acknowledged write is on the disk: file before name, name before the reply, every folder on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shoso.core.keys import Key
+from shoso.core.streams import CHUNK, BytesSource
+from shoso.core.types import CREATE, IfMatch
+from shoso.stores.local import LocalOptions, LocalStore
+
+KEY = Key("run/model/weights.bin")
+
+
+class Journal:
+    """What was done to the disk, in order: ("sync", path), ("name", path), ("folder", path)."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, root) -> None:
+        self.events: list[tuple[str, str]] = []
+        self._root = str(root)
+        for name, record in (
+            ("fsync", self._fsync),
+            ("replace", self._replace),
+            ("link", self._replace),
+            ("mkdir", self._mkdir),
+            ("write", self._write),
+        ):
+            patch.setattr(os, name, self._around(getattr(os, name), record))
+
+    def _around(self, real, record):
+        def recorded(*args, **kwargs):
+            result = real(*args, **kwargs)
+            record(*args, **kwargs)
+            return result
+
+        return recorded
+
+    def _fsync(self, file):
+        self._add("sync", self._path(file))
+
+    def _write(self, file, data):
+        if self._path(file) is not None and (self._path(file) or "").startswith(".shoso/drafts"):
+            self._add("bytes", self._path(file))
+
+    def _replace(self, source, target, *, dst_dir_fd=None, **_):
+        self._add("name", self._path(dst_dir_fd, target))
+
+    def _mkdir(self, name, mode=0o777, *, dir_fd=None):
+        self._add("folder", self._path(dir_fd, name) if dir_fd is not None else self._inside(str(name)))
+
+    def _add(self, what, path):
+        if path is not None:
+            self.events.append((what, path))
+
+    def _path(self, file, name="") -> str | None:
+        return self._inside(str(Path(f"/proc/self/fd/{file}").readlink() / name))
+
+    def _inside(self, path) -> str | None:
+        return path.removeprefix(self._root).lstrip("/") if path.startswith(self._root) else None
+
+    def place(self, *event) -> int:
+        return self.events.index(event)
+
+    def last(self, *event) -> int:
+        return len(self.events) - 1 - self.events[::-1].index(event)
+
+
+@pytest.fixture
+def journal(monkeypatch, root, local):
+    """Of what happens after the store was opened."""
+    return Journal(monkeypatch, root)
+
+
+def _draft(journal) -> str:
+    [draft] = {path for what, path in journal.events if what == "bytes"}
+    return draft
+
+
+@pytest.mark.parametrize("size", [1, 3 * CHUNK + 1])
+@pytest.mark.parametrize("mode", ["overwrite", "create", "if match"])
+async def test_bytes_are_on_the_disk_before_they_have_a_name(local, root, monkeypatch, size, mode):
+    old = await local.write(KEY, BytesSource(b"old"))
+    how = {"overwrite": None, "create": CREATE, "if match": IfMatch(old.etag)}[mode]
+    if how is CREATE:
+        await local.delete([KEY])
+    journal = Journal(monkeypatch, root)
+    await local.write(KEY, BytesSource(b"." * size), *([how] if how else []))
+    draft = _draft(journal)
+    assert journal.last("bytes", draft) < journal.place("sync", draft) < journal.place("name", KEY)
+
+
+async def test_the_name_is_on_the_disk_before_the_reply(local, journal):
+    await local.write(KEY, BytesSource(b"."))
+    assert journal.place("name", KEY) < journal.last("sync", "run/model")
+
+
+async def test_every_new_folder_is_on_the_disk_before_the_reply(local, journal):
+    await local.write(KEY, BytesSource(b"."))
+    for folder, above in (("run", ""), ("run/model", "run")):
+        assert journal.place("folder", folder) < journal.last("sync", above)
+    assert journal.last("sync", "") < journal.place("name", KEY)
+
+
+async def test_a_part_is_on_the_disk_before_the_reply(local, journal):
+    ref = await local.uploads.begin(KEY)
+    journal.events.clear()
+    part = await local.uploads.put(ref, 1, BytesSource(b"part"))
+    draft, folder = _draft(journal), f".shoso/uploads/{ref.id}"
+    [named] = [path for what, path in journal.events if what == "name"]
+    assert named.startswith(folder)
+    assert part.etag in named
+    assert journal.place("sync", draft) < journal.place("name", named) < journal.last("sync", folder)
+
+
+async def test_an_upload_begun_is_on_the_disk_before_the_reply(local, journal):
+    ref = await local.uploads.begin(KEY)
+    folder = f".shoso/uploads/{ref.id}"
+    assert journal.place("folder", ".shoso/uploads") < journal.last("sync", ".shoso")
+    assert journal.place("folder", folder) < journal.last("sync", ".shoso/uploads")
+    assert journal.place("name", f"{folder}/about") < journal.last("sync", folder)
+
+
+async def test_a_finished_object_is_on_the_disk_before_its_parts_go(local, journal, monkeypatch):
+    ref = await local.uploads.begin(KEY)
+    part = await local.uploads.put(ref, 1, BytesSource(b"part"))
+    removed = []
+    unlink = os.unlink
+
+    def recorded(path, **kwargs):
+        removed.append(list(journal.events))
+        unlink(path, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", recorded)
+    await local.uploads.finish(ref, [part])
+    before = removed[0]
+    assert before.index(("name", KEY)) < len(before) - 1 - before[::-1].index(("sync", "run/model"))
+
+
+async def test_the_root_itself_is_on_the_disk(tmp_path, monkeypatch):
+    journal = Journal(monkeypatch, tmp_path)
+    store = LocalStore(LocalOptions(tmp_path / "new" / "root"))
+    await store.write(Key("object"), BytesSource(b"."))
+    await store.close()
+    for folder, above in (("new", ""), ("new/root", "new"), ("new/root/.shoso", "new/root")):
+        assert journal.place("folder", folder) < journal.last("sync", above)
+
+
+async def test_files_and_folders_follow_the_umask(local, root):
+    before = os.umask(0o027)
+    try:
+        await local.write(KEY, BytesSource(b"."))
+        await local.write(Key("created"), BytesSource(b"."), CREATE)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((root / KEY).stat().st_mode) == 0o640
+    assert stat.S_IMODE((root / "created").stat().st_mode) == 0o640
+    assert stat.S_IMODE((root / "run/model").stat().st_mode) == 0o750
