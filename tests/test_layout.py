@@ -1,4 +1,4 @@
-"""The house style, measured: short functions and files, names that say something, words on all that is public.
+"""The house style, measured: short functions and files, names that say something, words on what is public.
 
 Lengths are counted as `ast` sees a function, from `def` to its last line, less its docstring.
 """
