@@ -32,16 +32,6 @@ README, JAPANESE = ROOT / "README.md", ROOT / "README.ja.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-run.md"
 ADDRESS = "http://127.0.0.1:5000"
 
-OF_MLFLOW = {
-    "--disable-security-middleware",
-    "--disable-workspaces",
-    "--secrets-cache-max-size",
-    "--secrets-cache-ttl",
-    "--trace-archival-config",
-    "--workspace-store-uri",
-}
-"""Flags of `mlflow server` that pages may name beside those that Shoso has words for."""
-
 QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -206,7 +196,7 @@ def test_command_lines_are_found():
 def test_every_flag_and_variable_that_is_named_is_there(page):
     if page.name == "benchmarks.md" or page.parent.name == "decisions":
         return  # these name flags of other programs
-    known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | OF_MLFLOW | {"--help", "--version"}
+    known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help", "--version"}
     for code in _CODE.findall(prose(page.read_text())):
         if code.startswith("--"):
             flag = _FLAG.match(code)[0]
