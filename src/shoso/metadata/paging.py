@@ -66,8 +66,7 @@ def offset_in(fields: dict[str, Any]) -> int:
 
 def stages(view_type: int | str) -> tuple[str, ...]:
     """The lifecycle stages in a view, given by number or name. Raises TrackingError(INVALID)."""
-    number = int(view_type) if str(view_type).isdecimal() else None
-    name = str(view_type) if number is None else _VIEWS.get(number, "")
+    name = {str(number): name for number, name in _VIEWS.items()}.get(str(view_type), str(view_type))
     if name not in _STAGES:
         known = ", ".join(f"{name} ({number})" for number, name in _VIEWS.items())
         raise TrackingError(Kind.INVALID, f"Invalid view type '{view_type}'; there are {known}.")

@@ -198,7 +198,7 @@ class Exchange:
 
 
 def _too_large(limit: int) -> TrackingError:
-    return TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit} bytes.")
+    return TrackingError(Kind.TOO_LARGE, f"The request body is larger than {limit >> 20} MiB.")
 
 
 def json_reply(value: object, status: int = 200) -> Reply:

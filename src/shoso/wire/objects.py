@@ -16,7 +16,9 @@ DELETE uploads/{id}            abort: key
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 ROOT = "/api/shoso/1"
 
@@ -28,6 +30,10 @@ TRAILER_HEADER = "shoso-trailer"
 
 MODIFIED_HEADER = "shoso-modified"
 """Seconds since the epoch; Last-Modified has whole ones only."""
+
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A number of bytes, entries or a part: never negative."""
 
 
 class CapabilitiesReply(Struct, frozen=True):
@@ -48,14 +54,14 @@ class ListObjects(Struct, frozen=True):
     prefix: str = ""
     deep: bool = False
     after: str | None = None
-    limit: int = 1000
+    limit: Count = 1000
 
 
 class ObjectEntry(Struct, frozen=True, omit_defaults=True):
     """An object, or a folder where `size` is left out."""
 
     key: str
-    size: int | None = None
+    size: Count | None = None
     modified: float = 0.0
     etag: str | None = None
     digest: str | None = None
@@ -75,7 +81,7 @@ class DeleteObjects(Struct, frozen=True):
 
 class BeginUpload(Struct, frozen=True):
     key: str
-    size_hint: int | None = None
+    size_hint: Count | None = None
     content_type: str | None = None
 
 
@@ -98,8 +104,8 @@ class OfUpload(Struct, frozen=True):
 
 
 class PartEntry(Struct, frozen=True, omit_defaults=True):
-    number: int
-    size: int
+    number: Count
+    size: Count
     etag: str
     digest: str | None = None
 
