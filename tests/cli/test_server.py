@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sqlite3
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from shoso.cli import main
 from shoso.cli.server import NOT_SERVED
+from shoso.server import process
 from shoso.settings import SERVER
 
 SHOSO = Path(sys.executable).with_name("shoso")
@@ -82,11 +84,17 @@ def test_a_flag_switches_off_what_a_variable_switched_on(started):
     assert [settings.serve_artifacts for settings in started] == [False, True]
 
 
-def test_every_flag_of_mlflows_is_served_or_answered_for():
+@pytest.fixture(scope="module")
+def theirs():
+    """The options of `mlflow server`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow's imports
-        from mlflow.cli import server as mlflow_server
-    theirs = {name for option in mlflow_server.params for name in (*option.opts, *option.secondary_opts)}
+        from mlflow.cli import server
+    return server.params
+
+
+def test_every_flag_of_mlflows_is_served_or_answered_for(theirs):
+    theirs = {name for option in theirs for name in (*option.opts, *option.secondary_opts)}
     ours = {
         name for option in main.commands["server"].params for name in (*option.opts, *option.secondary_opts)
     }
@@ -94,11 +102,8 @@ def test_every_flag_of_mlflows_is_served_or_answered_for():
     assert unknown == set()
 
 
-def test_our_variables_are_mlflows():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MLflow's imports
-        from mlflow.cli import server as mlflow_server
-    theirs = {option.name: option.envvar for option in mlflow_server.params}
+def test_our_variables_are_mlflows(theirs):
+    theirs = {option.name: option.envvar for option in theirs}
     ours = {setting.field: setting.variable for setting in SERVER}
     differing = {n: (theirs[n], ours[n]) for n in ours if theirs.get(n) and theirs[n] != ours[n]}
     assert differing == {}
@@ -149,25 +154,6 @@ def test_a_bad_value_is_named(started, arguments, environment, words):
     assert started == []
 
 
-class Refusal:
-    """`shoso server` in a process of its own, which must end by itself."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
-        places = (
-            [] if "--backend-store-uri" in flags else ["--backend-store-uri", f"sqlite:///{folder}/new.db"]
-        )
-        places += (
-            [] if "--artifacts-destination" in flags else ["--artifacts-destination", str(folder / "new")]
-        )
-        environment = {n: v for n, v in os.environ.items() if not n.startswith(("MLFLOW_", "SHOSO_"))}
-        command = [str(SHOSO), "server", "--port", "0", *places, *flags]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, timeout=60, capture_output=True, text=True, check=False
-        )
-        self.code, self.output = done.returncode, done.stderr + done.stdout
-
-
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "file").write_text("this is no database, and no folder either: " * 100)
@@ -198,27 +184,52 @@ WRONG = {
         ["--backend-store-uri", "postgresql://u:pass@h/d"],
         ["--backend-store-uri"],
     ),
-    "a database that is none, by workers": (
-        ["--workers", "2", "--backend-store-uri", "sqlite:///file"],
-        ["--backend-store-uri", "file"],
-    ),
     "a URI that is none": (["--backend-store-uri", "./mlruns"], ["--backend-store-uri"]),
 }
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """`serve` listens, opens everything, and is done."""
+
+    def serve(settings):
+        process.listen(settings).close()
+        asyncio.run(process._open_and_close(settings))
+
+    monkeypatch.setattr("shoso.server.process.serve", serve)
+
+
 @pytest.mark.parametrize(("flags", "words"), WRONG.values(), ids=WRONG)
-def test_what_cant_be_served_is_one_sentence(folder, flags, words):
-    refusal = Refusal(folder, *flags)
-    assert refusal.code == 1, refusal.output
-    require_sentence(refusal.output, *words)
-    assert "pass" not in refusal.output
-    for path, content in refusal.before.items():
+@pytest.mark.usefixtures("started", "opened")
+def test_what_cant_be_served_is_one_sentence(monkeypatch, folder, flags, words):
+    monkeypatch.chdir(folder)
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    result = run("server", "--port", "0", *flags)
+    assert result.exit_code == 1, result.output
+    require_sentence(result.output, *words)
+    assert "pass" not in result.output
+    for path, content in before.items():
         assert not content or path.read_bytes() == content
+
+
+def refusal(folder: Path, *flags: str) -> str:
+    """What `shoso server` says, in a process of its own, when it ends by itself."""
+    environment = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
+    command = [str(SHOSO), "server", *flags]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, timeout=60, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_cant_serve_ends(folder, workers):
+    said = refusal(folder, "--port", "0", "--backend-store-uri", "sqlite:///file", "--workers", workers)
+    require_sentence(said, "--backend-store-uri", "file")
 
 
 def test_a_port_in_use_is_one_sentence(folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        refusal = Refusal(folder, "--port", port)
-    assert refusal.code == 1
-    require_sentence(refusal.output, "--port", port, "in use")
+        require_sentence(refusal(folder, "--port", port), "--port", port, "in use")
