@@ -135,6 +135,7 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
             last_update_time=row.last_update_time or None,
             creation_time=row.creation_time or None,
             tags=tags[row.experiment_id] or (),
+            workspace=row.workspace,
         )
         for row in rows
     ]

@@ -66,6 +66,7 @@ class Experiment(Struct, frozen=True, omit_defaults=True):
     last_update_time: int | None = None
     creation_time: int | None = None
     tags: Sequence[Tag] = ()
+    workspace: str | None = None
 
 
 class RunInfo(Struct, frozen=True, omit_defaults=True):
