@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
     import mlflow.sklearn
 
-from tests.e2e.raw import Api, Wire
+from tests.e2e.raw import HELLO, Api, Wire
 from tests.e2e.servers import ATTACHED, REFERENCE, Attached, Server
 
 HERE = Path(__file__).parent
@@ -137,3 +137,17 @@ def experiment(api, unique):
 def run_id(api, experiment):
     """A new run's id."""
     return api.run_id(experiment)
+
+
+@pytest.fixture
+def folder():
+    """A folder nobody else uses, at the root of the store."""
+    return f"raw-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def hello(wire, folder):
+    """A path with the bytes of HELLO."""
+    path = f"{folder}/hello.txt"
+    assert wire.put(path, HELLO).status == 200
+    return path

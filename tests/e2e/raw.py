@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import requests
 
+HELLO = b"hello world"
 ABSENT_RUN = "0" * 32
 ABSENT_EXPERIMENT = "99999999"
 
@@ -112,3 +114,14 @@ class Wire:
 
 def _dashed(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def names(listing: Reply) -> list[str]:
+    """The names in a listing of artifacts."""
+    assert listing.status == 200, listing
+    return [info["path"] for info in json.loads(listing.body).get("files", [])]
+
+
+def error_code(reply: Reply) -> str:
+    """MLflow's code of an error."""
+    return json.loads(reply.body)["error_code"]

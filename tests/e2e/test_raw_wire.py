@@ -194,6 +194,11 @@ def median_seconds(uri, call, count=50) -> float:
     return statistics.median(times)
 
 
+def is_prompt(uri, call) -> bool:
+    """Whether the median is below 20 ms, in one of three tries: a stall is in all, a busy machine isn't."""
+    return any(median_seconds(uri, call) < 0.02 for _ in range(3))
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_on_an_open_connection_never_waits_for_a_delayed_ack(server, call):
-    assert median_seconds(server.uri, call) < 0.02
+    assert is_prompt(server.uri, call)

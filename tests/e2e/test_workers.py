@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.e2e.raw import Api
-from tests.e2e.test_raw_wire import CALLS, median_seconds
+from tests.e2e.test_raw_wire import CALLS, is_prompt
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,9 @@ def server(launch):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_on_an_open_connection_never_waits_for_a_delayed_ack(server, call):
-    assert median_seconds(server.uri, call) < 0.02
+    assert is_prompt(server.uri, call)
 
 
-@pytest.mark.usefixtures("server")
 def test_a_log_call_never_waits_for_a_delayed_ack(api, run_id):
     times = []
     for step in range(50):
