@@ -159,15 +159,15 @@ def test_every_link_leads_somewhere(page):
 def test_every_test_that_is_named_is_there(page):
     for text, target, _ in links(page):
         if name := re.fullmatch(r"`(test_\w+)`", text):
-            assert name[1] in tests_in(target), f"{named(target)} has no {name[1]}; {whereabouts(name[1])}"
+            assert name[1] in defined_in(target), f"{named(target)} has no {name[1]}; {whereabouts(name[1])}"
 
 
-def tests_in(path: Path) -> list[str]:
+def defined_in(path: Path) -> list[str]:
     return re.findall(r"def (test_\w+)\(", path.read_text())
 
 
 def whereabouts(name: str) -> str:
-    found = [named(path) for path in ROOT.glob("tests/**/test_*.py") if name in tests_in(path)]
+    found = [named(path) for path in ROOT.glob("tests/**/test_*.py") if name in defined_in(path)]
     return f"it is in {', '.join(found)}" if found else "no file has"
 
 
