@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fill the generated blocks of the reference from the code: `python docs/generate.py`.
+"""Fill the generated blocks of the reference from the code: `.venv/bin/python docs/generate.py`.
 
 A block stands between `<!-- generated: name -->` and `<!-- end -->` in a page of docs/reference; what is
 around it is written by hand. `tests/test_docs.py` compares every block with the code.
@@ -32,7 +32,7 @@ from shoso.settings import SERVER, server_settings
 from shoso.wire.faults import FAULTS, FaultReply
 
 REFERENCE = Path(__file__).parent / "reference"
-COMMAND = "python docs/generate.py"
+COMMAND = ".venv/bin/python docs/generate.py"
 
 RETRIED = {408, 429, 500, 502, 503, 504}
 """The statuses that MLflow's client sends a request again for (mlflow/utils/request_utils.py)."""
