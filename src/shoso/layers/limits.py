@@ -30,9 +30,9 @@ class Limits(Layer):
         self._permits = asyncio.Semaphore(inner.capabilities.connections)
 
     async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
-        """See Layer; a call that sends a body lasts as long as its sender goes on sending."""
+        """See Layer; what sends a body, or puts one together, lasts as long as the body needs."""
         async with self._permits:
-            if source is not None:
+            if source is not None or op == "finish":
                 return await attempt()
             return await self._within(attempt(), op, key)
 
