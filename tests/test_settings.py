@@ -118,6 +118,24 @@ def test_two_settings_that_leave_nothing_to_serve_are_refused():
         server_settings({"artifacts_only": True, "serve_artifacts": False}, {})
 
 
+IGNORED = [
+    ("SHOSO_LOGFORMAT", "json", "SHOSO_LOG_FORMAT"),
+    ("MLFLOW_REGISTRY_STORE_URI", "sqlite:///other.db", "registry"),
+    ("MLFLOW_ENABLE_WORKSPACES", "true", "workspaces"),
+    ("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "1", "--allowed-hosts"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "hint"), IGNORED)
+def test_a_variable_that_would_be_ignored_is_refused_by_name(name, value, hint):
+    with pytest.raises(ConfigError, match=f"{name}.*{hint}"):
+        server_settings({}, {name: value})
+
+
+def test_a_switch_of_mlflows_that_is_off_is_no_matter():
+    server_settings({}, {"MLFLOW_ENABLE_WORKSPACES": "false", "MLFLOW_REGISTRY_STORE_URI": ""})
+
+
 ROOTS = [
     ({}, "mlflow-artifacts:/"),
     ({"serve_artifacts": False}, str(Path("mlruns").absolute())),

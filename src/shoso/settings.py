@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,10 @@ def _count(value: str) -> int:
 
 
 def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"{value} is not a time; use a number of seconds above 0")
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(value)) < float("inf"):
+            return seconds
+    raise ValueError(f"'{value}' is not a time; use a number of seconds above 0")
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -184,6 +185,29 @@ SERVER: tuple[Setting, ...] = (
 )
 
 
+NOT_SERVED = {
+    "--app-name": "access control isn't part of Shoso yet",
+    "--gunicorn-opts": "Shoso brings its own server; use --workers",
+    "--waitress-opts": "Shoso brings its own server; use --workers",
+    "--uvicorn-opts": "Shoso sets uvicorn's options itself",
+    "--expose-prometheus": "metrics aren't part of Shoso yet",
+    "--registry-store-uri": "the registry isn't part of Shoso yet",
+    "--read-replica-backend-store-uri": "read replicas aren't part of Shoso yet",
+    "--enable-workspaces": "Shoso has no workspaces",
+    "--disable-workspaces": "Shoso has no workspaces",
+    "--workspace-store-uri": "Shoso has no workspaces",
+    "--disable-security-middleware": "Shoso's can't be switched off; widen --allowed-hosts",
+    "--trace-archival-config": "Shoso keeps no traces",
+    "--secrets-cache-max-size": "Shoso keeps no secrets",
+    "--secrets-cache-ttl": "Shoso keeps no secrets",
+    "--dev": "Shoso doesn't reload itself",
+}
+"""MLflow's flags that a team may bring along, by flag or variable, and what to say of them."""
+
+_VARIABLES = {"--disable-security-middleware": "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
+"""Where MLflow's variable isn't MLFLOW_ and the flag."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """What `shoso server` runs with; each field is described in `SERVER`."""
@@ -214,11 +238,25 @@ class ServerSettings:
 
 def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerSettings:
     """The settings of a server; `flags` holds None for a flag that wasn't given. Raises ConfigError."""
+    _refuse_unknown(environment)
     values = {setting.field: _value(setting, flags, environment) for setting in SERVER}
     settings = ServerSettings(**{field.name: values[field.name] for field in fields(ServerSettings)})
     if settings.artifacts_only and not settings.serve_artifacts:
         raise ConfigError("--artifacts-only", "serves nothing with --no-serve-artifacts; leave one out.")
     return settings
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse variables that would be ignored: a misspelt one of ours, or one of MLflow's not served."""
+    known = {setting.variable for setting in SERVER}
+    for name in environment:
+        if name.startswith("SHOSO_") and name not in known:
+            ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))
+            raise ConfigError(name, f"is no setting of Shoso; there are {ours}. Mend or unset it.")
+    for flag, why in NOT_SERVED.items():
+        name = _VARIABLES.get(flag, "MLFLOW_" + flag[2:].replace("-", "_").upper())
+        if environment.get(name, "").strip().lower() not in {"", "0", "false"}:
+            raise ConfigError(name, f"is MLflow's, and {why}. Unset it.")
 
 
 def _value(setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

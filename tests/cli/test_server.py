@@ -177,7 +177,7 @@ WRONG = {
     "a root that is no URI": (["--default-artifact-root", "s3://[x"], ["--default-artifact-root"]),
     "a database that is none": (["--backend-store-uri", "sqlite:///file"], ["--backend-store-uri", "file"]),
     "a database of somebody's": (["--backend-store-uri", "sqlite:///other.db"], ["--backend-store-uri"]),
-    "a database in no folder": (["--backend-store-uri", "sqlite:///a/b.db"], ["--backend-store-uri", "'a'"]),
+    "a database in no folder": (["--backend-store-uri", "sqlite:///a/b.db"], ["--backend-store-uri", "/a'"]),
     "a database nobody may write": (["--backend-store-uri", "sqlite:////proc/x.db"], ["--backend-store-uri"]),
     "a database in memory": (["--backend-store-uri", "sqlite://"], ["--backend-store-uri"]),
     "a database of another kind": (

@@ -8,28 +8,9 @@ from typing import Any
 import click
 
 from shoso.errors import ConfigError
-from shoso.settings import SERVER, Setting, server_settings
+from shoso.settings import NOT_SERVED, SERVER, Setting, server_settings
 
 _SHORT = {"host": "-h", "port": "-p", "workers": "-w"}
-
-NOT_SERVED = {
-    "--app-name": "access control isn't part of Shoso yet",
-    "--gunicorn-opts": "Shoso brings its own server; use --workers",
-    "--waitress-opts": "Shoso brings its own server; use --workers",
-    "--uvicorn-opts": "Shoso sets uvicorn's options itself",
-    "--expose-prometheus": "metrics aren't part of Shoso yet",
-    "--registry-store-uri": "the registry isn't part of Shoso yet",
-    "--read-replica-backend-store-uri": "read replicas aren't part of Shoso yet",
-    "--enable-workspaces": "Shoso has no workspaces",
-    "--disable-workspaces": "Shoso has no workspaces",
-    "--workspace-store-uri": "Shoso has no workspaces",
-    "--disable-security-middleware": "Shoso's can't be switched off; widen --allowed-hosts",
-    "--trace-archival-config": "Shoso keeps no traces",
-    "--secrets-cache-max-size": "Shoso keeps no secrets",
-    "--secrets-cache-ttl": "Shoso keeps no secrets",
-    "--dev": "Shoso doesn't reload itself",
-}
-"""MLflow's flags that a team may bring along, and what to say of them."""
 
 
 class _Command(click.Command):

@@ -60,8 +60,11 @@ async def put_artifact(services: Services, exchange: Exchange, params: dict[str,
 
 
 async def delete_artifact(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
-    """Delete an artifact, or a folder with all that is in it."""
-    place = _proxied(services, exchange, params["path"])
+    """Delete an artifact, or a folder with all that is in it.
+
+    One slash at the end is taken: `mlflow gc` names a run's folder so.
+    """
+    place = _proxied(services, exchange, params["path"].removesuffix("/"))
     if not place.key:
         raise TrackingError(Kind.INVALID, "The path is empty: name what to delete.")
     await delete_tree(place.store, place.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
@@ -99,12 +100,12 @@ def listen(settings: ServerSettings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
-        raise ConfigError(
-            "--port",
-            f"can't listen on {settings.host}:{settings.port} ({error}); choose another --port or --host.",
-        ) from None
+        flag = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
+        where = f"{settings.host}:{settings.port}"
+        message = f"can't listen on {where} ({error.strerror}); choose another {flag}."
+        raise ConfigError(flag, message) from None
     listener.set_inheritable(True)
     return listener
 
