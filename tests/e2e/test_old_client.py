@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(1200)  # the first run downloads 200 MB
 def interpreter() -> Path:
     """Python with MLflow 2.22; workers that need it at the same time wait for the one that builds it."""
     HOME.parent.mkdir(exist_ok=True)
-    with _lock(HOME.with_suffix(".lock")):
+    with _lock(HOME.with_name(f"{HOME.name}.lock")):
         built = HOME / "requirements"
         wanted = "\n".join([sys.version, *REQUIREMENTS])
         if not built.is_file() or built.read_text() != wanted:
