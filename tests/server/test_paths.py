@@ -162,6 +162,14 @@ def test_delete_without_a_name_deletes_nothing(server, path):
     assert ask(server, "DELETE", ARTIFACTS).status == 405
 
 
+def test_one_slash_behind_a_folder_to_delete_is_taken(server, unique):
+    """`mlflow gc` names a run's folder so."""
+    at = f"{ARTIFACTS}/0/{unique}/artifacts"
+    assert ask(server, "PUT", f"{at}/a.txt", b"a").status == 200
+    assert ask(server, "DELETE", f"{at}/").status == 200
+    assert ask(server, "GET", f"{at}/a.txt").status == 404
+
+
 HALF_NAMED = [
     [""],
     ["a/file", ""],
@@ -174,14 +182,6 @@ HALF_NAMED = [
 
 
 @pytest.mark.parametrize("keys", HALF_NAMED)
-def test_one_slash_behind_a_folder_to_delete_is_taken(server, unique):
-    """`mlflow gc` names a run's folder so."""
-    at = f"{ARTIFACTS}/0/{unique}/artifacts"
-    assert ask(server, "PUT", f"{at}/a.txt", b"a").status == 200
-    assert ask(server, "DELETE", f"{at}/").status == 200
-    assert ask(server, "GET", f"{at}/a.txt").status == 404
-
-
 def test_delete_of_keys_that_name_nothing_deletes_nothing(server, keys):
     body = json.dumps({"keys": keys}).encode()
     answer = ask(server, "POST", "/api/shoso/1/delete", body, content_type="application/json")
