@@ -69,6 +69,10 @@ class Wire:
         body, self._held = self._held[:size], self._held[size:]
         return Answer(int(status.split()[1]), headers, body)
 
+    def has_begun(self) -> bool:
+        """Whether the first bytes of a reply have come, after waiting for them."""
+        return self._receive()
+
     def is_closed(self) -> bool:
         """Whether the server closes the connection without another byte."""
         try:
