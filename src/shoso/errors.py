@@ -40,6 +40,7 @@ class Kind(enum.Enum):
     # The kinds below arise above the stores: in the metadata and on the wire.
     INVALID = "invalid"
     DUPLICATE = "duplicate"
+    REJECTED = "rejected"
     INCOMPLETE = "incomplete"
     TOO_LARGE = "too_large"
     NO_ROUTE = "no_route"

@@ -36,6 +36,11 @@ def there(path):
         ]
 
 
+async def test_an_outcome_that_refuses_a_lone_item_is_its_error(database):
+    with pytest.raises(TrackingError, match="odd"):
+        await database.write_each(add_each, 1)
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "shoso.db"

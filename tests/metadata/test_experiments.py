@@ -84,7 +84,7 @@ async def test_a_name_is_taken_also_by_a_deleted_experiment(stage, database):
     assert message.startswith("Experiment(name=one) already exists")
     assert ("restore it" in message) == (stage == "deleted")
     kind, _ = await refusal(database.write(experiments.rename, "0", "one"))
-    assert kind is Kind.DUPLICATE
+    assert kind is Kind.REJECTED
 
 
 async def test_what_may_not_be_stored_is_refused_and_leaves_nothing(database):

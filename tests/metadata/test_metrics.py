@@ -147,7 +147,7 @@ async def test_a_point_of_an_unknown_model_does_not_keep_its_neighbours_from_bei
     )
     assert outcomes[:2] == [None, None]
     assert isinstance(outcomes[2], TrackingError)
-    assert outcomes[2].kind is Kind.NOT_FOUND
+    assert outcomes[2].kind is Kind.REJECTED
     assert {metric.key for metric in (await database.read(runs.get, run_id)).data.metrics} == {"a", "b"}
 
 

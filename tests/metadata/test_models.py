@@ -125,14 +125,26 @@ def test_names_are_restricted_as_in_mlflow(conn, mlflow, character):
 
 
 @pytest.mark.parametrize(
+    "request_",
+    [
+        CreateLoggedModel("0", params=[ParamInput("k", "1"), ParamInput("k", "1")]),
+        CreateLoggedModel("0", tags=[TagInput("k", "1"), TagInput("k", "2")]),
+    ],
+)
+def test_a_key_that_is_given_twice_is_rejected_in_words(conn, request_):
+    with refused(Kind.REJECTED) as caught:
+        models.create(conn, request_)
+    assert "'k' is given 2 times" in str(caught.value)
+    assert not conn.execute(logged_models.select()).all()
+
+
+@pytest.mark.parametrize(
     ("request_", "part"),
     [
         (CreateLoggedModel("0", "x" * 501), "500"),
         (CreateLoggedModel("0", model_type="x" * 501), "model_type"),
         (CreateLoggedModel("0", source_run_id="x" * 33), "source_run_id"),
         (CreateLoggedModel("0", params=[ParamInput("k" * 256, "")]), "255"),
-        (CreateLoggedModel("0", params=[ParamInput("k", "1"), ParamInput("k", "1")]), "'k' is given 2 times"),
-        (CreateLoggedModel("0", tags=[TagInput("k", "1"), TagInput("k", "2")]), "'k' is given 2 times"),
         (CreateLoggedModel("one"), "one"),
     ],
 )
@@ -208,7 +220,7 @@ def test_a_param_is_logged_once(conn, mlflow, model_id):
         [ParamInput("c", "1"), ParamInput("a", "1")],
         [ParamInput("d", "1"), ParamInput("d", "1")],
     ):
-        with refused(Kind.INVALID) as caught:
+        with refused(Kind.REJECTED) as caught:
             models.log_params(conn, LogLoggedModelParams(model_id, params))
         assert params[1].key in str(caught.value)
         with pytest.raises(Exception, match="UNIQUE constraint"):

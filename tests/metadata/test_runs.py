@@ -144,7 +144,7 @@ async def test_a_run_is_made_only_in_an_active_experiment(database, mlflow_store
         (experiment_id, Kind.INVALID),
         ("7", Kind.NOT_FOUND),
         ("x", Kind.INVALID),
-        ("", Kind.INVALID),
+        ("", Kind.REJECTED),
     ):
         assert (await refusal(database.write(runs.create, CreateRun(asked))))[0] is kind
 
@@ -313,7 +313,7 @@ async def test_a_batch_is_whole_or_nothing(pair):
     for batch, kind in (
         (LogBatch(pair.ours, [metric], [ParamInput("q", "1"), ParamInput("p", "2")], [tag]), Kind.INVALID),
         (LogBatch(pair.ours, [metric], [ParamInput("q", "1")], [tag, TagInput("a//b")]), Kind.INVALID),
-        (LogBatch(pair.ours, [metric, model], [ParamInput("q", "1")], [tag]), Kind.NOT_FOUND),
+        (LogBatch(pair.ours, [metric, model], [ParamInput("q", "1")], [tag]), Kind.REJECTED),
     ):
         assert (await refusal(pair.database.write(runs.log_batch, batch, True)))[0] is kind
     assert await pair.database.read(runs.get, pair.ours) == before

@@ -100,7 +100,8 @@ class Writer:
         if len(group) > 1 and self._attempt(connection, group) is None:
             return
         for job in group:
-            job.error = self._attempt(connection, [job])
+            # What undid the job, or what its work gave as its outcome.
+            job.error = self._attempt(connection, [job]) or job.error
 
     def _attempt(self, connection: Connection, group: list[Job]) -> BaseException | None:
         """Run the group in a savepoint of its own; the error that undid it, if any."""

@@ -87,13 +87,13 @@ def restore(conn: Connection, experiment_id: str) -> None:
 
 
 def rename(conn: Connection, experiment_id: str, name: str) -> None:
-    """Give an active experiment another name. Raises TrackingError (NOT_FOUND, DUPLICATE, INVALID)."""
+    """Give an active experiment another name. Raises TrackingError (NOT_FOUND, REJECTED, INVALID)."""
     if not name:
         raise missing("new_name")
     rules.experiment_name(name)
     row = active(conn, experiment_id)
     if row.name != name:
-        _check_free(conn, name)
+        _check_free(conn, name, Kind.REJECTED)
     _change(conn, row.experiment_id, name=name, last_update_time=now_ms())
 
 
@@ -163,11 +163,11 @@ def _check_new(request: CreateExperiment, location: str) -> None:
     rules.custom_views(tag.key for tag in request.tags)
 
 
-def _check_free(conn: Connection, name: str) -> None:
+def _check_free(conn: Connection, name: str, kind: Kind = Kind.DUPLICATE) -> None:
     stage = conn.scalar(select(experiments.c.lifecycle_stage).where(experiments.c.name == name))
     if stage is not None:
         hint = " in the deleted state; restore it, or collect it first" if stage == DELETED else ""
-        raise TrackingError(Kind.DUPLICATE, f"Experiment(name={name}) already exists{hint}.")
+        raise TrackingError(kind, f"Experiment(name={name}) already exists{hint}.")
 
 
 def _row(conn: Connection, experiment_id: str) -> Row[Any]:

@@ -199,7 +199,7 @@ def _age(point: Point) -> tuple[int, int, float]:
 def _store_of_models(conn: Connection, run_id: str, points: Sequence[LogMetric | MetricInput]) -> None:
     ids = {point.model_id for point in points}
     if missing := ids - set(conn.scalars(_MODELS, {"ids": list(ids)})):
-        raise TrackingError(Kind.NOT_FOUND, f"Logged model with ID '{min(missing)}' not found.")
+        raise TrackingError(Kind.REJECTED, f"Logged model with ID '{min(missing)}' not found.")
     experiment_id = conn.scalars(_EXPERIMENT, {"id": run_id}).one()
     _INSERT_OF_MODELS.execute(conn, [_model_point(point, experiment_id, run_id) for point in points])
 

@@ -130,13 +130,13 @@ def delete_tag(conn: Connection, request: DeleteLoggedModelTag) -> None:
 
 
 def log_params(conn: Connection, request: LogLoggedModelParams) -> None:
-    """Add params; one that is there can't be logged again. Raises TrackingError (NOT_FOUND, INVALID)."""
+    """Add params; one that is there can't be logged again. Raises TrackingError (NOT_FOUND, REJECTED)."""
     _check_keys("param", request.params)
     row = _row(conn, request.model_id)
     there = {param.key for param in _params(conn, [request.model_id])[request.model_id]}
     if again := [param.key for param in request.params if param.key in there]:
         raise TrackingError(
-            Kind.INVALID, f"Params can't be logged again; model '{request.model_id}' has {', '.join(again)}."
+            Kind.REJECTED, f"Params can't be logged again; model '{request.model_id}' has {', '.join(again)}."
         )
     _insert(conn, logged_model_params, _param_rows(row.model_id, row.experiment_id, request.params))
 
@@ -270,7 +270,7 @@ def _check_keys(what: str, given: Sequence[ParamInput | TagInput]) -> None:
     for key, times in Counter(one.key for one in given).items():
         _check_length(f"{what} key", key, _KEY_LIMIT)
         if times > 1:
-            raise TrackingError(Kind.INVALID, f"The {what} '{key}' is given {times} times.")
+            raise TrackingError(Kind.REJECTED, f"The {what} '{key}' is given {times} times.")
 
 
 def _check_length(what: str, text: str, limit: int) -> None:

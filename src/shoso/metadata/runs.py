@@ -36,6 +36,8 @@ _STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"
 
 def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
     """A new run in an active experiment, running. Raises TrackingError (NOT_FOUND, INVALID)."""
+    if not request.experiment_id:
+        raise TrackingError(Kind.REJECTED, "The request names no experiment_id to create the run in.")
     experiment = experiments.active(conn, request.experiment_id)
     given = [rules.first_tag(tag, truncate=truncate, path=f"tags[{i}]") for i, tag in enumerate(request.tags)]
     rules.distinct_tags(given)

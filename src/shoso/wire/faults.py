@@ -25,6 +25,7 @@ FAULTS: dict[Kind, Fault] = {
     Kind.INVALID_KEY: Fault(400, "INVALID_PARAMETER_VALUE"),
     Kind.INCOMPLETE: Fault(400, "BAD_REQUEST"),
     Kind.DUPLICATE: Fault(400, "RESOURCE_ALREADY_EXISTS"),
+    Kind.REJECTED: Fault(400, "BAD_REQUEST"),  # where MLflow shows what its database refused
     Kind.UNAUTHENTICATED: Fault(401, "UNAUTHENTICATED"),
     Kind.FORBIDDEN: Fault(403, "PERMISSION_DENIED"),
     Kind.NOT_FOUND: Fault(404, "RESOURCE_DOES_NOT_EXIST"),
