@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-TOKEN_NAME = "SHOSO_BENCH_FAMILY"  # the name of a variable, no secret
+TOKEN_NAME = "BENCHMARK_FAMILY"  # the name of a variable, no secret
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024
