@@ -202,7 +202,7 @@ async def test_if_match_replaces_only_what_it_names(opened):
 
 @pytest.mark.usefixtures("conditional")
 async def test_if_match_never_loses_an_update(opened):
-    writers, rounds = 5, 3
+    writers, rounds = 10, 3
     await opened.store.write(KEY, BytesSource(b"0"))
 
     async def increment(store):

@@ -94,7 +94,7 @@ class Breaking(Recorder):
 
 
 class Gated(Limited):
-    """Every stat, write and buffer waits for `go`; counts who waits, and the most that ever did."""
+    """Every stat, buffer and read of "slow" waits for `go`; counts who waits, and the most that ever did."""
 
     def __init__(self, **capabilities) -> None:
         super().__init__(**capabilities)
@@ -122,6 +122,8 @@ class Gated(Limited):
         return await super().stat(key)
 
     async def read(self, key, wanted, if_match=None):
+        if key == "slow":
+            await self._wait()
         reading = await super().read(key, wanted, if_match)
         return replace(reading, body=self._slow(reading))
 

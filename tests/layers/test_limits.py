@@ -128,7 +128,7 @@ class TestPermits:
     async def test_calls_that_are_cancelled_give_their_permits_back(self):
         inner = await _gated(connections=1)
         store = Limits(inner, None)
-        for call in (store.stat(KEY), store.write(Key("a"), Paused(DATA, 5))):
+        for call in (store.stat(KEY), store.write(Key("a"), Paused(DATA, 5)), store.read(Key("slow"))):
             calling = asyncio.ensure_future(call)
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -136,6 +136,15 @@ class TestPermits:
             with pytest.raises(asyncio.CancelledError):
                 await calling
         assert await _free(store)
+
+    async def test_a_listing_takes_its_turn(self):
+        store = Limits(await filled(Limited(connections=1), folder__object=DATA), None)
+        async with await store.read(KEY):
+            listing = asyncio.ensure_future(anext(store.list(ROOT)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not listing.done()
+        assert (await listing).key == "folder"
 
     async def test_a_write_holds_its_permit_to_its_end(self):
         store = Limits(Limited(connections=1), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 import pytest
 from tests.conformance import expect
@@ -126,6 +127,14 @@ async def test_a_file_edited_in_place_by_others_reads_fine(layered, root):
     assert found.digest is None
     assert found.etag != written.etag
     assert await read_bytes(layered, Key("edited")) == b"after!"
+
+
+async def test_the_time_of_a_version_is_its_own_to_the_nanosecond(local, root):
+    """The clock of a file system ticks in milliseconds, and an inode that was given up is soon another's."""
+    for _ in range(20):
+        before = time.time_ns()
+        await local.write(Key("object"), BytesSource(b"same size"))
+        assert before <= (root / "object").stat().st_mtime_ns <= time.time_ns()
 
 
 async def test_a_file_appended_to_by_others_reads_fine(layered, root):
