@@ -31,6 +31,9 @@ SMALL = 9999
 FIELDS = 10_000
 """Fields in a query string."""
 
+ABORT = "shoso.abort"
+"""The extension of ASGI by which `protocol` lets us drop a connection with all that was written to it."""
+
 _LENGTH = re.compile(r"[0-9]{1,20}")
 
 
@@ -194,7 +197,9 @@ class Exchange:
             async with asyncio.timeout(self.silence):
                 await self.send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
-            raise Disconnected from None  # nobody takes it: let go of the file and the permit
+            # Nobody takes it: let go of the file and the permit, and of what waits in the connection.
+            self.scope.get("extensions", {}).get(ABORT, int)()
+            raise Disconnected from None
 
 
 def _too_large(limit: int) -> TrackingError:

@@ -11,7 +11,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shoso.errors import Kind
-from shoso.server.exchange import SMALL
+from shoso.server.exchange import ABORT, SMALL
 from shoso.wire.entities import encode
 from shoso.wire.faults import FAULTS, FaultReply
 
@@ -64,6 +64,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a head."""
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
         self._in_head, self._complete = True, False
         self._head = -self._fed
 
