@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 from tests.e2e.servers import Server
-from tests.server.sockets import API, ARTIFACTS, Wire, ask, get, post, put, read, request
+from tests.server.sockets import API, ARTIFACTS, Wire, get, post, put, read, request
 from tests.server.test_transfers import eventually
 from tests.server.trees import drafts
 
