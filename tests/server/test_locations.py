@@ -162,6 +162,12 @@ def test_a_location_that_tricks_the_proxy_stays_in_the_destination(server, uniqu
             assert 400 <= answer.status < 500
 
 
+def test_an_encoded_location_is_decoded_as_the_clients_request_is(server, unique):
+    of = Of(server, unique, f"mlflow-artifacts:/{unique}%20b")
+    assert put(server, f"{unique}%20b/{of.run}/artifacts/a", b"x").status == 200
+    assert get(server, f"/get-artifact?run_id={of.run}&path=a").body == b"x"
+
+
 def test_what_is_uploaded_to_a_run_is_where_the_proxy_shows_it(server, unique):
     of = Of(server, unique, f"mlflow-artifacts:/{unique}")
     assert put(server, f"{unique}/{of.run}/artifacts/a", b"x").status == 200

@@ -296,3 +296,18 @@ async def test_a_large_body_and_an_idle_connection_are_left_to_others(monkeypatc
     await asyncio.sleep(0.3)
     await client.send(HEAD + b"content-length: 0\r\n\r\n")
     assert await client.said() == ["PUT", "/a", 0, ""]
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"x" * 5000, b"x" * 19_000], ids=["nothing", "a part", "all but the end"]
+)
+async def test_a_sender_that_goes_silent_after_an_early_answer_is_let_go(monkeypatch, client, rest):
+    """uvicorn stops its own timer at the first byte after the reply, and starts no other."""
+    monkeypatch.setattr(protocol, "PATIENCE", 0.3)
+    await client.close()
+    await client.open()
+    await client.send(HEAD.replace(b"/a", b"/early") + b"content-length: 20000\r\n\r\nx")
+    await client.said()
+    await client.send(rest)
+    assert await client.closed()
+    assert not client.state.connections

@@ -123,7 +123,8 @@ class _Readers:
             try:
                 return work(connection)
             finally:
-                connection.exec_driver_sql("ROLLBACK")
+                if sqlite.in_transaction(connection):  # SQLite ends it by itself when the disk fails
+                    connection.exec_driver_sql("ROLLBACK")
         except DBAPIError as error:
             raise sqlite.translate(error, self._path) from error
 

@@ -28,6 +28,10 @@ from shoso.wire.requests import LogMetric, MetricInput
 GREATEST = 1.7976931348623157e308
 
 
+_PAGE_MAX = 2**31
+"""Points in a page: more than anybody has, and one more is still a number for every database."""
+
+
 class Point(NamedTuple):
     """A row of `metrics`, in the order of its columns."""
 
@@ -92,6 +96,8 @@ def history(
             Kind.INVALID,
             f"Invalid value {max_results} for parameter 'max_results' supplied; it must be positive.",
         )
+    if max_results is not None:
+        max_results = min(max_results, _PAGE_MAX)
     start = paging.offset(page_token)
     query = _HISTORY.offset(start).limit(None if max_results is None else max_results + 1)
     rows = conn.execute(query, {"run": run_id, "key": key}).all()

@@ -11,6 +11,8 @@ NAME_OF = {
 
 PENDING = 1
 
+_DIGITS = {str(number): number for number in NAME_OF}
+
 NUMBER_OF = {"UNSPECIFIED": 0, "PENDING": 1, "READY": 2, "FAILED": 3, "UPLOAD_FAILED": 3}
 """By the short names that MLflow's clients show."""
 
@@ -18,6 +20,6 @@ NUMBER_OF = {"UNSPECIFIED": 0, "PENDING": 1, "READY": 2, "FAILED": 3, "UPLOAD_FA
 def number_of(text: str | int) -> int | None:
     """The number of a status given as number, digits, short name or wire name; None if there's no such."""
     name = str(text)
-    if name.isdecimal():
-        return int(name) if int(name) in NAME_OF else None
+    if name in _DIGITS:
+        return _DIGITS[name]
     return NUMBER_OF.get(name.removeprefix("LOGGED_MODEL_").removeprefix("STATUS_"))

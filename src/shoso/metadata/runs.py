@@ -31,6 +31,9 @@ RUN_NAME = "mlflow.runName"
 _PAGE = 500
 """Runs that are loaded together."""
 
+_SHOWN = 100
+"""Characters of a wrong value that its error repeats."""
+
 _STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 
 
@@ -67,6 +70,14 @@ def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
 def get(conn: Connection, run_id: str) -> Run:
     """The run, in any stage, with all that belongs to it. Raises TrackingError(NOT_FOUND)."""
     return from_rows(conn, [_row(conn, run_id)])[0]
+
+
+def artifact_uri(conn: Connection, run_id: str) -> str:
+    """Where the run, in any stage, keeps its artifacts. Raises TrackingError(NOT_FOUND)."""
+    row = conn.execute(select(runs.c.artifact_uri).where(runs.c.run_uuid == run_id)).one_or_none()
+    if row is None:
+        raise lifecycle.no_run(run_id)
+    return row.artifact_uri or ""
 
 
 def update(conn: Connection, run_id: str, request: UpdateRun) -> RunInfo:
@@ -211,8 +222,9 @@ def _name(asked: str, given: Iterable[TagInput]) -> str:
 
 def _status(given: int | str) -> str:
     """A status by number or name."""
-    text = str(given)
-    name = _STATUS.get(int(text), "") if text.isdecimal() else text
+    text = str(given)[:_SHOWN]
+    by_number = {str(number): name for number, name in _STATUS.items()}
+    name = by_number.get(text, text)
     if name not in _STATUS.values():
         known = ", ".join(_STATUS.values())
         raise TrackingError(

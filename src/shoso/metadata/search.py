@@ -46,6 +46,8 @@ def search_runs(conn: Connection, request: SearchRuns) -> RunPage:
     experiment_ids = experiment_numbers(request.experiment_ids)
     if not experiment_ids:
         return RunPage()
+    on_datasets = sum(one.entity == "dataset" for one in comparisons)
+    at_most(MAX_VALUES, on_datasets * len(experiment_ids), "experiments times conditions on datasets")
     query = select(schema.runs.c.run_uuid).where(
         schema.runs.c.experiment_id.in_(experiment_ids),
         schema.runs.c.lifecycle_stage.in_(paging.stages(request.run_view_type)),

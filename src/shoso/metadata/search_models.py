@@ -31,12 +31,17 @@ _KEYED = {
 }
 
 
+MAX_DATASETS = 100
+"""Each is a term in the condition of every metric; SQLite's expressions have at most 1,000 levels."""
+
+
 def search_logged_models(conn: Connection, request: SearchLoggedModels) -> LoggedModelPage:
     """A page of the models that match and aren't deleted. Raises TrackingError(INVALID)."""
     if not request.experiment_ids:
         raise missing("experiment_ids")
     size, start = _size(request.max_results), _offset(request)
     comparisons = parse_filter(request.filter, LOGGED_MODELS)
+    at_most(MAX_DATASETS, len(request.datasets), "datasets")
     conditions = [_condition(one, request.datasets) for one in comparisons]
     if request.datasets and not any(one.entity == "metric" for one in comparisons):
         conditions.append(_measured(_on_one_of(request.datasets)))

@@ -151,4 +151,4 @@ def _proxied(services: Services, exchange: Exchange, path: str) -> Place:
 async def _artifact_uri(services: Services, request: requests.OfRun) -> str:
     if not (run_id := request.run_id or request.run_uuid):
         raise missing("run_id")
-    return (await services.database.read(runs.get, run_id)).info.artifact_uri
+    return await services.database.read(runs.artifact_uri, run_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from shoso.core import keys
 from shoso.core.keys import Key
@@ -86,14 +86,17 @@ def _scheme(uri: str) -> str | None:
 
 
 def _proxied(uri: str) -> Key:
-    """The key in the destination; a http(s) location names it behind the proxy's own path."""
+    """The key in the destination; a http(s) location names it behind the proxy's own path.
+
+    The location is decoded once, as the path of the client's request is, which is made from it.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts":
-        return keys.parse(parts.path.strip("/"))
+        return keys.parse(unquote(parts.path).strip("/"))
     _, found, below = parts.path.partition(_PROXY_PATH)
     if not found:
         raise _outside(uri)
-    return keys.parse(below)
+    return keys.parse(unquote(below))
 
 
 def _outside(uri: str) -> TrackingError:

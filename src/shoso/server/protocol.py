@@ -53,6 +53,11 @@ class Protocol(HttpToolsProtocol):
         """Parse; what is still a head afterwards counts, but for the piece it began in."""
         self._fed = len(data)
         super().data_received(data)
+        if self._is_answered():
+            # uvicorn has stopped its timer, and starts none for the rest of a body that nobody reads.
+            self._end_wait()
+            self._wait()
+            return
         if self._complete or not (self._in_head or self._is_small()):
             self._end_wait()
             return
@@ -81,6 +86,12 @@ class Protocol(HttpToolsProtocol):
         """The last byte of a request."""
         self._complete = True
         super().on_message_complete()
+
+    def _is_answered(self) -> bool:
+        """Whether the reply went out before the whole request was here."""
+        if self._in_head or self.cycle is None or self.timeout_keep_alive_task is not None:
+            return False
+        return bool(self.cycle.response_complete)
 
     def _has_body(self) -> bool:
         return any(name in {b"content-length", b"transfer-encoding"} for name, _ in self.headers)

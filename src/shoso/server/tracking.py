@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, experiments, locations, metrics, runs, search
+from shoso.metadata import datasets, experiments, locations, metrics, model_history, runs, search
 from shoso.server.routes import Route, call
 from shoso.server.services import Services
 from shoso.wire import replies, requests
@@ -58,6 +58,7 @@ def _run_routes() -> list[Route]:
         *call("POST", at + "/log-parameter", log_param, requests.LogParam, Empty),
         *call("POST", at + "/set-tag", set_tag, requests.SetTag, Empty),
         *call("POST", at + "/delete-tag", delete_tag, requests.DeleteTag, Empty),
+        *call("POST", at + "/log-model", log_model, requests.LogModel, Empty),
         *call("POST", at + "/log-inputs", log_inputs, requests.LogInputs, Empty),
         *call("POST", at + "/outputs", log_outputs, requests.LogOutputs, Empty),
         *call(
@@ -222,6 +223,12 @@ async def delete_tag(services: Services, request: requests.DeleteTag) -> Empty:
 async def log_batch(services: Services, request: requests.LogBatch) -> Empty:
     """Log metrics, params and tags of a run: all of them, or none."""
     await services.database.write(runs.log_batch, request, _truncates(services))
+    return Empty()
+
+
+async def log_model(services: Services, request: requests.LogModel) -> Empty:
+    """Record a model that a run logged, as clients before MLflow 3 do."""
+    await services.database.write(model_history.record, request)
     return Empty()
 
 

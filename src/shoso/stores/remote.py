@@ -169,10 +169,14 @@ class RemoteStore:
         body = None if request is None else encode(request)
         headers = {"content-type": "application/json"} if body is not None else {}
         async with self.request(op, Key(key), method, path, query=query, headers=headers, body=body) as reply:
-            try:
-                return msgspec.json.decode(await reply.read(), type=shape)
-            except (aiohttp.ClientError, msgspec.MsgspecError) as error:
-                raise self._translate(error, op, Key(key)) from error
+            return await self.decoded(op, Key(key), reply, shape)
+
+    async def decoded(self, op: str, key: Key, reply: aiohttp.ClientResponse, shape: type[T]) -> T:
+        """The JSON of a reply."""
+        try:
+            return msgspec.json.decode(await reply.read(), type=shape)
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+            raise self._translate(error, op, key) from error
 
     @asynccontextmanager
     async def request(
@@ -206,7 +210,11 @@ class RemoteStore:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._options.silence)
             connector = aiohttp.TCPConnector(limit=self._options.connections)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=2 * CHUNK
+                connector=connector,
+                timeout=timeout,
+                headers={"accept-encoding": "identity"},
+                auto_decompress=False,
+                read_bufsize=2 * CHUNK,
             )
         return self._session
 
@@ -260,7 +268,7 @@ class _RemoteUploads:
         async with self._store.request(
             "put", ref.key, "PUT", path, query=query, headers=body.headers(), body=body
         ) as reply:
-            return _part(msgspec.json.decode(await reply.read(), type=objects.PartEntry))
+            return _part(await self._store.decoded("put", ref.key, reply, objects.PartEntry))
 
     async def parts(self, ref: UploadRef) -> list[Part]:
         """See Uploads."""

@@ -22,13 +22,16 @@ T = TypeVar("T")
 LEVELS = 100
 """How deep a body may be nested; MLflow's deepest request has five levels."""
 
+TOLERATED = 1024 * 1024
+"""Bytes of a body that may stray from plain JSON and MLflow's names: taking it in holds up the server."""
+
 _CAMEL_KEY = re.compile(rb'"[a-z]+[A-Z]\w*"\s*:')
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
     """The request in a JSON body; an empty body is `{}`. Raises TrackingError(INVALID)."""
-    if _CAMEL_KEY.search(body) is None:
+    if len(body) > TOLERATED or _CAMEL_KEY.search(body) is None:
         try:
             return cast("T", _decoder(cast("Hashable", shape)).decode(body or b"{}"))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -50,6 +53,12 @@ def decode_query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
 
 def parse_json(body: bytes) -> Any:
     """The JSON value of a body; an empty body is `{}`, a text that holds JSON is parsed again."""
+    if len(body) > TOLERATED:
+        raise TrackingError(
+            Kind.INVALID,
+            f"The request doesn't fit this call. (A body over {TOLERATED} bytes must be plain JSON: the API's"
+            " own field names, no nulls, NaN as text.)",
+        )
     try:
         value = json.loads(body or b"{}")
         return json.loads(value) if isinstance(value, str) else value

@@ -161,6 +161,11 @@ class LogBatch(Struct, frozen=True):
     tags: list[TagInput] = []
 
 
+class LogModel(Struct, frozen=True):
+    run_id: Required
+    model_json: Required
+
+
 class LogInputs(Struct, frozen=True):
     run_id: Required
     datasets: list[DatasetInput] = []
