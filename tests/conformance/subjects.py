@@ -6,11 +6,17 @@ beside `folder` (a server, a bucket) it brings itself; what is left behind in `f
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+
+from tests.e2e.servers import Server
 
 from shoso.core.keys import Key
 from shoso.core.store import Store
@@ -18,6 +24,7 @@ from shoso.core.types import ObjectMeta
 from shoso.layers import standard
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
+from shoso.stores.remote import RemoteOptions, RemoteStore
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,49 @@ async def _local(folder: Path) -> AsyncIterator[Opened]:
         yield Opened(store, again, put, get)
 
 
+@cache
+def _server() -> Server:
+    """A server for all the tests of this process; it ends with it."""
+    folder = TemporaryDirectory(prefix="shoso-conformance-")
+    server = Server(Path(folder.name), "--artifacts-only").start()
+    atexit.register(folder.cleanup)
+    atexit.register(server.stop)
+    return server
+
+
+@asynccontextmanager
+async def _remote(folder: Path) -> AsyncIterator[Opened]:
+    server = _server()
+    disk = server.artifacts
+
+    @asynccontextmanager
+    async def again() -> AsyncIterator[Store]:
+        store = RemoteStore(RemoteOptions(server.uri))
+        await store.connect()
+        yield store
+        await store.close()
+
+    def put(key: str, data: bytes) -> None:
+        (disk / key).parent.mkdir(parents=True, exist_ok=True)
+        (disk / key).write_bytes(data)
+
+    def get(key: str) -> bytes | None:
+        return (disk / key).read_bytes() if (disk / key).is_file() else None
+
+    async with again() as store:
+        yield Opened(store, again, put, get)
+    for left in (*disk.glob("*"), *disk.glob(".shoso/uploads/*")):
+        if left.name != ".shoso":
+            rmtree(left) if left.is_dir() else left.unlink()
+
+
 SUBJECTS = {
-    subject.name: subject for subject in (Subject("memory", _memory, volatile=True), Subject("local", _local))
+    subject.name: subject
+    for subject in (
+        Subject("memory", _memory, volatile=True),
+        Subject("local", _local),
+        Subject("remote", _remote),
+    )
 }
 
 DRESSES: dict[str, Callable[[Store], Store]] = {"bare": lambda store: store, "standard": standard}
