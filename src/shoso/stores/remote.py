@@ -68,9 +68,8 @@ class RemoteStore:
 
     def __init__(self, options: RemoteOptions) -> None:
         parts = urlsplit(options.uri)
-        self.info = StoreInfo(
-            parts.scheme, f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
-        )
+        host = parts.netloc.rpartition("@")[2]  # a name is safe to show: without a password
+        self.info = StoreInfo(parts.scheme, f"{parts.scheme}://{host}{parts.path}")
         # What this server's release has; `connect` asks the server itself.
         self.capabilities = Capabilities(connections=options.connections)
         self._options = options
@@ -93,17 +92,19 @@ class RemoteStore:
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
         async with self.request("stat", key, "HEAD", f"objects/{_quoted(key)}") as reply:
-            return _meta(key, reply)
+            return self._meta("stat", key, reply)
 
     async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
         """See Store."""
         headers = {**_range_header(wanted), **({"if-match": f'"{if_match}"'} if if_match else {})}
-        opened = self.request("read", key, "GET", f"objects/{_quoted(key)}", headers=headers)
-        reply = await opened.__aenter__()
+        reply = await self._send("read", key, "GET", f"objects/{_quoted(key)}", headers=headers)
         try:
-            meta = _meta(key, reply)
+            meta = self._meta("read", key, reply)
             start, stop = span(wanted, meta.size)
-            self._require_span(key, stop - start, reply)
+            if reply.headers.get("content-length") != str(stop - start):
+                raise self.error(
+                    Kind.UNEXPECTED, "read", key, "The server sent another range than asked for."
+                )
         except BaseException:
             reply.close()
             raise
@@ -112,10 +113,6 @@ class RemoteStore:
             reply.close()
 
         return Reading(meta, start, stop, self._body(key, reply), close)
-
-    def _require_span(self, key: Key, size: int, reply: aiohttp.ClientResponse) -> None:
-        if size != int(reply.headers["content-length"]):
-            raise self.error(Kind.UNEXPECTED, "read", key, "The server sent another range than asked for.")
 
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
@@ -127,7 +124,7 @@ class RemoteStore:
             headers["content-type"] = content_type
         path = f"objects/{_quoted(key)}"
         async with self.request("write", key, "PUT", path, headers=headers, body=body) as reply:
-            return _meta(key, reply, size=body.digester.size)
+            return self._meta("write", key, reply, size=body.digester.size)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; a page a request."""
@@ -172,7 +169,7 @@ class RemoteStore:
             return await self.decoded(op, Key(key), reply, shape)
 
     async def decoded(self, op: str, key: Key, reply: aiohttp.ClientResponse, shape: type[T]) -> T:
-        """The JSON of a reply."""
+        """The JSON of a reply. Raises StoreError."""
         try:
             return msgspec.json.decode(await reply.read(), type=shape)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
@@ -180,6 +177,16 @@ class RemoteStore:
 
     @asynccontextmanager
     async def request(
+        self, op: str, key: Key, method: str, path: str, **more: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call whose reply is open, and a success; see `_send`. Raises StoreError."""
+        reply = await self._send(op, key, method, path, **more)
+        try:
+            yield reply
+        finally:
+            reply.release()
+
+    async def _send(
         self,
         op: str,
         key: Key,
@@ -189,17 +196,22 @@ class RemoteStore:
         query: Mapping[str, str] | None = None,
         headers: Headers | None = None,
         body: bytes | _Body | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A call whose reply is open, and a success. Raises StoreError."""
+    ) -> aiohttp.ClientResponse:
         url = URL(f"{self._root}/{path}", encoded=True).with_query(query)
         try:
-            reply = await self._open().request(method, url, headers=headers, data=body)
+            reply = await self._open().request(method, url, headers=headers, data=body, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise getattr(body, "failure", None) or self._translate(error, op, key) from error
         if reply.status >= 300:
             async with reply:
                 raise await self._refused(reply, op, key)
-        yield reply
+        return reply
+
+    def _meta(self, op: str, key: Key, reply: aiohttp.ClientResponse, size: int | None = None) -> ObjectMeta:
+        try:
+            return _meta(key, reply.headers, size)
+        except (KeyError, ValueError) as error:
+            raise self._translate(error, op, key) from error
 
     def error(self, kind: Kind, op: str, key: Key, message: str, retry: Retry = Retry.NEVER) -> StoreError:
         """The error in this store's name."""
@@ -208,9 +220,8 @@ class RemoteStore:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._options.silence)
-            connector = aiohttp.TCPConnector(limit=self._options.connections)
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=aiohttp.TCPConnector(limit=self._options.connections),
                 timeout=timeout,
                 headers={"accept-encoding": "identity"},
                 auto_decompress=False,
@@ -229,7 +240,7 @@ class RemoteStore:
         kind = kind_of(reply.status, reply.headers.get(KIND_HEADER))
         try:
             message = msgspec.json.decode(await reply.read(), type=FaultReply).message
-        except (aiohttp.ClientError, msgspec.MsgspecError):
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
             message = f"{self.info.name} answered {reply.status} to {op} '{key}'."
         return self.error(kind, op, key, message, _RETRIED.get(kind, Retry.NEVER))
 
@@ -240,7 +251,7 @@ class RemoteStore:
         if isinstance(error, TimeoutError):
             message = f"{self.info.name} sent nothing for {self._options.silence:g} s ({op} '{key}')."
             return self.error(Kind.TIMEOUT, op, key, message, Retry.SOON)
-        if isinstance(error, aiohttp.InvalidURL | msgspec.MsgspecError):
+        if isinstance(error, aiohttp.InvalidURL | KeyError | ValueError):  # msgspec's are ValueErrors
             return self.error(Kind.UNEXPECTED, op, key, f"{self.info.name} is no Shoso server ({what}).")
         message = f"The connection to {self.info.name} failed ({op} '{key}'; {what})."
         return self.error(Kind.UNAVAILABLE, op, key, message, Retry.SOON)
@@ -323,14 +334,23 @@ class _Body:
 
     async def _framed(self) -> AsyncIterator[bytes]:
         self.digester = Digester()
+        announced = self._source.size
         async for data in self._source.open():
+            if announced is not None and self.digester.size + len(data) > announced:
+                raise self._incomplete(f"more than {announced}")
             if len(data) >= CHUNK:
                 await asyncio.to_thread(self.digester.update, data)
             else:
                 self.digester.update(data)
             yield bytes(data)
+        if announced not in {None, self.digester.size}:
+            raise self._incomplete(f"{self.digester.size}")
         confirm(self._key, self._source, self.digester.hex())
         yield bytes.fromhex(self.digester.hex())
+
+    def _incomplete(self, there: str) -> StoreError:
+        message = f"'{self._key}' has {there} bytes where {self._source.size} were announced."
+        return store_error(Kind.INCOMPLETE, message, op="write", key=self._key)
 
 
 _RETRIED = {Kind.THROTTLED: Retry.SOON, Kind.UNAVAILABLE: Retry.SOON, Kind.TIMEOUT: Retry.SOON}
@@ -341,7 +361,7 @@ def _quoted(key: Key) -> str:
 
 
 def _upload(ref: UploadRef) -> str:
-    return f"uploads/{quote(ref.id, safe='')}"
+    return f"uploads/{quote(ref.id, safe='') or '-'}"  # no id is an unknown one, and no other route
 
 
 def _range_header(wanted: ByteRange) -> Headers:
@@ -362,8 +382,7 @@ def _mode_header(mode: WriteMode) -> Headers:
     return {"if-none-match": "*"} if mode is CREATE else {}
 
 
-def _meta(key: Key, reply: aiohttp.ClientResponse, size: int | None = None) -> ObjectMeta:
-    headers = reply.headers
+def _meta(key: Key, headers: Mapping[str, str], size: int | None) -> ObjectMeta:
     if size is None:
         whole = headers.get("content-range", "").rpartition("/")[2]
         size = int(whole or headers["content-length"])
