@@ -6,7 +6,6 @@ brings the digest along, for the check layer to compare. Time-outs are of silenc
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,10 +16,9 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from shoso.core.digest import Digester
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, Uploads
-from shoso.core.streams import CHUNK, Source, confirm
+from shoso.core.streams import CHUNK, Source
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -43,13 +41,13 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import Kind, Retry, StoreError, store_error
+from shoso.stores.remote.body import Body, Headers
 from shoso.wire import objects
 from shoso.wire.entities import encode
 from shoso.wire.faults import KIND_HEADER, FaultReply, kind_of
-from shoso.wire.objects import DIGEST_HEADER, MODIFIED_HEADER, TRAILER_HEADER
+from shoso.wire.objects import DIGEST_HEADER, MODIFIED_HEADER
 
 T = TypeVar("T")
-Headers = dict[str, str]
 
 PAGE = 1000
 
@@ -101,10 +99,7 @@ class RemoteStore:
         try:
             meta = self._meta("read", key, reply)
             start, stop = span(wanted, meta.size)
-            if reply.headers.get("content-length") != str(stop - start):
-                raise self.error(
-                    Kind.UNEXPECTED, "read", key, "The server sent another range than asked for."
-                )
+            self._require_span(key, stop - start, reply)
         except BaseException:
             reply.close()
             raise
@@ -114,11 +109,15 @@ class RemoteStore:
 
         return Reading(meta, start, stop, self._body(key, reply), close)
 
+    def _require_span(self, key: Key, size: int, reply: aiohttp.ClientResponse) -> None:
+        if reply.headers.get("content-length") != str(size):
+            raise self.error(Kind.UNEXPECTED, "read", key, "The server sent another range than asked for.")
+
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        body = _Body(key, source)
+        body = Body(key, source)
         headers = {**body.headers(), **_mode_header(mode)}
         if content_type:
             headers["content-type"] = content_type
@@ -195,7 +194,7 @@ class RemoteStore:
         *,
         query: Mapping[str, str] | None = None,
         headers: Headers | None = None,
-        body: bytes | _Body | None = None,
+        body: bytes | Body | None = None,
     ) -> aiohttp.ClientResponse:
         url = URL(f"{self._root}/{path}", encoded=True).with_query(query)
         try:
@@ -273,7 +272,7 @@ class _RemoteUploads:
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
-        body = _Body(ref.key, source)
+        body = Body(ref.key, source)
         path = f"{_upload(ref)}/{number}"
         query = {"key": ref.key}
         async with self._store.request(
@@ -307,50 +306,6 @@ class _RemoteUploads:
         found = await self._store.ask("pending", prefix, "GET", "uploads", objects.UploadList, query=query)
         for upload in found.uploads:
             yield UploadRef(Key(upload.key), upload.id)
-
-
-class _Body:
-    """A source on its way to the server: digested as it passes, the digest behind it."""
-
-    def __init__(self, key: Key, source: Source) -> None:
-        self._key = key
-        self._source = source
-        self.digester = Digester()
-        self.failure: Exception | None = None
-
-    def headers(self) -> Headers:
-        headers = {TRAILER_HEADER: "digest"}
-        if self._source.size is not None:
-            headers["content-length"] = str(self._source.size + 32)
-        return headers
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for data in self._framed():
-                yield data
-        except Exception as error:
-            self.failure = error  # aiohttp would hide it in an error of the connection
-            raise
-
-    async def _framed(self) -> AsyncIterator[bytes]:
-        self.digester = Digester()
-        announced = self._source.size
-        async for data in self._source.open():
-            if announced is not None and self.digester.size + len(data) > announced:
-                raise self._incomplete(f"more than {announced}")
-            if len(data) >= CHUNK:
-                await asyncio.to_thread(self.digester.update, data)
-            else:
-                self.digester.update(data)
-            yield bytes(data)
-        if announced not in {None, self.digester.size}:
-            raise self._incomplete(f"{self.digester.size}")
-        confirm(self._key, self._source, self.digester.hex())
-        yield bytes.fromhex(self.digester.hex())
-
-    def _incomplete(self, there: str) -> StoreError:
-        message = f"'{self._key}' has {there} bytes where {self._source.size} were announced."
-        return store_error(Kind.INCOMPLETE, message, op="write", key=self._key)
 
 
 _RETRIED = {Kind.THROTTLED: Retry.SOON, Kind.UNAVAILABLE: Retry.SOON, Kind.TIMEOUT: Retry.SOON}
