@@ -70,13 +70,8 @@ async def _memory(folder: Path) -> AsyncIterator[Opened]:
     await store.close()
 
 
-@asynccontextmanager
-async def _local(folder: Path) -> AsyncIterator[Opened]:
-    @asynccontextmanager
-    async def again() -> AsyncIterator[Store]:
-        store = LocalStore(LocalOptions(folder))
-        yield store
-        await store.close()
+def _around(folder: Path) -> tuple[Callable[[str, bytes], None], Callable[[str], bytes | None]]:
+    """`put` and `get` of a store whose objects are the files of a folder."""
 
     def put(key: str, data: bytes) -> None:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +80,19 @@ async def _local(folder: Path) -> AsyncIterator[Opened]:
     def get(key: str) -> bytes | None:
         return (folder / key).read_bytes() if (folder / key).is_file() else None
 
+    return put, get
+
+
+@asynccontextmanager
+async def _local(folder: Path) -> AsyncIterator[Opened]:
+    @asynccontextmanager
+    async def again() -> AsyncIterator[Store]:
+        store = LocalStore(LocalOptions(folder))
+        yield store
+        await store.close()
+
     async with again() as store:
-        yield Opened(store, again, put, get)
+        yield Opened(store, again, *_around(folder))
 
 
 @cache
@@ -111,15 +117,8 @@ async def _remote(folder: Path) -> AsyncIterator[Opened]:
         yield store
         await store.close()
 
-    def put(key: str, data: bytes) -> None:
-        (disk / key).parent.mkdir(parents=True, exist_ok=True)
-        (disk / key).write_bytes(data)
-
-    def get(key: str) -> bytes | None:
-        return (disk / key).read_bytes() if (disk / key).is_file() else None
-
     async with again() as store:
-        yield Opened(store, again, put, get)
+        yield Opened(store, again, *_around(disk))
     for left in (*disk.glob("*"), *disk.glob(".shoso/uploads/*")):
         if left.name != ".shoso":
             rmtree(left) if left.is_dir() else left.unlink()
