@@ -30,8 +30,8 @@ def routes() -> list[Route]:
     """The artifact calls."""
     return [
         *raw("GET", PROXY + "/{path:path}", get_artifact),
-        *raw("PUT", PROXY + "/{path:path}", put_artifact),
-        *raw("DELETE", PROXY + "/{path:path}", delete_artifact),
+        *raw("PUT", PROXY + "/{path:path}", put_artifact, media=""),
+        *raw("DELETE", PROXY + "/{path:path}", delete_artifact, reply=replies.Empty),
         *call(
             "GET",
             PROXY,
@@ -43,8 +43,23 @@ def routes() -> list[Route]:
         *raw("POST", "/mlflow-artifacts/mpu/{verb}/{path:path}", multipart_upload),
         *raw("GET", "/mlflow-artifacts/presigned/{path:path}", presigned_download),
         *call("GET", "/mlflow/artifacts/list", list_of_run, requests.ListArtifacts, replies.ArtifactList),
-        *raw("GET", "/get-artifact", get_of_run, roots=("",), area=Area.TRACKING),
-        *raw("POST", "/mlflow/upload-artifact", upload_to_run, roots=("/ajax-api/2.0",), area=Area.TRACKING),
+        *raw(
+            "GET",
+            "/get-artifact",
+            get_of_run,
+            roots=("",),
+            area=Area.TRACKING,
+            asked=requests.GetRunArtifact,
+        ),
+        *raw(
+            "POST",
+            "/mlflow/upload-artifact",
+            upload_to_run,
+            roots=("/ajax-api/2.0",),
+            area=Area.TRACKING,
+            asked=requests.UploadRunArtifact,
+            reply=replies.Empty,
+        ),
     ]
 
 

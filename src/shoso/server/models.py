@@ -14,7 +14,6 @@ from shoso.wire.replies import Empty, LoggedModelReply
 def routes() -> list[Route]:
     """The logged-model calls."""
     at, one = "/mlflow/logged-models", LoggedModelReply
-    files = "/artifacts/files"
     return [
         *call("POST", at, create, requests.CreateLoggedModel, one),
         *call("POST", at + "/search", search, requests.SearchLoggedModels, replies.LoggedModelPage),
@@ -31,7 +30,14 @@ def routes() -> list[Route]:
             requests.ListLoggedModelArtifacts,
             replies.ArtifactList,
         ),
-        *raw("GET", at + "/{model_id}" + files, get_file, roots=("/ajax-api/2.0",), area=Area.TRACKING),
+        *raw(
+            "GET",
+            at + "/{model_id}/artifacts/files",
+            get_file,
+            roots=("/ajax-api/2.0",),
+            area=Area.TRACKING,
+            asked=requests.GetLoggedModelArtifact,
+        ),
     ]
 
 

@@ -15,14 +15,18 @@ from shoso.server.services import Services
 from shoso.wire.faults import FaultReply
 
 _REF = "#/components/schemas/{name}"
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES = {"type": "string", "format": "binary"}
+_OF_OBJECTS = {
+    "206": {"description": "The range that was asked for", "content": {"*/*": {"schema": _BYTES}}},
+    "304": {"description": "Still the version that the client has"},
+}
 
 
 def routes(described: Sequence[Route]) -> list[Route]:
     """The route that shows the document of the others."""
     show = partial(_show, described)
     show.__doc__ = "This document."
-    return raw("GET", "/openapi.json", show, roots=OWN, area=Area.ALWAYS)
+    return raw("GET", "/openapi.json", show, roots=OWN, area=Area.ALWAYS, media="application/json")
 
 
 async def _show(
@@ -35,7 +39,7 @@ def document(described: Sequence[Route], prefix: str = "") -> dict[str, Any]:
     """OpenAPI 3.1 for these routes."""
     shapes = [shape for route in described for shape in (route.request, route.reply) if shape is not None]
     schemas, components = msgspec.json.schema_components([*shapes, FaultReply], ref_template=_REF)
-    named = dict(zip([*shapes, FaultReply], schemas, strict=True))
+    named: dict[type | None, Any] = dict(zip([*shapes, FaultReply], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in described:
         operation = _operation(route, named)
@@ -49,27 +53,30 @@ def document(described: Sequence[Route], prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, named: dict[type, Any]) -> dict[str, Any]:
-    in_query = route.method == "GET" and route.request is not None
+def _operation(route: Route, named: dict[type | None, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "tags": [route.area.value],
-        "parameters": [*_path_parameters(route), *(_query_parameters(route) if in_query else [])],
+        "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": {
-            "200": {"description": "Done", "content": _content(route.reply, named)},
-            "4XX": {
-                "description": "The request can't be carried out",
-                "content": _content(FaultReply, named),
-            },
+            "200": {"description": "Done", **_content(named.get(route.reply), route.media)},
+            **(_OF_OBJECTS if (route.method, route.media) == ("GET", "*/*") else {}),
+            "4XX": {"description": "The request can't be carried out", **_content(named[FaultReply])},
+            "5XX": {"description": "The server can't carry it out", **_content(named[FaultReply])},
         },
     }
     if route.method in {"POST", "PUT", "PATCH"}:
-        operation["requestBody"] = {"required": True, "content": _content(route.request, named)}
+        body = _content(named.get(route.request), "*/*")
+        operation["requestBody"] = {"required": True, **body}
     return operation
 
 
-def _content(shape: type | None, named: dict[type, Any]) -> dict[str, Any]:
-    return _BYTES if shape is None else {"application/json": {"schema": named[shape]}}
+def _content(schema: dict[str, Any] | None, media: str = "") -> dict[str, Any]:
+    """A body of that schema, as JSON; without one, bytes of a media type, or nothing."""
+    if schema is not None:
+        return {"content": {"application/json": {"schema": schema}}}
+    schema = {"type": "object"} if media == "application/json" else _BYTES
+    return {"content": {media: {"schema": schema}}} if media else {}
 
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
@@ -79,8 +86,11 @@ def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
 
 
 def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    asked = route.asked or (route.request if route.method in {"GET", "DELETE"} else None)
+    if asked is None:
+        return
     in_path = {parameter["name"] for parameter in _path_parameters(route)}
-    schema = msgspec.json.schema(route.request)
+    schema = msgspec.json.schema(asked)
     shape = schema["$defs"][schema["$ref"].rpartition("/")[2]]
     for name, field in shape["properties"].items():
         if name not in in_path:

@@ -12,9 +12,9 @@ from shoso.wire import replies, requests
 def routes() -> list[Route]:
     """Health, version and server-info."""
     return [
-        *raw("GET", "/health", health, roots=("",), area=Area.ALWAYS),
-        *raw("GET", "/version", version, roots=("",), area=Area.ALWAYS),
-        *raw("GET", "/", welcome, roots=("",), area=Area.ALWAYS),
+        *raw("GET", "/health", health, roots=("",), area=Area.ALWAYS, media="text/plain"),
+        *raw("GET", "/version", version, roots=("",), area=Area.ALWAYS, media="text/plain"),
+        *raw("GET", "/", welcome, roots=("",), area=Area.ALWAYS, media="text/plain"),
         *call(
             "GET",
             "/mlflow/server-info",

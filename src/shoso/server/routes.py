@@ -36,7 +36,10 @@ class Area(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path, who answers, and the shapes of request and reply (None: bytes)."""
+    """A method and a path, who answers, and the shapes of request and reply.
+
+    None is bytes: `asked` are the fields that such a call has in its query, `media` the type of its reply.
+    """
 
     method: str
     path: str
@@ -45,6 +48,8 @@ class Route:
     request: type | None
     reply: type | None
     summary: str
+    asked: type | None = None
+    media: str = "application/json"
 
 
 def call(
@@ -69,10 +74,19 @@ def call(
 
 
 def raw(
-    method: str, path: str, endpoint: Endpoint, *, roots: Sequence[str] = API, area: Area = Area.ARTIFACTS
+    method: str,
+    path: str,
+    endpoint: Endpoint,
+    *,
+    roots: Sequence[str] = API,
+    area: Area = Area.ARTIFACTS,
+    asked: type | None = None,
+    reply: type | None = None,
+    media: str = "*/*",
 ) -> list[Route]:
     """A call that moves bytes, or speaks plain text."""
-    return [Route(method, root + path, endpoint, area, None, None, _summary(endpoint)) for root in roots]
+    summary = _summary(endpoint)
+    return [Route(method, root + path, endpoint, area, None, reply, summary, asked, media) for root in roots]
 
 
 async def parse_request(exchange: Exchange, shape: type, params: dict[str, str]) -> Any:
