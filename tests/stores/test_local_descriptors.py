@@ -23,7 +23,7 @@ from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.local.files import Draft
 
 KEY = Key("folder/object")
-LARGE = b"." * (4 * CHUNK)
+LARGE = b"." * (3 * CHUNK + 1)
 
 
 async def _read_half(store) -> None:
@@ -107,7 +107,7 @@ async def test_no_path_leaves_a_file_open(local, layered, root, outside_link, de
     for _ in range(3):
         with contextlib.suppress(StoreError, SourceBroke, asyncio.CancelledError):
             await PATHS[path](store)
-    gc.collect()
+    gc.collect(1)
     await asyncio.sleep(0)
     assert descriptors() == before
     assert list((root / ".shoso/drafts").iterdir()) == []
@@ -253,7 +253,7 @@ async def test_a_failed_read_ahead_that_nobody_waits_for_is_silent(local, monkey
     await anext(reading.body)
     await reading.close()
     del reading
-    gc.collect()
+    gc.collect(1)
     await asyncio.sleep(0)
     assert caplog.records == []
 
