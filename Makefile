@@ -4,18 +4,21 @@ UV     := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 RUN    := $(UV) run --frozen
 PYTEST_ARGS ?=
 
-.PHONY: serve test lint format unit e2e bench lock clean
+.PHONY: serve test lint format servers unit e2e bench lock clean
 
 serve: .venv/ready            ## a server on 127.0.0.1:5000
 	$(RUN) shoso server
 
-test: lint unit               ## what CI runs: the linters, then every test
+test: lint servers unit               ## what CI runs: the linters, then every test
 
 lint: .venv/ready
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) lint-imports
+
+servers: ## the storage servers that the tests start; root, on Debian
+	tests/servers/install.sh
 
 unit: .venv/ready
 	$(RUN) pytest -n auto --dist loadfile $(PYTEST_ARGS)

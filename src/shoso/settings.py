@@ -7,77 +7,31 @@ names the flag or variable; nothing deeper reads the environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shoso import stores
+from shoso.core.options import Setting, boolean, names, one_of, seconds, text, whole
 from shoso.errors import ConfigError
 from shoso.metadata import locations
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting of the server: its field, its flag without dashes, MLflow's variable, its help."""
-
-    field: str
-    variable: str
-    parse: Callable[[str], Any]
-    default: Any
-    help: str
-
-    @property
-    def flag(self) -> str:
-        """The flag as it is typed."""
-        return "--" + self.field.replace("_", "-")
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _bool(value: str) -> bool:
-    match value.strip().lower():
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-    raise ValueError(f"'{value}' is neither true nor false")
-
-
-def _whole(value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(f"'{value}' is not a whole number") from None
-
-
 def _port(value: str) -> int:
-    port = _whole(value)
+    port = whole(value)
     if not 0 <= port <= 65535:
         raise ValueError(f"{value} is not a port; use 0 to 65535")
     return port
 
 
 def _count(value: str) -> int:
-    count = _whole(value)
+    count = whole(value)
     if count < 1:
         raise ValueError(f"{value} is not a number of processes; use 1 or more")
     return count
-
-
-def _seconds(value: str) -> float:
-    with suppress(ValueError):
-        if 0 < (seconds := float(value)) < float("inf"):
-            return seconds
-    raise ValueError(f"'{value}' is not a time; use a number of seconds above 0")
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def _prefix(value: str) -> str:
@@ -88,28 +42,18 @@ def _prefix(value: str) -> str:
     return value
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        for choice in choices:
-            if value.lower() == choice.lower():
-                return choice
-        raise ValueError(f"'{value}' is not one of {', '.join(choices)}")
-
-    return parse
-
-
 SERVER: tuple[Setting, ...] = (
     Setting(
         "backend_store_uri",
         "MLFLOW_BACKEND_STORE_URI",
-        _text,
+        text,
         "sqlite:///mlflow.db",
         "The database of experiments and runs, e.g. sqlite:///mlflow.db.",
     ),
     Setting(
         "default_artifact_root",
         "MLFLOW_DEFAULT_ARTIFACT_ROOT",
-        _text,
+        text,
         "",
         "Where new experiments keep artifacts; by default mlflow-artifacts:/ when the server serves"
         " artifacts, else ./mlruns.",
@@ -117,32 +61,32 @@ SERVER: tuple[Setting, ...] = (
     Setting(
         "artifacts_destination",
         "MLFLOW_ARTIFACTS_DESTINATION",
-        _text,
+        text,
         "./mlartifacts",
         "The folder that mlflow-artifacts:/ locations are kept in.",
     ),
     Setting(
         "serve_artifacts",
         "MLFLOW_SERVE_ARTIFACTS",
-        _bool,
+        boolean,
         True,
         "Whether clients send and fetch artifacts through this server.",
     ),
     Setting(
         "artifacts_only",
         "MLFLOW_ARTIFACTS_ONLY",
-        _bool,
+        boolean,
         False,
         "Serve artifacts and no tracking.",
     ),
-    Setting("host", "MLFLOW_HOST", _text, "127.0.0.1", "The address to listen on."),
+    Setting("host", "MLFLOW_HOST", text, "127.0.0.1", "The address to listen on."),
     Setting("port", "MLFLOW_PORT", _port, 5000, "The port to listen on; 0 takes a free one."),
     Setting("workers", "MLFLOW_WORKERS", _count, 1, "Server processes; one fills a core."),
     Setting("static_prefix", "MLFLOW_STATIC_PREFIX", _prefix, "", "A path before every route, e.g. /mlflow."),
     Setting(
         "allowed_hosts",
         "MLFLOW_SERVER_ALLOWED_HOSTS",
-        _names,
+        names,
         (),
         "Host headers to accept, comma-separated, * matches any text; by default localhost and private"
         " addresses.",
@@ -150,35 +94,35 @@ SERVER: tuple[Setting, ...] = (
     Setting(
         "cors_allowed_origins",
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
-        _names,
+        names,
         (),
         "Origins whose pages may call the API, comma-separated; localhost always may.",
     ),
     Setting(
         "x_frame_options",
         "MLFLOW_SERVER_X_FRAME_OPTIONS",
-        _one_of("SAMEORIGIN", "DENY", "NONE"),
+        one_of("SAMEORIGIN", "DENY", "NONE"),
         "SAMEORIGIN",
         "The X-Frame-Options header: SAMEORIGIN, DENY or NONE.",
     ),
     Setting(
         "log_format",
         "SHOSO_LOG_FORMAT",
-        _one_of("text", "json"),
+        one_of("text", "json"),
         "text",
         "The access log on stderr: text for people, json for machines.",
     ),
     Setting(
         "request_silence",
         "SHOSO_REQUEST_SILENCE",
-        _seconds,
+        seconds,
         120.0,
         "Seconds without a byte after which the sender or reader of a body is given up.",
     ),
     Setting(
         "truncate_long_values",
         "MLFLOW_TRUNCATE_LONG_VALUES",
-        _bool,
+        boolean,
         True,
         "Cut params over 6,000 and tags over 8,000 characters instead of refusing them.",
     ),
@@ -227,6 +171,8 @@ class ServerSettings:
     log_format: str
     request_silence: float
     truncate_long_values: bool
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the stores read their settings and credentials from; not shown."""
 
     @property
     def artifact_root(self) -> str:
@@ -240,7 +186,7 @@ def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) ->
     """The settings of a server; `flags` holds None for a flag that wasn't given. Raises ConfigError."""
     _refuse_unknown(environment)
     values = {setting.field: _value(setting, flags, environment) for setting in SERVER}
-    settings = ServerSettings(**{field.name: values[field.name] for field in fields(ServerSettings)})
+    settings = ServerSettings(**values, environment=dict(environment))
     if settings.artifacts_only and not settings.serve_artifacts:
         raise ConfigError("--artifacts-only", "serves nothing with --no-serve-artifacts; leave one out.")
     return settings
@@ -248,7 +194,7 @@ def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) ->
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refuse variables that would be ignored: a misspelt one of ours, or one of MLflow's not served."""
-    known = {setting.variable for setting in SERVER}
+    known = {setting.variable for setting in (*SERVER, *stores.settings())}
     for name in environment:
         if name.startswith("SHOSO_") and name not in known:
             ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))
@@ -261,14 +207,11 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
 
 def _value(setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
     given = flags.get(setting.field)
-    source, text = (setting.flag, given) if given is not None else (setting.variable, None)
-    if text is None:
-        text = environment.get(setting.variable)
-    if text is None or text == "":
+    source, value = (setting.flag, given) if given is not None else (setting.variable, None)
+    if value is None:
+        value = environment.get(setting.variable)
+    if value is None or value == "":
         return setting.default
-    if not isinstance(text, str):
-        return text
-    try:
-        return setting.parse(text)
-    except ValueError as error:
-        raise ConfigError(source, f"{error}.") from None
+    if not isinstance(value, str):
+        return value
+    return setting.value(source, value)

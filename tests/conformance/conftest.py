@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 
 import pytest
@@ -11,7 +10,9 @@ from tests.conformance import subjects
 from shoso.core.types import UploadStyle
 
 
-@pytest.fixture(params=["-".join(pair) for pair in itertools.product(subjects.SUBJECTS, subjects.DRESSES)])
+@pytest.fixture(
+    params=[f"{name}-{dress}" for name, subject in subjects.SUBJECTS.items() for dress in subject.dresses]
+)
 async def opened(request, tmp_path):
     """The store, empty, and the ways around it."""
     subject, dress = request.param.rsplit("-", 1)

@@ -1,16 +1,17 @@
 """The stores that must keep the contract.
 
-To add one: write an async context manager that opens it, empty, and name it in SUBJECTS. Whatever it needs
-beside `folder` (a server, a bucket) it brings itself; what is left behind in `folder` is removed for it.
+To add one: write a function that names a fresh, empty place on a real server (`Target`), in a module of
+tests/servers, and add `direct` and `through` of it to SUBJECTS: the store itself, and the store behind a
+Shoso server. What is left behind goes with the server.
 """
 
 from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -18,10 +19,11 @@ from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
 
-from shoso.core.keys import Key
+from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
 from shoso.layers import standard
+from shoso.stores import open_store
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
 from shoso.stores.remote import RemoteOptions, RemoteStore
@@ -43,12 +45,26 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Target:
+    """An empty place on a real server: its URI, the settings that open it, and the ways around the store."""
+
+    uri: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    put: Callable[[str, bytes], None] | None = None
+    get: Callable[[str], bytes | None] | None = None
+
+
+@dataclass(frozen=True)
 class Subject:
-    """How to open a store in a folder of its own; `volatile` where the objects live in this very process."""
+    """How to open a store in a folder of its own; `volatile` where the objects live in this very process.
+
+    `dresses` are the layers that it is tested under.
+    """
 
     name: str
     open: Callable[[Path], AbstractAsyncContextManager[Opened]]
     volatile: bool = False
+    dresses: tuple[str, ...] = ("bare", "standard")
 
 
 @asynccontextmanager
@@ -122,6 +138,63 @@ async def _remote(folder: Path) -> AsyncIterator[Opened]:
     for left in (*disk.glob("*"), *disk.glob(".shoso/uploads/*")):
         if left.name != ".shoso":
             rmtree(left) if left.is_dir() else left.unlink()
+
+
+def direct(name: str, fresh: Callable[[], Target]) -> Subject:
+    """The store itself, each time in a place of its own."""
+
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Opened]:
+        target = fresh()
+
+        @asynccontextmanager
+        async def again() -> AsyncIterator[Store]:
+            store = open_store(target.uri, target.environment)
+            yield store
+            await store.close()
+
+        async with again() as store:
+            yield Opened(store, again, target.put, target.get)
+
+    return Subject(name, opened)
+
+
+def through(name: str, fresh: Callable[[], Target]) -> Subject:
+    """The same store as the destination of a Shoso server, seen by a client; emptied after each test."""
+
+    @cache
+    def served() -> tuple[Server, Target]:
+        target = fresh()
+        folder = TemporaryDirectory(prefix="shoso-conformance-")
+        flags = ("--artifacts-only", "--artifacts-destination", target.uri)
+        server = Server(Path(folder.name), *flags, env=dict(target.environment)).start()
+        atexit.register(folder.cleanup)
+        atexit.register(server.stop)
+        return server, target
+
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Opened]:
+        server, target = served()
+
+        @asynccontextmanager
+        async def again() -> AsyncIterator[Store]:
+            store = RemoteStore(RemoteOptions(server.uri))
+            await store.connect()
+            yield store
+            await store.close()
+
+        async with again() as store:
+            yield Opened(store, again, target.put, target.get)
+        async with again() as store:
+            await _emptied(store)
+
+    return Subject(f"remote-{name}", opened, dresses=("standard",))
+
+
+async def _emptied(store: Store) -> None:
+    for ref in [ref async for ref in store.uploads.pending(ROOT)]:
+        await store.uploads.abort(ref)
+    await store.delete([entry.key async for entry in store.list(ROOT, deep=True)])
 
 
 SUBJECTS = {

@@ -11,7 +11,7 @@ from shoso.core.digest import digest
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
-from shoso.core.types import ALL, CREATE, From, FromTo, IfMatch, Last, Part, UploadRef, UploadStyle
+from shoso.core.types import ALL, CREATE, Digests, From, FromTo, IfMatch, Last, Part, UploadRef, UploadStyle
 from shoso.errors import Kind
 from shoso.layers.check import Check
 
@@ -169,7 +169,7 @@ async def test_a_range_cant_be_verified(wanted):
 
 
 async def test_a_store_that_keeps_no_digests_is_not_held_to_any():
-    store = Check(await filled(Rotten(digests=False), folder__object=b"12345"))
+    store = Check(await filled(Rotten(digests=Digests.NONE), folder__object=b"12345"))
     assert await read_bytes(store, KEY) == b"12345"
 
 

@@ -261,9 +261,6 @@ class TestDeadlines:
         source.go.set()
         await writing
 
-    @pytest.mark.xfail(
-        strict=True, reason="a call that sends a body has no deadline, so a dead store holds it for ever"
-    )
     async def test_a_store_that_takes_the_body_and_says_nothing_times_out(self, deadlines):
         class Dead(Limited):
             async def write(self, key, source, *rest):

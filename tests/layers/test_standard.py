@@ -24,13 +24,13 @@ from shoso.layers.retry import RetryLayer, RetryPolicy
 from shoso.stores.local import LocalStore
 from shoso.stores.memory import MemoryStore
 
-QUICK = Policy(RetryPolicy(attempts=3, first=0.0001, longest=0.0001), silence=30.0)
+QUICK = Policy(RetryPolicy(attempts=3, first=0.0001, longest=0.0001))
 LAYERS = {
     "layer": Layer,
     "check": Check,
     "observe": lambda inner: Observe(inner, [].append),
     "retry": lambda inner: RetryLayer(inner, QUICK.retry),
-    "limits": lambda inner: Limits(inner, QUICK.silence),
+    "limits": lambda inner: Limits(inner, 30.0),
     "faults": lambda inner: Faults(inner, iter([])),
     "prefix": lambda inner: PrefixLayer(inner, Key("folder")),
     "standard": lambda inner: standard(inner, QUICK),
@@ -99,7 +99,8 @@ async def test_a_layer_forwards_every_verb(name):
     await layer.close()
     seen = {verb for verb, _ in inner.calls}
     assert seen >= {*VERBS, *UPLOAD_VERBS}
-    assert (outer, source, CREATE, "text/plain") in inner.of("write")
+    written, sent, *rest = inner.of("write")[0]
+    assert (written, sent.size, rest) == (outer, 5, [CREATE, "text/plain"])
     assert (outer, FromTo(1, 2), meta.etag) in inner.of("read")
     assert (Key(folder.rstrip("/")), True, f"{folder}a") in inner.of("list")
     assert inner.of("begin")[0] == (outer, 5, "text/plain")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from shoso.core.keys import Key
+from shoso.core.locations import local_path
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
 from shoso.errors import ConfigError
-from shoso.stores import local_path, open_store
+from shoso.stores import open_store
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from shoso.core.options import Setting
 from shoso.errors import ConfigError
-from shoso.settings import NOT_SERVED, SERVER, Setting, server_settings
+from shoso.settings import NOT_SERVED, SERVER, server_settings
 
 _SHORT = {"host": "-h", "port": "-p", "workers": "-w"}
 

@@ -29,6 +29,7 @@ from shoso.core.types import (
     Part,
     Prefix,
     Reading,
+    SignedRequest,
     UploadRef,
     WriteMode,
 )
@@ -39,10 +40,17 @@ DELETE_BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """Who a store is; `name` is safe to show: it never holds a credential."""
+    """Who a store is; `name` is safe to show: it never holds a credential.
+
+    `silence` is how long in seconds it may say nothing before a call is given up, None for as long as it
+    likes. `endpoint` is the address of a storage of one's own, which perhaps not every client can reach; ""
+    for a provider's, which everybody can.
+    """
 
     scheme: str
     name: str
+    silence: float | None = 120.0
+    endpoint: str = ""
 
 
 class Uploads(Protocol):
@@ -62,6 +70,17 @@ class Uploads(Protocol):
     def pending(self, prefix: Key) -> AsyncIterator[UploadRef]: ...
 
 
+class Signer(Protocol):
+    """Requests that go straight to the storage: good for whoever has them, for `expires` seconds.
+
+    What they write appears whole or not at all, and carries no digest of ours.
+    """
+
+    async def read(self, key: Key, expires: float) -> SignedRequest: ...
+    async def write(self, key: Key, expires: float, content_type: str | None = None) -> SignedRequest: ...
+    async def part(self, ref: UploadRef, number: int, expires: float) -> SignedRequest: ...
+
+
 class Store(Protocol):
     """Where objects are kept. Every verb raises StoreError and nothing else."""
 
@@ -71,6 +90,10 @@ class Store(Protocol):
     def capabilities(self) -> Capabilities: ...
     @property
     def uploads(self) -> Uploads: ...
+    @property
+    def signer(self) -> Signer | None:
+        """What signs requests, where the storage takes signed ones and the credentials can sign."""
+        ...
 
     async def stat(self, key: Key) -> ObjectMeta:
         """What is known of the object. Raises NOT_FOUND."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -112,6 +112,14 @@ class UploadStyle(enum.Enum):
     PARTS = "parts"
 
 
+class Digests(enum.Enum):
+    """Of which objects a store keeps the digest: of none, of those written in one call, or of all."""
+
+    NONE = "none"
+    WRITTEN = "written"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a store can do, as data; in brackets who reads it.
@@ -136,7 +144,7 @@ class Capabilities:
     sorted_list: bool = True
     bulk_delete: int = 1000
     connections: int = 32
-    digests: bool = True
+    digests: Digests = Digests.ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,18 @@ class Part:
 
 async def _nothing() -> None:
     return
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that whoever has it may send without credentials, until it expires.
+
+    Its `repr` leaves the signature out: it is as good as a password while it lasts.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)

@@ -22,17 +22,16 @@ from shoso.layers.retry import RetryLayer, RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How patient the standard stack is; `silence` in seconds, None for no deadline."""
+    """How patient the standard stack is; how long a store may be silent it says itself (`info.silence`)."""
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    silence: float | None = 120.0
     sink: Sink = log
 
 
 def standard(store: Store, policy: Policy | None = None) -> Store:
     """The store as everybody but its own tests uses it."""
     chosen = policy or Policy()
-    return Check(Observe(RetryLayer(Limits(store, chosen.silence), chosen.retry), chosen.sink))
+    return Check(Observe(RetryLayer(Limits(store, store.info.silence), chosen.retry), chosen.sink))
 
 
 def rooted(store: Store, root: Key) -> Store:

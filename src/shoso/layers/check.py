@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from shoso.core.keys import Key, parse
-from shoso.core.store import Uploads
+from shoso.core.store import Signer, Uploads
 from shoso.core.streams import Source, closing, verified
 from shoso.core.types import (
     ALL,
@@ -16,9 +16,11 @@ from shoso.core.types import (
     Buffer,
     ByteRange,
     Capabilities,
+    Digests,
     ObjectMeta,
     Part,
     Reading,
+    SignedRequest,
     UploadRef,
     UploadStyle,
     WriteMode,
@@ -28,7 +30,7 @@ from shoso.layers.layer import Attempt, Begin, Layer, LayerUploads, T
 
 
 class Check(Layer):
-    """Refuses what the store can't do, by its capabilities; verifies digests where the store keeps them."""
+    """Refuses what the store can't do, by its capabilities; verifies the digests that the store has."""
 
     async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
         """See Layer; a call is about an object, which the root is not."""
@@ -45,7 +47,8 @@ class Check(Layer):
         if wanted != ALL and not self.capabilities.ranges:
             raise _unsupported(self, "read", key, "ranges")
         reading = await super().open(key, wanted, if_match)
-        if self.capabilities.digests and reading.meta.digest and reading.size == reading.meta.size:
+        kept = self.capabilities.digests is not Digests.NONE
+        if kept and reading.meta.digest and reading.size == reading.meta.size:
             return Reading(reading.meta, reading.start, reading.stop, verified(reading), reading.close)
         return reading
 
@@ -62,6 +65,11 @@ class Check(Layer):
         for key in keys:
             _require_object("delete", key)
         await super().delete(keys)
+
+    @property
+    def signer(self) -> Signer | None:
+        """The signer, of requests about objects only."""
+        return self.inner.signer and _CheckedSigner(self.inner.signer)
 
     @property
     def uploads(self) -> Uploads:
@@ -115,6 +123,23 @@ class _CheckedUploads(LayerUploads):
         if self._capabilities.uploads is UploadStyle.NONE:
             raise _unsupported(self._checked, op, key, "uploads in parts")
         _require_object(op, key)
+
+
+class _CheckedSigner:
+    def __init__(self, inner: Signer) -> None:
+        self._inner = inner
+
+    async def read(self, key: Key, expires: float) -> SignedRequest:
+        _require_object("sign", key)
+        return await self._inner.read(key, expires)
+
+    async def write(self, key: Key, expires: float, content_type: str | None = None) -> SignedRequest:
+        _require_object("sign", key)
+        return await self._inner.write(key, expires, content_type)
+
+    async def part(self, ref: UploadRef, number: int, expires: float) -> SignedRequest:
+        _require_object("sign", ref.key)
+        return await self._inner.part(ref, number, expires)
 
 
 class _Bounded:

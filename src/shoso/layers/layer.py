@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shoso.core.keys import Key
-from shoso.core.store import Store, StoreInfo, Uploads
+from shoso.core.store import Signer, Store, StoreInfo, Uploads
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -64,6 +64,11 @@ class Layer:
     def capabilities(self) -> Capabilities:
         """The inner store's."""
         return self.inner.capabilities
+
+    @property
+    def signer(self) -> Signer | None:
+        """The inner store's: signing is no call to the storage."""
+        return self.inner.signer
 
     @property
     def uploads(self) -> Uploads:

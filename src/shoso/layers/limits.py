@@ -2,7 +2,8 @@
 
 The permit comes first and isn't charged to the deadline; a body holds its permit until it is closed. The
 deadline is one of silence: each call and each buffer gets it anew, so that a large object over a slow link
-is fine and a dead connection is not.
+is fine and a dead connection is not. A call that sends a body is timed while the store has the last buffer,
+not while its sender makes the next.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from shoso.core.keys import Key
-from shoso.core.store import Store
+from shoso.core.store import Store, Uploads
 from shoso.core.streams import Source, closing
-from shoso.core.types import Buffer, ByteRange, Reading
+from shoso.core.types import OVERWRITE, Buffer, ByteRange, ObjectMeta, Part, Reading, UploadRef, WriteMode
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.layers.layer import Attempt, Begin, Layer, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerUploads, T
 
 _END = object()
 
@@ -32,9 +33,21 @@ class Limits(Layer):
     async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
         """See Layer; what sends a body, or puts one together, lasts as long as the body needs."""
         async with self._permits:
-            if source is not None or op == "finish":
+            if op == "finish":
                 return await attempt()
-            return await self._within(attempt(), op, key)
+            watched = source if isinstance(source, _Watched) else None
+            return await self._within(attempt(), op, key, watched)
+
+    async def write(
+        self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
+    ) -> ObjectMeta:
+        """See Store; while the source is waited for, the deadline rests."""
+        return await super().write(key, _Watched(source), mode, content_type)
+
+    @property
+    def uploads(self) -> Uploads:
+        """The Uploads verbs, within the same limits."""
+        return _LimitedUploads(self, self.inner.uploads)
 
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         """See Layer."""
@@ -71,9 +84,11 @@ class Limits(Layer):
         while (data := await self._within(anext(reading.body, _END), "read", reading.meta.key)) is not _END:
             yield data  # type: ignore[misc]  # the sentinel is gone
 
-    async def _within(self, result: Awaitable[T], op: str, key: Key) -> T:
+    async def _within(self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None) -> T:
         try:
-            async with asyncio.timeout(self._silence):
+            async with asyncio.timeout(self._silence) as deadline:
+                if watched is not None:
+                    watched.begin(deadline, self._silence)
                 return await result
         except StoreError:
             raise
@@ -83,6 +98,49 @@ class Limits(Layer):
     def _too_long(self, op: str, key: Key) -> StoreError:
         message = f"{self.info.name} gave no answer to {op} '{key}' for {self._silence:g} s."
         return store_error(Kind.TIMEOUT, message, retry=Retry.SOON, op=op, key=key, store=self.info.name)
+
+
+class _LimitedUploads(LayerUploads):
+    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
+        return await super().put(ref, number, _Watched(source))
+
+
+class _Watched:
+    """A source whose own silence isn't the store's: the deadline runs only while the store has a buffer."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.expected = source.expected
+        self._deadline: asyncio.Timeout | None = None
+        self._silence: float | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self._source.size
+
+    @property
+    def reopenable(self) -> bool:
+        return self._source.reopenable
+
+    def begin(self, deadline: asyncio.Timeout, silence: float | None) -> None:
+        self._deadline, self._silence = deadline, silence
+
+    async def open(self, start: int = 0) -> AsyncIterator[Buffer]:
+        async with closing(self._source.open(start)) as buffers:
+            self._rest()
+            async for data in buffers:
+                self._run()
+                yield data
+                self._rest()
+            self._run()
+
+    def _rest(self) -> None:
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(None)
+
+    def _run(self) -> None:
+        if self._deadline is not None and self._silence is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence)
 
 
 def _once(close: Callable[[], Awaitable[None]], release: Callable[[], None]) -> Callable[[], Awaitable[None]]:

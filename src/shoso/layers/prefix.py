@@ -6,9 +6,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from shoso.core.keys import Key, below, join
-from shoso.core.store import Store, Uploads
+from shoso.core.store import Signer, Store, Uploads
 from shoso.core.streams import Source, closing
-from shoso.core.types import OVERWRITE, ByteRange, Entry, ObjectMeta, Part, Reading, UploadRef, WriteMode
+from shoso.core.types import (
+    OVERWRITE,
+    ByteRange,
+    Entry,
+    ObjectMeta,
+    Part,
+    Reading,
+    SignedRequest,
+    UploadRef,
+    WriteMode,
+)
 from shoso.layers.layer import Layer, LayerUploads
 
 
@@ -22,6 +32,10 @@ class PrefixLayer(Layer):
     def inside(self, key: Key) -> Key:
         """The inner store's key."""
         return join(self._root, key)
+
+    def inside_ref(self, ref: UploadRef) -> UploadRef:
+        """The inner store's name of an upload."""
+        return UploadRef(self.inside(ref.key), ref.id)
 
     def outside(self, key: Key) -> Key:
         """The key as this layer's users see it."""
@@ -57,18 +71,35 @@ class PrefixLayer(Layer):
         await self.inner.delete([self.inside(key) for key in keys])
 
     @property
+    def signer(self) -> Signer | None:
+        """The signer, below the prefix."""
+        return self.inner.signer and _PrefixedSigner(self, self.inner.signer)
+
+    @property
     def uploads(self) -> Uploads:
         """The Uploads verbs below the prefix."""
         return _PrefixedUploads(self, self.inner.uploads)
+
+
+class _PrefixedSigner:
+    def __init__(self, layer: PrefixLayer, inner: Signer) -> None:
+        self._prefix = layer
+        self._inner = inner
+
+    async def read(self, key: Key, expires: float) -> SignedRequest:
+        return await self._inner.read(self._prefix.inside(key), expires)
+
+    async def write(self, key: Key, expires: float, content_type: str | None = None) -> SignedRequest:
+        return await self._inner.write(self._prefix.inside(key), expires, content_type)
+
+    async def part(self, ref: UploadRef, number: int, expires: float) -> SignedRequest:
+        return await self._inner.part(self._prefix.inside_ref(ref), number, expires)
 
 
 class _PrefixedUploads(LayerUploads):
     def __init__(self, layer: PrefixLayer, inner: Uploads) -> None:
         super().__init__(layer, inner)
         self._prefix = layer
-
-    def _in(self, ref: UploadRef) -> UploadRef:
-        return UploadRef(self._prefix.inside(ref.key), ref.id)
 
     async def begin(
         self, key: Key, size_hint: int | None = None, content_type: str | None = None
@@ -77,17 +108,17 @@ class _PrefixedUploads(LayerUploads):
         return UploadRef(key, ref.id)
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
-        return await self._inner.put(self._in(ref), number, source)
+        return await self._inner.put(self._prefix.inside_ref(ref), number, source)
 
     async def parts(self, ref: UploadRef) -> list[Part]:
-        return await self._inner.parts(self._in(ref))
+        return await self._inner.parts(self._prefix.inside_ref(ref))
 
     async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
-        meta = await self._inner.finish(self._in(ref), parts)
+        meta = await self._inner.finish(self._prefix.inside_ref(ref), parts)
         return replace(meta, key=ref.key)
 
     async def abort(self, ref: UploadRef) -> None:
-        await self._inner.abort(self._in(ref))
+        await self._inner.abort(self._prefix.inside_ref(ref))
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         async with closing(self._inner.pending(self._prefix.inside(prefix))) as found:

@@ -7,18 +7,17 @@ location of theirs into an experiment.
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from shoso.core import keys
+from shoso.core import keys, locations
 from shoso.core.keys import Key
+from shoso.core.locations import Location
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import standard
 from shoso.settings import ServerSettings
-from shoso.stores import local_path, open_store
+from shoso.stores import open_store
 
 PROXIED = {"mlflow-artifacts", "http", "https"}
 _PROXY_PATH = "/mlflow-artifacts/artifacts/"
@@ -36,11 +35,12 @@ class Locations:
     """The stores that this server opens, and where a location lies in them. Raises ConfigError."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._roots: list[tuple[Path, Store]] = []
+        self._environment = settings.environment
+        self._roots: list[tuple[Location, Store]] = []
         self._serves = settings.serve_artifacts
         if self._serves:
             self._open("--artifacts-destination", settings.artifacts_destination)
-        if _scheme(settings.artifact_root) in {"", "file", None} and not settings.artifacts_only:
+        if _scheme(settings.artifact_root) not in PROXIED and not settings.artifacts_only:
             self._open("--default-artifact-root", settings.artifact_root)
 
     @property
@@ -53,12 +53,12 @@ class Locations:
         if _scheme(uri) in PROXIED and self._serves:
             return Place(self.destination, keys.join(_proxied(uri), path))
         try:
-            below = Path(os.path.normpath(local_path(uri)))
+            location = locations.parse(uri)
         except (ShosoError, ValueError):
             raise _outside(uri) from None
         for root, store in self._roots:
-            if below == root or root in below.parents:
-                return Place(store, keys.join(_relative(below, root), path))
+            if location in root:
+                return Place(store, keys.join(location.below(root), path))
         raise _outside(uri)
 
     async def close(self) -> None:
@@ -68,13 +68,13 @@ class Locations:
 
     def _open(self, setting: str, uri: str) -> None:
         try:
-            path = Path(os.path.normpath(local_path(uri)))
-            if path not in [root for root, _ in self._roots]:
-                self._roots.append((path, standard(open_store(str(path)))))
-        except ConfigError as error:
+            root = locations.parse(uri)
+            if root not in [there for there, _ in self._roots]:
+                self._roots.append((root, standard(open_store(uri, self._environment))))
+        except ShosoError as error:
             raise ConfigError(setting, error.message) from None
-        except ValueError:
-            raise ConfigError(setting, f"'{uri}' is no path and no URI.") from None
+        except ValueError as error:
+            raise ConfigError(setting, f"{error}.") from None
 
 
 def _scheme(uri: str) -> str | None:
@@ -106,7 +106,3 @@ def _outside(uri: str) -> TrackingError:
         f"This server doesn't open that '{scheme}:' location: it lies outside --artifacts-destination and"
         " --default-artifact-root. Use an MLflow client that can reach it itself.",
     )
-
-
-def _relative(path: Path, root: Path) -> Key:
-    return keys.ROOT if path == root else keys.parse(path.relative_to(root).as_posix())

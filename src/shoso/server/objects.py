@@ -55,7 +55,7 @@ async def capabilities(services: Services, request: requests.Nothing) -> objects
         can.parts_max,
         can.sorted_list,
         can.bulk_delete,
-        can.digests,
+        can.digests.value,
     )
 
 

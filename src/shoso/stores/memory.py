@@ -43,6 +43,7 @@ class MemoryStore:
     """Objects in a dict; gone with the process."""
 
     capabilities = Capabilities()
+    signer = None
 
     def __init__(self, options: MemoryOptions | None = None) -> None:
         self.info = StoreInfo("memory", (options or MemoryOptions()).name)

@@ -47,7 +47,7 @@ class CapabilitiesReply(Struct, frozen=True):
     parts_max: int
     sorted_list: bool
     bulk_delete: int
-    digests: bool
+    digests: str
 
 
 class ListObjects(Struct, frozen=True):

@@ -12,13 +12,15 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key
+from shoso.core.locations import local_path
+from shoso.core.options import from_environment, silence
 from shoso.core.store import StoreInfo, Uploads, order
 from shoso.core.streams import Source, closing, regroup
 from shoso.core.types import (
@@ -28,6 +30,7 @@ from shoso.core.types import (
     Buffer,
     ByteRange,
     Capabilities,
+    Digests,
     Entry,
     IfMatch,
     ObjectMeta,
@@ -44,6 +47,11 @@ from shoso.stores.local.uploads import LocalUploads
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SILENCE = 120.0
+"""Seconds after which a disk that answers nothing is given up, e.g. a mount whose server is gone."""
+
+SETTINGS = (silence(SILENCE),)
+
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file that no process holds is swept, when a store is opened."""
 
@@ -51,19 +59,27 @@ FINISHED_FOR = 86400.0
 """Seconds for which a finished upload may be finished again; then it is forgotten, when a store is opened."""
 
 
+def open_store(uri: str, environment: Mapping[str, str]) -> LocalStore:
+    """The store at a path or `file:` URI. Raises ConfigError."""
+    return LocalStore(LocalOptions(local_path(uri), **from_environment(SETTINGS, environment)))
+
+
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """Where the objects are, and how many threads wait for the disk."""
+    """Where the objects are, how many threads wait for the disk, and how long in seconds."""
 
     path: Path
     threads: int = 16
+    silence: float | None = SILENCE
 
 
 class LocalStore:
     """Objects as files."""
 
+    signer = None
+
     def __init__(self, options: LocalOptions) -> None:
-        self.info = StoreInfo("file", str(options.path))
+        self.info = StoreInfo("file", str(options.path), options.silence)
         self._closed = False
         try:
             self.tree = Tree(options.path)
@@ -71,7 +87,8 @@ class LocalStore:
             raise _unusable(options.path, error) from error
         self._uploads = LocalUploads(self)
         try:
-            self.capabilities = Capabilities(digests=self._prepared(), connections=512)
+            digests = Digests.ALL if self._prepared() else Digests.NONE
+            self.capabilities = Capabilities(digests=digests, connections=512)
         except OSError as error:
             self.tree.close()
             raise _unusable(options.path, error) from error

@@ -6,6 +6,7 @@ brings the digest along, for the check layer to compare. Time-outs are of silenc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from shoso.core.keys import Key
+from shoso.core.options import from_environment, silence
 from shoso.core.store import StoreInfo, Uploads
 from shoso.core.streams import CHUNK, Source
 from shoso.core.types import (
@@ -26,6 +28,7 @@ from shoso.core.types import (
     Buffer,
     ByteRange,
     Capabilities,
+    Digests,
     Entry,
     From,
     FromTo,
@@ -51,6 +54,14 @@ T = TypeVar("T")
 
 PAGE = 1000
 
+SILENCE = 120.0
+SETTINGS = (silence(SILENCE),)
+
+
+def open_store(uri: str, environment: Mapping[str, str]) -> RemoteStore:
+    """The destination of the server at a http(s) URI. Raises ConfigError."""
+    return RemoteStore(RemoteOptions(uri, **from_environment(SETTINGS, environment)))
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
@@ -58,16 +69,18 @@ class RemoteOptions:
 
     uri: str
     connections: int = 32
-    silence: float = 120.0
+    silence: float | None = SILENCE
 
 
 class RemoteStore:
     """The artifacts destination of a Shoso server."""
 
+    signer = None
+
     def __init__(self, options: RemoteOptions) -> None:
         parts = urlsplit(options.uri)
         host = parts.netloc.rpartition("@")[2]  # a name is safe to show: without a password
-        self.info = StoreInfo(parts.scheme, f"{parts.scheme}://{host}{parts.path}")
+        self.info = StoreInfo(parts.scheme, f"{parts.scheme}://{host}{parts.path}", options.silence)
         # What this server's release has; `connect` asks the server itself.
         self.capabilities = Capabilities(connections=options.connections)
         self._options = options
@@ -85,6 +98,7 @@ class RemoteStore:
         can = await self.ask("capabilities", "", "GET", "capabilities", objects.CapabilitiesReply)
         fields = {name: getattr(can, name) for name in can.__struct_fields__}
         fields["uploads"] = UploadStyle(can.uploads)
+        fields["digests"] = Digests(can.digests)
         self.capabilities = Capabilities(**fields, connections=self._options.connections)
 
     async def stat(self, key: Key) -> ObjectMeta:
@@ -147,6 +161,7 @@ class RemoteStore:
         """See Store."""
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(0)  # connections that were cut off are let go in the loop's next round
             self._session = None
 
     # -- HTTP ---------------------------------------------------------------------------------------------

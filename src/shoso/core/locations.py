@@ -1,0 +1,86 @@
+"""Locations: the URIs that are recorded for runs and opened as stores; parsed, compared and shown here.
+
+As MLflow has it, the path of a URI is taken as it is written, percent signs and all; only `file:` is decoded.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from shoso.core import keys
+from shoso.core.keys import Key
+from shoso.errors import ConfigError
+
+DEFAULT_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21}
+
+_SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
+_TAIL = re.compile(r"[?#].*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A folder in a storage: `file` for paths; `authority` is a bucket, a container or user and host.
+
+    It holds no password, so that it may be shown, compared and kept.
+    """
+
+    scheme: str
+    authority: str
+    folder: str
+
+    def __contains__(self, other: object) -> bool:
+        """Whether the other location is this one or lies below it, by whole segments."""
+        return (
+            isinstance(other, Location)
+            and (self.scheme, self.authority) == (other.scheme, other.authority)
+            and keys.contains(Key(self.folder), other.folder)
+        )
+
+    def below(self, root: Location) -> Key:
+        """The key of this location as seen from `root`, which contains it. Raises INVALID_KEY."""
+        return keys.parse(keys.below(Key(self.folder), Key(root.folder)))
+
+
+def parse(uri: str) -> Location:
+    """The location that a URI or path names. Raises ValueError for what names none, or one that climbs."""
+    parts = urlsplit(uri)
+    if parts.scheme in {"", "file"}:
+        return Location("file", "", str(local_path(uri)).strip("/"))
+    if parts.query or parts.fragment:
+        raise ValueError(f"'{shown(uri)}' has a query or a fragment, which no storage has")
+    folder = parts.path.strip("/")
+    keys.parse(folder)
+    return Location(parts.scheme, _authority(parts), folder)
+
+
+def _authority(parts: SplitResult) -> str:
+    """User and host; without the password, and without the port that is meant anyway."""
+    user, at, host = parts.netloc.rpartition("@")
+    if parts.port is not None and parts.port == DEFAULT_PORTS.get(parts.scheme):
+        host = host.rpartition(":")[0]
+    return user.partition(":")[0] + at + host.lower() if parts.scheme in DEFAULT_PORTS else user + at + host
+
+
+def local_path(uri: str) -> Path:
+    """The absolute path that a plain path or a `file:` URI names. Raises ConfigError for anything else."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        raise ConfigError(shown(uri), f"'{parts.scheme}:' is no path.")
+    if parts.scheme == "file" and parts.netloc not in {"", "localhost"}:
+        raise ConfigError(shown(uri), "a file: URI names no host; write file:///path.")
+    path = Path(unquote(parts.path) if parts.scheme else uri).absolute()
+    return Path(os.path.normpath(path))
+
+
+def shown(uri: str) -> str:
+    """The URI as it may be shown: without its password, and without its query, which may hold a token."""
+    return _SECRET.sub(r"\1:***", _TAIL.sub("", uri) if "://" in uri else uri)
+
+
+def has_password(uri: str) -> bool:
+    """Whether a password stands in the URI."""
+    return _SECRET.search(uri) is not None
