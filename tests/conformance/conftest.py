@@ -7,6 +7,8 @@ import os
 import pytest
 from tests.conformance import subjects
 
+from shoso.core.keys import Key
+from shoso.core.streams import BytesSource
 from shoso.core.types import UploadStyle
 
 
@@ -41,10 +43,26 @@ def uploads(store):
 
 
 @pytest.fixture
-def conditional(store):
-    """Only for stores that honour conditions."""
-    if not store.capabilities.conditional:
-        pytest.skip("the store says that it honours no conditions")
+def create(store):
+    """Only for stores that honour CREATE."""
+    if not store.capabilities.create:
+        pytest.skip("the store says that it can't refuse what is there")
+
+
+@pytest.fixture
+def if_match(store):
+    """Only for stores that honour IfMatch."""
+    if not store.capabilities.if_match:
+        pytest.skip("the store says that no write can depend on an etag")
+
+
+@pytest.fixture
+async def etags(store):
+    """Only for stores that give etags; those that honour IfMatch must."""
+    written = await store.write(Key("probe"), BytesSource(b"."))
+    await store.delete([Key("probe")])
+    if written.etag is None and not store.capabilities.if_match:
+        pytest.skip("the store gives no etags")
 
 
 @pytest.fixture

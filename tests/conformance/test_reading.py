@@ -122,7 +122,7 @@ async def test_an_error_says_what_failed_and_where(store):
     assert caught.value.__cause__ is not caught.value
 
 
-@pytest.mark.usefixtures("conditional")
+@pytest.mark.usefixtures("etags")
 async def test_if_match_reads_only_that_version(store):
     old = await store.write(KEY, BytesSource(b"old"))
     async with await store.read(KEY, if_match=old.etag) as reading:
@@ -134,7 +134,6 @@ async def test_if_match_reads_only_that_version(store):
         await store.read(KEY, FromTo(0, 1), if_match="never an etag")
 
 
-@pytest.mark.usefixtures("conditional")
 async def test_if_match_of_what_is_missing_is_not_found(store):
     with expect.failure(Kind.NOT_FOUND):
         await store.read(KEY, if_match="any")

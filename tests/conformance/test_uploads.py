@@ -355,9 +355,8 @@ async def test_finish_where_a_folder_stands_works_or_is_refused(opened, uploads)
     await expect.whole(opened, "model/weights", b"below")
 
 
+@pytest.mark.usefixtures("create")
 async def test_create_sees_what_an_upload_finished(opened, uploads):
-    if not opened.store.capabilities.conditional:
-        pytest.skip("the store says that it honours no conditions")
     ref = await uploads.begin(KEY)
     await uploads.finish(ref, [await uploads.put(ref, 1, BytesSource(b"parts"))])
     with expect.failure(Kind.EXISTS):

@@ -45,11 +45,11 @@ async def test_an_overwrite_replaces_all_of_it(opened, old, new):
     await expect.whole(opened, KEY, new)
 
 
+@pytest.mark.usefixtures("etags")
 async def test_every_version_has_its_own_etag(store):
     tags = [(await store.write(KEY, BytesSource(b"%02d" % number))).etag for number in range(20)]
-    if store.capabilities.conditional:
-        assert None not in tags
-        assert len(set(tags)) == 20
+    assert None not in tags
+    assert len(set(tags)) == 20
 
 
 async def test_a_write_under_way_is_not_seen(opened):
@@ -163,7 +163,7 @@ async def test_a_digest_may_come_with_the_last_byte(opened):
     await expect.absent(opened, KEY)
 
 
-@pytest.mark.usefixtures("conditional")
+@pytest.mark.usefixtures("create")
 async def test_create_refuses_what_is_there(opened):
     await opened.store.write(KEY, BytesSource(b"first"), CREATE)
     with expect.failure(Kind.EXISTS) as caught:
@@ -172,7 +172,7 @@ async def test_create_refuses_what_is_there(opened):
     await expect.whole(opened, KEY, b"first")
 
 
-@pytest.mark.usefixtures("conditional")
+@pytest.mark.usefixtures("create")
 async def test_create_has_exactly_one_winner(opened):
     bodies = [b"%02d" % number * 1000 for number in range(20)]
     outcomes = await asyncio.gather(
@@ -186,7 +186,7 @@ async def test_create_has_exactly_one_winner(opened):
     await expect.whole(opened, KEY, winners[0])
 
 
-@pytest.mark.usefixtures("conditional")
+@pytest.mark.usefixtures("if_match")
 async def test_if_match_replaces_only_what_it_names(opened):
     store = opened.store
     first = await store.write(KEY, BytesSource(b"first"))
@@ -200,7 +200,7 @@ async def test_if_match_replaces_only_what_it_names(opened):
     await expect.absent(opened, KEY)
 
 
-@pytest.mark.usefixtures("conditional")
+@pytest.mark.usefixtures("if_match")
 async def test_if_match_never_loses_an_update(opened):
     writers, rounds = 10, 3
     await opened.store.write(KEY, BytesSource(b"0"))

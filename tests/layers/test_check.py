@@ -84,11 +84,17 @@ async def test_ranges_are_refused_where_the_store_has_none(wanted):
     assert await read_bytes(Check(inner), KEY, ALL) == b"whole"
 
 
-@pytest.mark.parametrize("mode", [CREATE, IfMatch("tag")], ids=str)
-async def test_conditions_are_refused_where_the_store_honours_none(mode):
-    inner = Recorder(conditional=False)
-    await _refused(inner, lambda: Check(inner).write(KEY, BytesSource(b"."), mode), Kind.UNSUPPORTED)
-    await Check(inner).write(KEY, BytesSource(b"."))
+@pytest.mark.parametrize(
+    ("lacking", "refused", "honoured"),
+    [("create", CREATE, IfMatch("v1")), ("if_match", IfMatch("v1"), CREATE)],
+    ids=str,
+)
+async def test_a_condition_is_refused_where_the_store_does_not_honour_it(lacking, refused, honoured):
+    inner = Recorder(**{lacking: False})
+    await _refused(inner, lambda: Check(inner).write(KEY, BytesSource(b"."), refused), Kind.UNSUPPORTED)
+    if honoured is not CREATE:
+        await Check(inner).write(KEY, BytesSource(b"."))
+    await Check(inner).write(KEY, BytesSource(b"."), honoured)
 
 
 @pytest.mark.parametrize("verb", ["begin", "put", "parts", "finish", "abort"])

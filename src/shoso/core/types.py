@@ -124,7 +124,8 @@ class Digests(enum.Enum):
 class Capabilities:
     """What a store can do, as data; in brackets who reads it.
 
-    conditional    CREATE and IfMatch are honoured [check]
+    create         CREATE is honoured: it has exactly one winner [check]
+    if_match       IfMatch is honoured, and every version has an etag of its own [check]
     ranges         a read may start past the first byte [check]
     uploads        the Uploads verbs [check]
     part_min/max   bytes in a part, the last one may be smaller [check]
@@ -135,7 +136,8 @@ class Capabilities:
     digests        whole-object digests are kept and returned [check]
     """
 
-    conditional: bool = True
+    create: bool = True
+    if_match: bool = True
     ranges: bool = True
     uploads: UploadStyle = UploadStyle.PARTS
     part_min: int = 0

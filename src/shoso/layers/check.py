@@ -12,11 +12,13 @@ from shoso.core.store import Signer, Uploads
 from shoso.core.streams import Source, closing, verified
 from shoso.core.types import (
     ALL,
+    CREATE,
     OVERWRITE,
     Buffer,
     ByteRange,
     Capabilities,
     Digests,
+    IfMatch,
     ObjectMeta,
     Part,
     Reading,
@@ -56,8 +58,10 @@ class Check(Layer):
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        if mode is not OVERWRITE and not self.capabilities.conditional:
-            raise _unsupported(self, "write", key, "conditional writes")
+        if mode is CREATE and not self.capabilities.create:
+            raise _unsupported(self, "write", key, "writes that refuse what is there")
+        if isinstance(mode, IfMatch) and not self.capabilities.if_match:
+            raise _unsupported(self, "write", key, "writes that depend on an etag")
         return await super().write(key, source, mode, content_type)
 
     async def delete(self, keys: Sequence[Key]) -> None:

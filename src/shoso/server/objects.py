@@ -47,7 +47,8 @@ async def capabilities(services: Services, request: requests.Nothing) -> objects
     """What the store behind this server can do."""
     can = services.locations.destination.capabilities
     return objects.CapabilitiesReply(
-        can.conditional,
+        can.create,
+        can.if_match,
         can.ranges,
         can.uploads.value,
         can.part_min,

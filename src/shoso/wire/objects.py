@@ -39,7 +39,8 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 class CapabilitiesReply(Struct, frozen=True):
     """What the server's store can do; see core.types.Capabilities."""
 
-    conditional: bool
+    create: bool
+    if_match: bool
     ranges: bool
     uploads: str
     part_min: int

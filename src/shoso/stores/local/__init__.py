@@ -40,8 +40,9 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import ConfigError, Kind, StoreError, store_error
+from shoso.stores.files.names import reserved
 from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
-from shoso.stores.local.tree import Tree, reserved
+from shoso.stores.local.tree import Tree
 from shoso.stores.local.uploads import LocalUploads
 
 P = ParamSpec("P")

@@ -17,17 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.errors import StoreError
-
-OWN = ".shoso"
-"""The folder at the root for what is under way; no key reaches it, no listing shows it."""
-
-DRAFTS = f"{OWN}/drafts"
-
-MLFLOW_TEMPORARY = ".artifact.uploading."
-"""How MLflow names its temporary files; it leaves them behind when it's killed. Never shown."""
+from shoso.stores.files.names import DRAFTS, OWN, visible
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -97,7 +88,7 @@ class Tree:
         """The folder's files and folders, in the order of a deep listing; nothing for a missing folder."""
         try:
             with self.folder(key) as folder, os.scandir(folder) as scan:
-                found = [_found(entry) for entry in scan if _shown(key, entry.name)]
+                found = [_found(entry) for entry in scan if visible(key, entry.name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted((entry for entry in found if entry), key=lambda e: e.name + "/" * e.folder)
@@ -180,22 +171,6 @@ class Tree:
         with suppress(FileNotFoundError), self.folder(DRAFTS) as drafts:
             for name in os.listdir(drafts):
                 _sweep(drafts, name, older_than)
-
-
-def reserved(key: Key) -> bool:
-    """Whether no object may have that name."""
-    if key.split("/", 1)[0] == OWN:
-        return True
-    return MLFLOW_TEMPORARY in key and any(part.startswith(MLFLOW_TEMPORARY) for part in key.split("/"))
-
-
-def _shown(folder: str, name: str) -> bool:
-    """Whether a client could ask for it; somebody else may have put any bytes there, and at any depth."""
-    try:
-        key = keys.parse(f"{folder}/{name}" if folder else name)
-    except StoreError:
-        return False
-    return not reserved(key) or folder.split("/", 1)[0] == OWN
 
 
 def _segments(key: str) -> list[str]:

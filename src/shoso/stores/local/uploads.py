@@ -21,13 +21,12 @@ from shoso.core.keys import Key
 from shoso.core.streams import CHUNK, BytesSource, Source, verified
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, StoreError
+from shoso.stores.files.names import UPLOADS
 from shoso.stores.local.files import Draft
-from shoso.stores.local.tree import OWN
 
 if TYPE_CHECKING:
     from shoso.stores.local import LocalStore
 
-_ALL = f"{OWN}/uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
 
@@ -98,7 +97,7 @@ class LocalUploads:
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         """See Uploads."""
-        for found in await self._store.run("pending", prefix, self._tree.entries, _ALL):
+        for found in await self._store.run("pending", prefix, self._tree.entries, UPLOADS):
             ref = await self._store.run("pending", prefix, self._under_way, found.name)
             if ref is not None and keys.contains(prefix, ref.key):
                 yield ref
@@ -125,8 +124,8 @@ class LocalUploads:
 
     def sweep(self, older_than: float) -> None:
         """Forget the uploads that were finished before then, and what is left of any that isn't known."""
-        for upload in self._tree.entries(_ALL):
-            place = f"{_ALL}/{upload.name}"
+        for upload in self._tree.entries(UPLOADS):
+            place = f"{UPLOADS}/{upload.name}"
             there = {found.name: found.status.st_mtime for found in self._tree.entries(place)}
             latest = max(there.values(), default=upload.status.st_mtime)
             if latest < older_than and ("finished" in there or "about" not in there):
@@ -145,7 +144,7 @@ class LocalUploads:
         if not _ID.fullmatch(upload_id):
             return None
         try:
-            file = self._tree.open_file(f"{_ALL}/{upload_id}/about")
+            file = self._tree.open_file(f"{UPLOADS}/{upload_id}/about")
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -212,7 +211,7 @@ class _Joined:
 
 
 def _place(ref: UploadRef) -> str:
-    return f"{_ALL}/{ref.id}"
+    return f"{UPLOADS}/{ref.id}"
 
 
 def _part_name(ref: UploadRef, part: Part) -> str:
