@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from shoso import stores
-from shoso.core.options import Setting, boolean, names, one_of, seconds, text, whole
+from shoso.core import locations
+from shoso.core.options import Setting, address, boolean, names, one_of, seconds, text, whole
 from shoso.errors import ConfigError
-from shoso.metadata import locations
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
@@ -32,6 +33,12 @@ def _count(value: str) -> int:
     if count < 1:
         raise ValueError(f"{value} is not a number of processes; use 1 or more")
     return count
+
+
+def _ttl(value: str) -> int:
+    if not 1 <= (seconds := whole(value)) <= 604_800:
+        raise ValueError(f"{value} is not between 1 and 604800 seconds")
+    return seconds
 
 
 def _prefix(value: str) -> str:
@@ -63,7 +70,7 @@ SERVER: tuple[Setting, ...] = (
         "MLFLOW_ARTIFACTS_DESTINATION",
         text,
         "./mlartifacts",
-        "The folder that mlflow-artifacts:/ locations are kept in.",
+        "Where mlflow-artifacts:/ locations are kept: a folder, or the URI of a storage.",
     ),
     Setting(
         "serve_artifacts",
@@ -78,6 +85,43 @@ SERVER: tuple[Setting, ...] = (
         boolean,
         False,
         "Serve artifacts and no tracking.",
+    ),
+    Setting(
+        "allow_artifact_root",
+        "SHOSO_ALLOW_ARTIFACT_ROOT",
+        names,
+        (),
+        "Further locations, comma-separated, that the server may open for experiments that name them; it"
+        " opens nothing outside them, the destination and the default root.",
+    ),
+    Setting(
+        "shared_filesystem",
+        "SHOSO_SHARED_FILESYSTEM",
+        boolean,
+        False,
+        "Say that every client sees the default artifact root under the same path, as on an NFS mount.",
+    ),
+    Setting(
+        "direct_transfers",
+        "SHOSO_DIRECT_TRANSFERS",
+        boolean,
+        False,
+        "Let MLflow's clients send large files in parts, and fetch files, by URLs that the storage signs, or"
+        " that lead here where it signs none.",
+    ),
+    Setting(
+        "public_endpoint_url",
+        "SHOSO_PUBLIC_ENDPOINT_URL",
+        address,
+        "",
+        "The address by which clients reach what those URLs lead to: the storage, or this server.",
+    ),
+    Setting(
+        "presigned_download_seconds",
+        "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
+        _ttl,
+        300,
+        "Seconds for which a signed URL of a file is good.",
     ),
     Setting("host", "MLFLOW_HOST", text, "127.0.0.1", "The address to listen on."),
     Setting("port", "MLFLOW_PORT", _port, 5000, "The port to listen on; 0 takes a free one."),
@@ -161,6 +205,11 @@ class ServerSettings:
     artifacts_destination: str
     serve_artifacts: bool
     artifacts_only: bool
+    allow_artifact_root: tuple[str, ...]
+    shared_filesystem: bool
+    direct_transfers: bool
+    public_endpoint_url: str
+    presigned_download_seconds: int
     host: str
     port: int
     workers: int
@@ -189,7 +238,45 @@ def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) ->
     settings = ServerSettings(**values, environment=dict(environment))
     if settings.artifacts_only and not settings.serve_artifacts:
         raise ConfigError("--artifacts-only", "serves nothing with --no-serve-artifacts; leave one out.")
+    _require_reachable_root(settings)
     return settings
+
+
+_ROOT = "--default-artifact-root"
+
+
+def _require_reachable_root(settings: ServerSettings) -> None:
+    """Refuse a default root that clients would look for in vain, or would find a password in."""
+    if settings.artifacts_only:
+        return
+    root = settings.artifact_root
+    if locations.has_password(root):
+        message = (
+            "holds a password, which every client would be told and the database would keep; leave it out:"
+            " clients and server have their own (see the guide of that storage)."
+        )
+        raise ConfigError(_ROOT, message)
+    if locations.is_local(root) and not settings.shared_filesystem and not _is_loopback(settings.host):
+        message = (
+            f"'{root}' is a path of this machine, and --host {settings.host} serves others, whose clients"
+            " would write to their own disks. Leave it out, so that artifacts go through the server; or name"
+            " a storage by its URI; or, where all machines mount that path, add --shared-filesystem."
+        )
+        raise ConfigError(_ROOT, message)
+    endpoint = settings.environment.get("MLFLOW_S3_ENDPOINT_URL", "").rstrip("/")
+    if endpoint and locations.below(root, "").startswith(endpoint + "/"):
+        message = (
+            "lies inside MLFLOW_S3_ENDPOINT_URL, which clients would put before it once more; write"
+            " s3://bucket/path."
+        )
+        raise ConfigError(_ROOT, message)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -61,6 +61,7 @@ def test_every_setting_is_a_flag_that_help_explains(started):
 
 def test_flags_reach_the_server(started):
     flags = "--host 0.0.0.0 -p 7 -w 3 --no-serve-artifacts --allowed-hosts a,b --static-prefix /x"
+    flags += " --shared-filesystem"
     assert run("server", *flags.split()).exit_code == 0
     [settings] = started
     assert (settings.host, settings.port, settings.workers) == ("0.0.0.0", 7, 3)

@@ -17,6 +17,8 @@ from shoso.errors import ConfigError
 
 DEFAULT_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21}
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_RELATIVE_FILE = re.compile(r"file:([^/].*)")
 _SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
 _TAIL = re.compile(r"[?#].*", re.DOTALL)
 
@@ -84,3 +86,25 @@ def shown(uri: str) -> str:
 def has_password(uri: str) -> bool:
     """Whether a password stands in the URI."""
     return _SECRET.search(uri) is not None
+
+
+def is_local(location: str) -> bool:
+    """Whether it is a path, or a `file:` URI."""
+    return _SCHEME.match(location) is None or location[:5].lower() == "file:"
+
+
+def below(location: str, *segments: str) -> str:
+    """The location of `segments` under `location`; a query string of it stays at the end."""
+    cut = _TAIL.search(location) if _SCHEME.match(location) else None
+    end = cut.start() if cut else len(location)
+    head, tail = location[:end], location[end:]
+    slash = "" if not head or head.endswith(("/", ":")) else "/"
+    return head + slash + "/".join(segments) + tail
+
+
+def absolute(location: str) -> str:
+    """The location, with a relative path on this machine made absolute, as MLflow's server does."""
+    if not _SCHEME.match(location):
+        return location if location.startswith("/") else (Path.cwd() / location).as_posix()
+    relative = _RELATIVE_FILE.fullmatch(location)
+    return f"file://{(Path.cwd() / relative[1]).as_posix()}" if relative else location

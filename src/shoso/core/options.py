@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from shoso.errors import ConfigError
 
@@ -88,6 +89,19 @@ def names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
+def address(value: str) -> str:
+    """A http(s) address, without a slash at its end."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if "@" in parts.netloc:
+        raise ValueError("an address may hold no user and no password; leave them out")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"'{value}' is no address; write one like https://host:9000")
+    return value.rstrip("/")
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """One of these, in any case."""
 
@@ -103,7 +117,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 PUBLIC_ENDPOINT = Setting(
     "public_endpoint",
     "SHOSO_PUBLIC_ENDPOINT_URL",
-    text,
+    address,
     "",
     "The address by which clients reach the storage, for signed URLs, e.g. https://s3.example.com; by default"
     " the one that the server uses.",

@@ -18,8 +18,9 @@ from sqlalchemy import URL, Connection, delete, exists, inspect, make_url, selec
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from shoso.core import locations
 from shoso.errors import ConfigError, Kind, ShosoError
-from shoso.metadata import locations, mlflow_services, mlflow_tables, sqlite
+from shoso.metadata import mlflow_services, mlflow_tables, sqlite
 from shoso.metadata.commit import Job, Writer
 from shoso.metadata.schema import (
     HEAD,

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.sqlite import insert
 
+from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import locations, rules
+from shoso.metadata import rules
 from shoso.metadata.bulk import BulkSelect
 from shoso.metadata.lifecycle import ACTIVE, DELETED, not_active
 from shoso.metadata.schema import experiment_tags, experiments, runs

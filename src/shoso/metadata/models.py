@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
+from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import experiments, locations, model_status
+from shoso.metadata import experiments, model_status
 from shoso.metadata.clauses import parts
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED

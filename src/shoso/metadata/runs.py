@@ -16,8 +16,9 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 from sqlalchemy.dialects.sqlite import insert
 
+from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, experiments, lifecycle, locations, metrics, rules
+from shoso.metadata import datasets, experiments, lifecycle, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED

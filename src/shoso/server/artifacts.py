@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 from shoso.core import keys
 from shoso.core.store import delete_tree, page
@@ -40,8 +39,6 @@ def routes() -> list[Route]:
             replies.ArtifactList,
             area=Area.ARTIFACTS,
         ),
-        *raw("POST", "/mlflow-artifacts/mpu/{verb}/{path:path}", multipart_upload),
-        *raw("GET", "/mlflow-artifacts/presigned/{path:path}", presigned_download),
         *call("GET", "/mlflow/artifacts/list", list_of_run, requests.ListArtifacts, replies.ArtifactList),
         *raw(
             "GET",
@@ -90,18 +87,6 @@ async def list_proxied(services: Services, request: requests.ListProxiedArtifact
     """List a folder of the destination by base names; a missing folder is empty."""
     place = Place(services.locations.destination, keys.parse(request.path.removesuffix("/")))
     return replies.ArtifactList(files=await list_folder(place))
-
-
-async def multipart_upload(services: Services, exchange: Exchange, params: dict[str, str]) -> NoReturn:
-    """Say that there are no signed URLs for parts; the words are what MLflow's client looks for."""
-    message = "Multipart upload is not supported for the current artifact repository."
-    raise TrackingError(Kind.UNSUPPORTED, message)
-
-
-async def presigned_download(services: Services, exchange: Exchange, params: dict[str, str]) -> NoReturn:
-    """Say that the destination signs no URLs."""
-    message = "Multipart download is not supported for the current artifact repository."
-    raise TrackingError(Kind.UNSUPPORTED, message)
 
 
 async def list_of_run(services: Services, request: requests.ListArtifacts) -> replies.ArtifactList:

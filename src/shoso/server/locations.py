@@ -1,8 +1,8 @@
 """Artifact locations → stores: the only place where a recorded URI becomes something that is opened.
 
-A run or model may record any location; the server reads, lists and deletes only below its own roots, the
-artifacts destination and the default artifact root. So nobody reaches other files or buckets by writing a
-location of theirs into an experiment.
+A run or model may record any location; the server reads, lists and deletes only below its own roots: the
+artifacts destination, the default artifact root and those of `--allow-artifact-root`. So nobody reaches other
+files or buckets by writing a location of theirs into an experiment.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from urllib.parse import unquote, urlsplit
 from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.core.locations import Location
+from shoso.core.options import PUBLIC_ENDPOINT
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import standard
 from shoso.settings import ServerSettings
-from shoso.stores import open_store
+from shoso.stores import SCHEMES, open_store
 
 PROXIED = {"mlflow-artifacts", "http", "https"}
 _PROXY_PATH = "/mlflow-artifacts/artifacts/"
@@ -35,18 +36,39 @@ class Locations:
     """The stores that this server opens, and where a location lies in them. Raises ConfigError."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._environment = settings.environment
+        self._environment = dict(settings.environment)
+        self._environment[PUBLIC_ENDPOINT.variable] = settings.public_endpoint_url
         self._roots: list[tuple[Location, Store]] = []
         self._serves = settings.serve_artifacts
         if self._serves:
             self._open("--artifacts-destination", settings.artifacts_destination)
-        if _scheme(settings.artifact_root) not in PROXIED and not settings.artifacts_only:
+        if settings.artifacts_only:
+            return
+        if _scheme(settings.artifact_root) in {*SCHEMES, None} - PROXIED:
             self._open("--default-artifact-root", settings.artifact_root)
+        for root in settings.allow_artifact_root:
+            if _scheme(root) in PROXIED:
+                message = f"'{locations.shown(root)}' is a server's; name the storage behind it."
+                raise ConfigError("--allow-artifact-root", message)
+            self._open("--allow-artifact-root", root)
+
+    @property
+    def first(self) -> Store | None:
+        """The store whose clients' address `--public-endpoint-url` is: the first that was opened."""
+        return self._roots[0][1] if self._roots else None
 
     @property
     def destination(self) -> Store:
         """The store behind mlflow-artifacts:/ locations; only asked for where artifacts are served."""
         return self._roots[0][1]
+
+    def holds(self, uri: str) -> bool:
+        """Whether the location lies below a root of ours."""
+        try:
+            location = locations.parse(uri)
+        except (ShosoError, ValueError):
+            return False
+        return any(location in root for root, _ in self._roots)
 
     def locate(self, uri: str, path: str = "") -> Place:
         """Where `path` below the location `uri` is. Raises FORBIDDEN for a location outside our roots."""
@@ -71,6 +93,7 @@ class Locations:
             root = locations.parse(uri)
             if root not in [there for there, _ in self._roots]:
                 self._roots.append((root, standard(open_store(uri, self._environment))))
+                self._environment[PUBLIC_ENDPOINT.variable] = ""
         except ShosoError as error:
             raise ConfigError(setting, error.message) from None
         except ValueError as error:
@@ -103,6 +126,7 @@ def _outside(uri: str) -> TrackingError:
     scheme = _scheme(uri) or "file"
     return TrackingError(
         Kind.FORBIDDEN,
-        f"This server doesn't open that '{scheme}:' location: it lies outside --artifacts-destination and"
-        " --default-artifact-root. Use an MLflow client that can reach it itself.",
+        f"This server doesn't open that '{scheme}:' location: it lies outside --artifacts-destination,"
+        " --default-artifact-root and --allow-artifact-root. Add it there, or use an MLflow client that can"
+        " reach it itself.",
     )

@@ -105,7 +105,9 @@ async def put_part(services: Services, exchange: Exchange, params: dict[str, str
     ref = UploadRef(keys.parse(key), params["id"])
     number = int(params["number"]) if _NUMBER.fullmatch(params["number"]) else 0
     part = await services.locations.destination.uploads.put(ref, number, BodySource(exchange))
-    return json_reply(_part(part))
+    reply = json_reply(_part(part))
+    reply.headers.append((b"etag", f'"{part.etag}"'.encode()))  # what MLflow's client names the part by
+    return reply
 
 
 async def list_parts(services: Services, request: objects.OfUpload) -> objects.PartList:

@@ -44,14 +44,16 @@ async def welcome(services: Services, exchange: Exchange, params: dict[str, str]
 
 
 async def server_info(services: Services, request: requests.Nothing) -> replies.ServerInfo:
-    """What MLflow's client may use: no parts and no signed URLs, everything goes through this server."""
+    """What MLflow's client may use besides the proxy."""
+    direct, serves = services.direct, services.settings.serve_artifacts
+    destination = services.locations.destination if serves else None
     return replies.ServerInfo(
         store_type=None if services.settings.artifacts_only else "SqlStore",
         workspaces_enabled=False,
         trace_archival_enabled=False,
-        multipart_uploads_enabled=False,
-        multipart_downloads_enabled=False,
-        presigned_upload_run_id_supported=False,
-        presigned_upload_model_id_supported=False,
+        multipart_uploads_enabled=destination is not None and direct.parts(destination),
+        multipart_downloads_enabled=destination is not None and direct.signer(destination) is not None,
+        presigned_upload_run_id_supported=direct.enabled,
+        presigned_upload_model_id_supported=direct.enabled,
         features_enabled={},
     )

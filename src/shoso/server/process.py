@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from shoso.errors import ConfigError
 from shoso.server import App, create_app
 from shoso.server.lines import Lines, LinesHandler
+from shoso.server.probe import check_destination
 from shoso.server.protocol import Protocol
 from shoso.server.services import open_services
 from shoso.settings import ServerSettings
@@ -43,6 +44,7 @@ def serve(settings: ServerSettings) -> None:
     signal.signal(signal.SIGTERM, _stop)
     listener = listen(settings)
     try:
+        asyncio.run(check_destination(settings))
         if settings.workers == 1:
             _serve_alone(settings, listener)
         else:

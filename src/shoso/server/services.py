@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoso.metadata.connect import Database
+from shoso.server.direct import Direct, open_direct
 from shoso.server.locations import Locations
 from shoso.settings import ServerSettings
 
@@ -15,6 +16,7 @@ class Services:
 
     settings: ServerSettings
     locations: Locations
+    direct: Direct
     opened: Database | None
 
     @property
@@ -33,7 +35,8 @@ class Services:
 def open_services(settings: ServerSettings) -> Services:
     """Open database and stores. Raises ConfigError with the setting and the fix."""
     locations = Locations(settings)
+    direct = open_direct(settings, locations)
     if settings.artifacts_only:
-        return Services(settings, locations, None)
+        return Services(settings, locations, direct, None)
     database = Database.open(settings.backend_store_uri, artifact_root=settings.artifact_root)
-    return Services(settings, locations, database)
+    return Services(settings, locations, direct, database)

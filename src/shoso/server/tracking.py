@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, experiments, locations, metrics, model_history, runs, search
+from shoso.metadata import datasets, experiments, metrics, model_history, runs, search
 from shoso.server.routes import Route, call
 from shoso.server.services import Services
 from shoso.wire import replies, requests
@@ -78,7 +79,7 @@ async def create_experiment(
     services: Services, request: requests.CreateExperiment
 ) -> replies.ExperimentCreated:
     """Create an experiment; its name must be free, also among deleted ones."""
-    location = checked_location(request.artifact_location)
+    location = checked_location(services, request.artifact_location)
     created = await services.database.write(
         experiments.create, request, services.settings.artifact_root, location
     )
@@ -135,7 +136,7 @@ async def delete_experiment_tag(services: Services, request: requests.DeleteExpe
     return Empty()
 
 
-def checked_location(location: str) -> str:
+def checked_location(services: Services, location: str) -> str:
     """The artifact location of a new experiment, a relative path made absolute. Raises INVALID."""
     if not location:
         return ""
@@ -149,8 +150,12 @@ def checked_location(location: str) -> str:
         raise _bad_location("can't have a fragment or parameters.")
     if ".." in re.split(r"[=&/\\]", parts.query):
         raise _bad_location("can't have '..' in its query.")
-    if parts.scheme in HOST_ADDRESSED or (parts.scheme == "mlflow-artifacts" and parts.netloc):
-        raise _bad_location(f"can't name a host by '{parts.scheme}:' on this server.")
+    if locations.has_password(location):
+        raise _bad_location("can't hold a password: it would be kept in the database and shown to everybody.")
+    named = parts.scheme in HOST_ADDRESSED or (parts.scheme == "mlflow-artifacts" and parts.netloc)
+    if named and not services.locations.holds(location):
+        message = f"can't name a host by '{parts.scheme}:' here; the server would need --allow-artifact-root."
+        raise _bad_location(message)
     return locations.absolute(location)
 
 

@@ -37,6 +37,9 @@ BACKENDS = (
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS for scheme in backend.schemes}
 
+SCHEMES = frozenset(_BY_SCHEME)
+"""The schemes of the URIs that `open_store` opens; "" is a plain path."""
+
 
 def open_store(uri: str, environment: Mapping[str, str] = NOTHING) -> Store:
     """The store at `uri`, by the settings in `environment`. Raises ConfigError, which shows no secret."""

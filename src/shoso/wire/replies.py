@@ -50,6 +50,35 @@ class ArtifactList(Struct, frozen=True, omit_defaults=True):
     next_page_token: str | None = None
 
 
+class PartCredential(Struct, frozen=True, omit_defaults=True):
+    """Where a part is put, and the headers that go with it."""
+
+    url: str
+    part_number: int
+    headers: dict[str, str] = {}
+
+
+class MultipartUpload(Struct, frozen=True):
+    upload_id: str
+    credentials: list[PartCredential]
+
+
+class PresignedObject(Struct, frozen=True):
+    """Where an object of the destination is fetched."""
+
+    url: str
+    headers: dict[str, str]
+    file_size: int
+
+
+class PresignedUrl(Struct, frozen=True, omit_defaults=True):
+    """Where an artifact of a run is put or fetched."""
+
+    presigned_url: str
+    headers: dict[str, str] = {}
+    file_size: int | None = None
+
+
 class LoggedModelReply(Struct, frozen=True):
     model: LoggedModel
 

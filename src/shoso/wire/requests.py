@@ -203,6 +203,54 @@ class UploadRunArtifact(OfRun, frozen=True, kw_only=True):
     path: Required
 
 
+class CreateMultipartUpload(Struct, frozen=True):
+    """`path` is the client's own path of the file, of which only the last name counts."""
+
+    folder: str
+    path: Required
+    num_parts: Int64 = 1
+
+
+class MultipartUploadPart(Struct, frozen=True):
+    """A part that a client has put; Azure's parts have no etag."""
+
+    part_number: Int64
+    etag: str | None = None
+    url: str | None = None
+
+
+class CompleteMultipartUpload(Struct, frozen=True):
+    folder: str
+    path: Required
+    parts: list[MultipartUploadPart]
+    upload_id: str | None = None
+
+
+class AbortMultipartUpload(Struct, frozen=True):
+    folder: str
+    path: Required
+    upload_id: str | None = None
+
+
+class PresignedDownload(Struct, frozen=True):
+    path: str
+
+
+class PresignUpload(Struct, frozen=True):
+    """Exactly one of run and model is named; `expiration` in seconds."""
+
+    path: Required
+    run_id: str = ""
+    model_id: str = ""
+    expiration: Int64 = 900
+
+
+class PresignDownload(Struct, frozen=True):
+    run_id: Required
+    path: Required
+    expiration: Int64 | None = None
+
+
 # -- logged models ----------------------------------------------------------------------------------------
 
 
