@@ -11,7 +11,7 @@ from shoso.server.exchange import AnyReply, Exchange, Reply, json_reply
 from shoso.server.locations import Place
 from shoso.server.routes import OWN, Area, Handler, Route, call, raw
 from shoso.server.services import Services
-from shoso.server.transfers import BodySource, download, upload, written_headers
+from shoso.server.transfers import download, received, upload, written_headers
 from shoso.wire import objects, replies, requests
 
 PAGE_LIMIT = 10_000
@@ -104,7 +104,7 @@ async def put_part(services: Services, exchange: Exchange, params: dict[str, str
     key = dict(exchange.query()).get("key", "")
     ref = UploadRef(keys.parse(key), params["id"])
     number = int(params["number"]) if _NUMBER.fullmatch(params["number"]) else 0
-    part = await services.locations.destination.uploads.put(ref, number, BodySource(exchange))
+    part = await services.locations.destination.uploads.put(ref, number, await received(exchange))
     reply = json_reply(_part(part))
     reply.headers.append((b"etag", f'"{part.etag}"'.encode()))  # what MLflow's client names the part by
     return reply

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from urllib.parse import quote
 
 from shoso.core import digest, keys
+from shoso.core.streams import CHUNK, BytesSource, Source
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -67,7 +68,17 @@ async def upload(exchange: Exchange, place: Place) -> ObjectMeta:
     raw bytes), has it compared before the object appears.
     """
     kind = exchange.header(b"content-type")
-    return await place.store.write(place.key, BodySource(exchange), _mode(exchange), kind)
+    mode = _mode(exchange)
+    return await place.store.write(place.key, await received(exchange), mode, kind)
+
+
+async def received(exchange: Exchange) -> Source:
+    """The body as a source; a small one is read at once, so that a storage that stumbles is asked again."""
+    source = BodySource(exchange)
+    if source.size is None or source.size > CHUNK:
+        return source
+    data = b"".join([bytes(part) async for part in source.open()])
+    return BytesSource(data, source.expected())
 
 
 class BodySource:
