@@ -144,6 +144,18 @@ class Server:
         raise RuntimeError(f"The server left processes behind.\n{self.log()[-2000:]}")
 
 
+def refusal(folder: Path, *flags: str, **variables: str) -> str:
+    """What `shoso server` says when it refuses to start."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
+    command = [str(Path(sys.executable).with_name("shoso")), "server", "--port", "0", *flags]
+    done = subprocess.run(
+        command, cwd=folder, env=env | variables, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 class Attached:
     """A server that somebody else started and will stop."""
 

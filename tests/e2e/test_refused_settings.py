@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from tests.e2e.servers import refusal
 
 pytestmark = pytest.mark.shoso_only
 
@@ -23,18 +19,6 @@ class _Nowhere:
 
     def ensure(self) -> None:
         """Nothing is started."""
-
-
-def refusal(folder: Path, *flags: str, **variables: str) -> str:
-    """What `shoso server` says when it refuses to start."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
-    command = [str(Path(sys.executable).with_name("shoso")), "server", "--port", "0", *flags]
-    done = subprocess.run(
-        command, cwd=folder, env=env | variables, check=False, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 @pytest.mark.parametrize(

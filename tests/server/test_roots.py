@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.servers import Server, free_port
-from tests.e2e.test_refused_settings import refusal
+from tests.e2e.servers import Server, free_port, refusal
 from tests.server.sockets import API, ask, get, post, require_refusal
 
 SHARED = "--shared-filesystem"

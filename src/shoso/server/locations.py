@@ -7,6 +7,7 @@ files or buckets by writing a location of theirs into an experiment.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +20,10 @@ from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import standard
 from shoso.settings import ServerSettings
 from shoso.stores import SCHEMES, open_store
+
+_log = logging.getLogger("shoso.server")
+
+_DEFAULT = "--default-artifact-root"
 
 PROXIED = {"mlflow-artifacts", "http", "https"}
 _PROXY_PATH = "/mlflow-artifacts/artifacts/"
@@ -39,13 +44,14 @@ class Locations:
         self._environment = dict(settings.environment)
         self._environment[PUBLIC_ENDPOINT.variable] = settings.public_endpoint_url
         self._roots: list[tuple[Location, Store]] = []
+        self._unopened: tuple[Location, str] | None = None
         self._serves = settings.serve_artifacts
         if self._serves:
             self._open("--artifacts-destination", settings.artifacts_destination)
         if settings.artifacts_only:
             return
         if _scheme(settings.artifact_root) in {*SCHEMES, None} - PROXIED:
-            self._open("--default-artifact-root", settings.artifact_root)
+            self._open_default(settings.artifact_root)
         for root in settings.allow_artifact_root:
             if _scheme(root) in PROXIED:
                 message = f"'{locations.shown(root)}' is a server's; name the storage behind it."
@@ -81,12 +87,25 @@ class Locations:
         for root, store in self._roots:
             if location in root:
                 return Place(store, keys.join(location.below(root), path))
+        if self._unopened and location in self._unopened[0]:
+            message = f"This server can't open that location, but your client may. {self._unopened[1]}"
+            raise TrackingError(Kind.UNSUPPORTED, message)
         raise _outside(uri)
 
     async def close(self) -> None:
         """Close every store."""
         for _, store in self._roots:
             await store.close()
+
+    def _open_default(self, uri: str) -> None:
+        """The default root; where it is a storage, it is the clients' to open, and we only help with it."""
+        try:
+            self._open(_DEFAULT, uri)
+        except ConfigError as error:
+            if locations.is_local(uri) or _scheme(uri) is None:
+                raise
+            _log.warning("%s Clients are told that location all the same.", error)
+            self._unopened = (locations.parse(uri), error.message)
 
     def _open(self, setting: str, uri: str) -> None:
         try:
