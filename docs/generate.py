@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from shoso.server.artifacts import UPLOAD_LIMIT
 from shoso.server.exchange import BODY_LIMIT
 from shoso.server.routes import API, API_3, OWN, Route
 from shoso.settings import SERVER, server_settings
+from shoso.stores import BACKENDS, Backend
 from shoso.wire.faults import FAULTS, FaultReply
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -77,6 +79,19 @@ def settings() -> str:
     return _table(("flag", "variable", "default", "what it is"), rows)
 
 
+def storages() -> str:
+    """The variables that each storage heeds."""
+    return "\n\n".join(_storage(backend) for backend in BACKENDS)
+
+
+def _storage(backend: Backend) -> str:
+    title = ", ".join(f"`{scheme}:`" if scheme else "a path" for scheme in backend.schemes)
+    settings = import_module(backend.module).SETTINGS
+    rows = [(_code(setting.variable), _default(setting.default), setting.help) for setting in settings]
+    extra = f"Installed by `pip install 'shoso[{backend.extra}]'`.\n\n" if backend.extra else ""
+    return f"### {title}\n\n{extra}{_table(('variable', 'default', 'what it is'), rows)}"
+
+
 def not_served() -> str:
     """MLflow's flags that are refused, and the reason that is given."""
     rows = [(_code(flag), reason) for flag, reason in NOT_SERVED.items()]
@@ -109,7 +124,7 @@ def _help(names: Sequence[str]) -> str:
 
 
 def _default(value: Any) -> str:
-    if value in ("", ()):
+    if value in ("", (), None):
         return "unset"
     return _code(str(value).lower() if isinstance(value, bool) else str(value))
 
@@ -331,6 +346,7 @@ def _code(text: str) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
+    "storages": storages,
     "not_served": not_served,
     "commands": commands,
     "errors": errors,
