@@ -23,14 +23,17 @@ class SetupError(RuntimeError):
     """An environment couldn't be made; the text holds the installer's last lines."""
 
 
-def mlflow_kind() -> Kind:
+def mlflow_kind(*more: str) -> Kind:
     """The reference: MLflow with uvloop and httptools, without which it stalls 44 ms per call."""
-    return Kind("mlflow", _environment("mlflow", MLFLOW, " ".join(MLFLOW)) / "mlflow")
+    packages = (*MLFLOW, *more)
+    name = "-".join(("mlflow", *more))
+    return Kind("mlflow", _environment(name, packages, " ".join(packages)) / "mlflow")
 
 
-def shoso_kind() -> Kind:
+def shoso_kind(extra: str = "") -> Kind:
     """This checkout, installed as a user would have it, again whenever its source has changed."""
-    return Kind("shoso", _environment("shoso", (str(ROOT),), source_digest()) / "shoso")
+    name, package = (f"shoso-{extra}", f"{ROOT}[{extra}]") if extra else ("shoso", str(ROOT))
+    return Kind("shoso", _environment(name, (package,), source_digest()) / "shoso")
 
 
 def mlflow_python() -> Path:

@@ -81,6 +81,11 @@ def private_bytes(pids: list[int]) -> int:
     return PAGE * sum(_anonymous_pages(pid) for pid in pids)
 
 
+def written_bytes(pids: list[int]) -> int:
+    """What the processes have had written to a disk so far."""
+    return sum(_written(pid) for pid in pids)
+
+
 def _all_pids() -> Iterator[int]:
     return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
 
@@ -98,6 +103,13 @@ def _fields(pid: int, name: str) -> dict[str, int]:
         pairs = (line.split() for line in lines if line.endswith(" kB"))
         return {pair[0].rstrip(":"): int(pair[1]) * KIB for pair in pairs}
     return {}
+
+
+def _written(pid: int) -> int:
+    with suppress(OSError):
+        lines = (PROC / str(pid) / "io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+    return 0
 
 
 def _anonymous_pages(pid: int) -> int:

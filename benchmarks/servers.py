@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,15 @@ def _free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A program that can be measured: its name in the tables and the executable that takes `server`."""
+    """A program that can be measured: its name in the tables and the executable that takes `server`.
+
+    `destination` is where its artifacts go, by default a folder of its own; `environment` what that needs.
+    """
 
     name: str
     executable: Path
+    destination: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,7 +68,9 @@ class Server:
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.home,
-                env=child_environment(self.kind.executable.parent) | self.family.environment,
+                env=child_environment(self.kind.executable.parent)
+                | self.family.environment
+                | {**self.kind.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -77,7 +85,7 @@ class Server:
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
             *("--backend-store-uri", f"sqlite:///{self.home / 'tracking.db'}"),
-            *("--artifacts-destination", str(self.home / "artifacts")),
+            *("--artifacts-destination", self.kind.destination or str(self.home / "artifacts")),
         ]
 
     def _wait_for_health(self, began: float) -> float:

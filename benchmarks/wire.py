@@ -2,6 +2,8 @@
 
 import json
 import socket
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -48,12 +50,28 @@ class Connection:
 
     def exchange(self, message: bytes) -> tuple[int, bytes]:
         """Send the request and read the whole reply: status and body."""
+        head = self._head(message)
+        return int(head[9:12]), self._body(head)
+
+    def first_byte(self, message: bytes) -> float:
+        """Seconds from the request to the first byte of a body; the rest is read until the server closes."""
+        began = time.perf_counter()
+        self._head(message)
+        if not self._rest:
+            self._more(1 << 20)
+        seconds = time.perf_counter() - began
+        with suppress(ConnectionError):
+            while True:
+                self._rest.clear()
+                self._more(1 << 20)
+        return seconds
+
+    def _head(self, message: bytes) -> bytes:
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(message)
-        head = self._until(b"\r\n\r\n").lower()
-        return int(head[9:12]), self._body(head)
+        return self._until(b"\r\n\r\n").lower()
 
     def call(self, method: str, path: str, payload: Any = None) -> Any:
         """One JSON call of the API under /api/2.0/mlflow; raises ReplyError on any status but 200."""
