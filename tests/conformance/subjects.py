@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
+from tests.servers import gcs
+from tests.servers.target import Target
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store
@@ -40,16 +42,6 @@ class Opened:
 
     store: Store
     again: Callable[[], AbstractAsyncContextManager[Store]]
-    put: Callable[[str, bytes], None] | None = None
-    get: Callable[[str], bytes | None] | None = None
-
-
-@dataclass(frozen=True)
-class Target:
-    """An empty place on a real server: its URI, the settings that open it, and the ways around the store."""
-
-    uri: str
-    environment: Mapping[str, str] = field(default_factory=dict)
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
 
@@ -203,6 +195,8 @@ SUBJECTS = {
         Subject("memory", _memory, volatile=True),
         Subject("local", _local),
         Subject("remote", _remote),
+        direct("gcs", gcs.fresh),
+        through("gcs", gcs.fresh),
     )
 }
 

@@ -33,6 +33,7 @@ class Backend:
 BACKENDS = (
     Backend("shoso.stores.local", ("", "file")),
     Backend("shoso.stores.remote", ("http", "https")),
+    Backend("shoso.stores.gcs", ("gs",), "gcs"),
 )
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS for scheme in backend.schemes}
