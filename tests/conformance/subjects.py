@@ -18,7 +18,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import gcs
+from tests.servers import azurite, gcs
 from tests.servers.target import Target
 
 from shoso.core.keys import ROOT, Key
@@ -37,13 +37,14 @@ class Opened:
 
     `again` opens a second instance on the same objects, as another process would. `put` and `get` bypass the
     store, so that a broken write can't be hidden by a read that is broken in the same way; None where there
-    is no such way.
+    is no such way. `refused` are names that the storage would change, so that the store must refuse them.
     """
 
     store: Store
     again: Callable[[], AbstractAsyncContextManager[Store]]
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def direct(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get)
+            yield Opened(store, again, target.put, target.get, target.refused)
 
     return Subject(name, opened)
 
@@ -176,7 +177,7 @@ def through(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get)
+            yield Opened(store, again, target.put, target.get, target.refused)
         async with again() as store:
             await _emptied(store)
 
@@ -197,6 +198,8 @@ SUBJECTS = {
         Subject("remote", _remote),
         direct("gcs", gcs.fresh),
         through("gcs", gcs.fresh),
+        direct("azure", azurite.fresh),
+        through("azure", azurite.fresh),
     )
 }
 
@@ -215,4 +218,4 @@ async def opened(subject: str, dress: str, folder: Path) -> AsyncIterator[Opened
             async with bare.again() as other:
                 yield put_on(other)
 
-        yield Opened(put_on(bare.store), again, bare.put, bare.get)
+        yield Opened(put_on(bare.store), again, bare.put, bare.get, bare.refused)

@@ -14,3 +14,4 @@ class Target:
     environment: Mapping[str, str] = field(default_factory=dict)
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
+    refused: frozenset[str] = frozenset()

@@ -34,6 +34,7 @@ BACKENDS = (
     Backend("shoso.stores.local", ("", "file")),
     Backend("shoso.stores.remote", ("http", "https")),
     Backend("shoso.stores.gcs", ("gs",), "gcs"),
+    Backend("shoso.stores.azure", ("wasbs", "abfss"), "azure"),
 )
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS for scheme in backend.schemes}

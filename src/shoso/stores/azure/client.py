@@ -1,0 +1,141 @@
+"""Requests to the blob service of one account. They are never repeated here: the retry layer does that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from shoso.core.streams import CHUNK
+from shoso.core.types import Buffer
+from shoso.stores.azure.credentials import Request, credential_of
+from shoso.stores.azure.failures import Failures
+from shoso.stores.azure.options import AzureOptions
+
+VERSION = "2023-11-03"
+"""Of the REST interface."""
+
+CONNECTIONS = 32
+_CONNECT = 30.0
+"""Seconds for a connection to come about."""
+
+Body = Sequence[Buffer]
+
+
+class Client:
+    """The blob service; `failures` says what went wrong."""
+
+    def __init__(self, options: AzureOptions) -> None:
+        self.options = options
+        self.failures = Failures(options)
+        self._credential = credential_of(options)
+        self._session: aiohttp.ClientSession | None = None
+
+    def url(self, name: str, endpoint: str = "") -> str:
+        """The address of a blob by its full name in the container; "" is the container's own."""
+        container = f"{endpoint or self.options.endpoint}/{quote(self.options.container, safe='$')}"
+        return f"{container}/{quote(name, safe='/~')}" if name else container
+
+    @asynccontextmanager
+    async def request(
+        self,
+        op: str,
+        key: str,
+        method: str,
+        url: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        forgiven: frozenset[str] = frozenset(),
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call whose reply is open, and a success; see `send`."""
+        reply = await self.send(op, key, method, url, query, headers, body, forgiven)
+        try:
+            yield reply
+        finally:
+            reply.release()
+
+    async def send(
+        self,
+        op: str,
+        key: str,
+        method: str,
+        url: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        forgiven: frozenset[str] = frozenset(),
+    ) -> aiohttp.ClientResponse:
+        """The reply, its body still to be read. Raises StoreError for every refusal but those `forgiven`."""
+        request = Request(method, url, dict(query or {}), dict(headers or {}))
+        request.headers |= {"x-ms-version": VERSION, "x-ms-date": formatdate(usegmt=True)}
+        if body is not None:
+            request.headers["content-length"] = str(sum(map(len, body)))
+            request.headers.setdefault("content-type", "application/octet-stream")
+        await self._credential.authorize(request)
+        try:
+            reply = await self._open().request(
+                method, URL(request.address, encoded=True), headers=request.headers,
+                data=None if not body else _flow(body), allow_redirects=False,
+                skip_auto_headers=("content-type",),
+            )  # fmt: skip
+            if reply.status < 300 or reply.headers.get("x-ms-error-code") in forgiven:
+                return reply
+            async with reply:
+                await reply.read()  # so that the connection can be used again
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self.failures.broken(op, key, error) from error
+        raise self.failures.refused(op, key, reply.status, reply.headers, "if-match" in request.headers)
+
+    async def text(
+        self, op: str, key: str, method: str, url: str, query: Mapping[str, str], body: Body | None = None
+    ) -> bytes:
+        """A call for a document."""
+        try:
+            async with self.request(op, key, method, url, query, body=body) as reply:
+                return await reply.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self.failures.broken(op, key, error) from error
+
+    async def body(self, key: str, reply: aiohttp.ClientResponse) -> AsyncIterator[Buffer]:
+        """The body of a reply to a read."""
+        try:
+            async for data in reply.content.iter_any():
+                yield data
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self.failures.broken("read", key, error) from error
+
+    async def close(self) -> None:
+        """Let go of the connections; may be called again."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)  # connections that were cut off are let go in the loop's next round
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            silence = self.options.silence
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=min(_CONNECT, silence or _CONNECT), sock_read=silence
+                ),
+                headers={"accept-encoding": "identity", "user-agent": "shoso"},
+                auto_decompress=False,
+                read_bufsize=CHUNK,
+                trust_env=True,  # proxies, as Azure's own library has it
+            )
+        return self._session
+
+
+async def _flow(body: Body) -> AsyncIterator[Buffer]:
+    """Buffers cut small, so that a slow connection holds no copy of a large one."""
+    for buffer in body:
+        view = memoryview(buffer)
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]

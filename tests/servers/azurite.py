@@ -1,0 +1,98 @@
+"""Azure's blob service as Azurite has it: real signatures, conditions, blocks and copies, on loopback."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import cache
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, program, shared
+from tests.servers.target import Target
+
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""Azurite's own, published by Microsoft."""
+
+MAIN = CACHE / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+
+
+def start(launcher: Launcher) -> Facts:
+    """Azurite on a free port."""
+    if not MAIN.exists():
+        cannot("there is no Azurite; run tests/servers/install.sh")
+    [port] = free_ports(1)
+    launcher.start(
+        program("node"), MAIN, "--blobHost", "127.0.0.1", "--blobPort", str(port),
+        "--location", launcher.folder, "--silent", "--skipApiVersionCheck", "--disableTelemetry",
+    )  # fmt: skip
+    launcher.until_port(port)
+    return {"port": port}
+
+
+def port() -> int:
+    """Where it listens."""
+    return int(shared("azurite", start)["port"])
+
+
+def endpoint(at: int | None = None) -> str:
+    """The address of the account; through a proxy that listens `at` another port."""
+    return f"http://127.0.0.1:{at or port()}/{ACCOUNT}"
+
+
+def connection_string(at: int | None = None, key: str = KEY) -> str:
+    """What opens the account."""
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint={endpoint(at)};"
+    )
+
+
+@cache
+def service() -> BlobServiceClient:
+    """The way around the store: Microsoft's own client."""
+    return BlobServiceClient(endpoint(), credential=KEY)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A new container, and the folder of it that a store is opened at."""
+
+    client: ContainerClient
+    folder: str = ""
+
+    @property
+    def uri(self) -> str:
+        """Where a store finds it."""
+        path = f"/{self.folder}" if self.folder else ""
+        return f"wasbs://{self.client.container_name}@{ACCOUNT}.blob.core.windows.net{path}"
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object around the store."""
+        self.client.upload_blob(self._name(key), data, overwrite=True)
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object around the store."""
+        try:
+            return self.client.download_blob(self._name(key)).readall()
+        except ResourceNotFoundError:
+            return None
+
+    def names(self) -> set[str]:
+        """Every blob that is there, and every name with blocks that are not yet one."""
+        return {blob.name for blob in self.client.list_blobs(include=["uncommittedblobs"])}
+
+    def _name(self, key: str) -> str:
+        return f"{self.folder}/{key}" if self.folder else key
+
+
+def container(folder: str = "") -> Container:
+    """A container of that run of a test alone."""
+    return Container(service().create_container(f"shoso-{secrets.token_hex(8)}"), folder)
+
+
+def fresh() -> Target:
+    """An empty container."""
+    made = container()
+    environment = {"AZURE_STORAGE_CONNECTION_STRING": connection_string()}
+    return Target(made.uri, environment, made.put, made.get, refused=frozenset({"back\\slash"}))
