@@ -69,10 +69,10 @@ class Signatures:
 
     async def _borrowed(self, key: Key, end: datetime) -> UserDelegationKey:
         async with self._asking:
-            if self._lent is None or self._until < end + _MARGIN:
-                now = datetime.now(UTC)
-                self._until = min(max(end + _LENT, now + _LENT), now + _LENT_MOST)
-                self._lent = await self._borrow(key, now - _SKEW, self._until)
+            now = datetime.now(UTC)
+            if self._lent is None or self._until < min(end + _MARGIN, now + _LENT_MOST - _MARGIN):
+                until = min(end + _LENT, now + _LENT_MOST)
+                self._lent, self._until = await self._borrow(key, now - _SKEW, until), until
             return self._lent
 
     async def _borrow(self, key: Key, start: datetime, end: datetime) -> UserDelegationKey:
