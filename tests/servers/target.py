@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """An empty place on a real server: its URI, the settings that open it, and the ways around the store."""
+    """An empty place on a real server: its URI, the settings that open it, and the rest as in Opened."""
 
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
