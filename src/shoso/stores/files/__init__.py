@@ -9,6 +9,7 @@ of it:
 - what a killed process left behind is swept after a day.
 """
 
+from shoso.stores.files.store import FileStore
 from shoso.stores.files.system import FileSystem, Found, NewFile, OpenFile, Status, Traits
 
-__all__ = ["FileSystem", "Found", "NewFile", "OpenFile", "Status", "Traits"]
+__all__ = ["FileStore", "FileSystem", "Found", "NewFile", "OpenFile", "Status", "Traits"]
