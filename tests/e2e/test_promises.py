@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from tests.e2e.memory import Watch, resident
 from tests.e2e.raw import Api, Wire, connect
 
 MIB = 1 << 20
@@ -262,8 +263,8 @@ def test_a_reader_sees_the_old_file_to_its_end_while_it_is_replaced(server, wire
 def test_constant_memory_during_an_upload_and_a_download(server, wire, unique):
     """256 MiB up and down."""
     wire.put(f"{unique}/warm", b"x" * MIB)
-    before = _resident(server)
-    with _Watch(server) as watch:
+    before = resident(server)
+    with Watch(server) as watch:
         reply = wire.put(f"{unique}/big", (b"x" * MIB for _ in range(256)))
         assert reply.status == 200
         assert _length_of(server, wire, f"{unique}/big") == 256 * MIB
@@ -279,32 +280,6 @@ def _length_of(server, wire, path) -> int:
         total += len(chunk)
     connection.close()
     return total
-
-
-def _resident(server) -> int:
-    """Bytes of memory of the server's processes."""
-    parent = psutil.Process(server.pid)
-    return sum(process.memory_info().rss for process in [parent, *parent.children(recursive=True)])
-
-
-class _Watch:
-    """The largest resident memory of a server within a with block."""
-
-    def __init__(self, server) -> None:
-        self.server, self.peak, self.over = server, 0, threading.Event()
-        self.thread = threading.Thread(target=self._look)
-
-    def _look(self) -> None:
-        while not self.over.wait(0.02):
-            self.peak = max(self.peak, _resident(self.server))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
 
 
 # -- 6 and 7 ----------------------------------------------------------------------------------------------

@@ -1,0 +1,329 @@
+"""MLflow's client before a server whose artifacts are in a storage: each storage, on a real server of its kind."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+import pytest
+from tests.e2e.memory import Watch, resident
+from tests.e2e.raw import Wire, connect, error_code, names
+from tests.e2e.servers import Server
+
+pytestmark = [pytest.mark.shoso_only, pytest.mark.since_3]
+
+MIB = 1 << 20
+STORAGES = {
+    "s3": "tests.servers.radosgw",
+    "azure": "tests.servers.azurite",
+    "gcs": "tests.servers.gcs",
+    "sftp": "tests.servers.sshd",
+    "ftp": "tests.servers.ftpd",
+    "hdfs": "tests.servers.hdfs",
+}
+FILES = {
+    "model.txt": b"at the root",
+    "empty": b"",
+    "a/b/deep.bin": os.urandom(3 * MIB + 17),
+    "a/two words.txt": b"spaces",
+    "a/Größe が.txt": "倉".encode(),
+}
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def storage(request):
+    """A fresh place in a storage."""
+    return import_module(STORAGES[request.param]).fresh()
+
+
+@pytest.fixture(scope="module")
+def server(storage, tmp_path_factory):
+    """A server before it."""
+    server = Server(
+        tmp_path_factory.mktemp("server"),
+        "--artifacts-destination",
+        storage.uri,
+        env=dict(storage.environment),
+    ).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder of files to log."""
+    for name, data in FILES.items():
+        (tmp_path / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / name).write_bytes(data)
+    return tmp_path / "files"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def _root(client, run_id: str) -> str:
+    return client.get_run(run_id).info.artifact_uri.removeprefix("mlflow-artifacts:/")
+
+
+def test_a_folder_that_was_logged_comes_back(client, run_id, folder, tmp_path):
+    client.log_artifacts(run_id, str(folder), "logged")
+    client.log_text(run_id, "text", "logged/a/note.txt")
+    listed = {info.path: info.file_size for info in client.list_artifacts(run_id, "logged")}
+    assert listed == {"logged/a": None, "logged/empty": 0, "logged/model.txt": 11}
+    (tmp_path / "out").mkdir()
+    fetched = Path(client.download_artifacts(run_id, "logged", str(tmp_path / "out")))
+    assert _contents(fetched) == {**FILES, "a/note.txt": b"text"}
+
+
+def test_a_model_that_was_logged_is_loaded(experiment):
+    class Doubler(mlflow.pyfunc.PythonModel):
+        def predict(self, model_input: list[float]) -> list[float]:
+            return [2 * number for number in model_input]
+
+    with mlflow.start_run():
+        logged = mlflow.pyfunc.log_model(name="doubler", python_model=Doubler(), pip_requirements=[])
+    assert mlflow.pyfunc.load_model(logged.model_uri).predict([1.0, 2.5]) == [2.0, 5.0]
+
+
+def test_what_is_stored_is_where_mlflow_would_have_it(storage, client, run_id):
+    client.log_text(run_id, "here", "a/b.txt")
+    assert storage.get(f"{_root(client, run_id)}/a/b.txt") == b"here"
+
+
+def test_what_mlflow_stored_is_served(storage, client, run_id):
+    storage.put(f"{_root(client, run_id)}/theirs/c.txt", b"theirs")
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/theirs/c.txt") == "theirs"
+
+
+def test_ranges_tags_and_heads(server, client, run_id):
+    data = FILES["a/b/deep.bin"]
+    wire, path = Wire(server.uri), f"{_root(client, run_id)}/deep.bin"
+    assert wire.put(path, data).status == 200
+    whole = wire.get(path)
+    assert (whole.status, whole.body) == (200, data)
+    part = wire.get(path, Range=f"bytes={MIB}-{2 * MIB}")
+    assert (part.status, part.body) == (206, data[MIB : 2 * MIB + 1])
+    head = wire.head(path)
+    assert (head.status, head.headers["content-length"], head.body) == (200, str(len(data)), b"")
+    if tag := whole.headers.get("etag"):
+        assert head.headers["etag"] == tag
+        assert wire.get(path, If_None_Match=tag).status == 304
+        assert wire.get(path, If_Match='"another"').status == 412
+
+
+def test_what_is_missing_is_missing(server, client, run_id):
+    wire, root = Wire(server.uri), _root(client, run_id)
+    reply = wire.get(f"{root}/nothing")
+    assert (reply.status, error_code(reply)) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert names(wire.list(f"{root}/nothing")) == []
+
+
+def test_a_folder_is_deleted_with_all_that_is_in_it(server, client, run_id, folder):
+    client.log_artifacts(run_id, str(folder), "gone")
+    client.log_text(run_id, "stays", "stays.txt")
+    wire, root = Wire(server.uri), _root(client, run_id)
+    assert wire.delete(f"{root}/gone").status == 200
+    assert names(wire.list(root)) == ["stays.txt"]
+    assert wire.delete(f"{root}/gone").status == 200
+
+
+def test_a_digest_that_is_wrong_is_refused(server, client, run_id):
+    wire, path = Wire(server.uri), f"{_root(client, run_id)}/wrong.bin"
+    reply = wire.put(path, b"bytes", shoso_digest="0" * 64)
+    assert (reply.status, error_code(reply)) == (422, "DATA_LOSS")
+    assert wire.get(path).status == 404
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(server, client, run_id):
+    path = f"{_root(client, run_id)}/half.bin"
+
+    def half():
+        yield os.urandom(MIB)
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        Wire(server.uri).put(path, half())
+    assert Wire(server.uri).get(path).status == 404
+    assert names(Wire(server.uri).list(_root(client, run_id))) == []
+
+
+def test_artifacts_outlive_the_server(server, client, run_id):
+    client.log_text(run_id, "kept", "kept.txt")
+    server.stop()
+    server.start()
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/kept.txt") == "kept"
+
+
+def test_no_secret_is_in_the_log_or_the_database(server, storage, client, run_id):
+    client.log_text(run_id, "x", "x.txt")
+    Wire(server.uri).get(f"{_root(client, run_id)}/nothing")
+    secrets = _secrets(storage)
+    for path in [server.folder / "server.log", *server.folder.glob("tracking.db*")]:
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
+
+
+def _secrets(storage) -> list[str]:
+    named = ("SECRET", "KEY", "TOKEN", "PASSWORD", "CONNECTION_STRING", "CREDENTIAL")
+    found = [
+        value
+        for name, value in storage.environment.items()
+        if any(word in name for word in named) and not Path(value).exists() and "ID" not in name.split("_")
+    ]
+    _, at, _ = storage.uri.partition("@")
+    user = storage.uri.partition("://")[2].partition("@")[0] if at else ""
+    return found + ([user.partition(":")[2]] if ":" in user else [])
+
+
+# -- around the proxy --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def signing(storage):
+    """Only for storages of an address of their own that sign requests; that address."""
+    from shoso.stores import open_store
+
+    store = open_store(storage.uri, storage.environment)
+    if store.signer is None:
+        pytest.skip("the storage signs no requests")
+    return store.info.endpoint
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """MLflow's client sends what has 6 MiB or more in parts of 5 MiB."""
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(6 * MIB))
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", str(5 * MIB))
+
+
+@pytest.fixture
+def large(tmp_path) -> Path:
+    """A file of 11 MiB and a bit."""
+    path = tmp_path / "large.bin"
+    path.write_bytes(os.urandom(11 * MIB + 3))
+    return path
+
+
+class TestDirect:
+    """Large files go to the storage itself, by the address that clients know."""
+
+    @pytest.fixture(scope="class")
+    def public(self, signing):
+        """The same storage under another name of this machine."""
+        return signing.replace("127.0.0.1", "localhost")
+
+    @pytest.fixture(scope="class")
+    def server(self, storage, public, tmp_path_factory):
+        """A server that lets its clients go around it."""
+        flags = ("--artifacts-destination", storage.uri)
+        flags += ("--direct-transfers", "--public-endpoint-url", public)
+        server = Server(tmp_path_factory.mktemp("server"), *flags, env=dict(storage.environment)).start()
+        yield server
+        server.stop()
+
+    @pytest.mark.usefixtures("parts")
+    def test_a_large_file_goes_to_the_storage_and_comes_from_it(
+        self, server, client, run_id, large, tmp_path
+    ):
+        client.log_artifact(run_id, str(large), "model")
+        (tmp_path / "out").mkdir()
+        fetched = Path(client.download_artifacts(run_id, "model/large.bin", str(tmp_path / "out")))
+        assert fetched.read_bytes() == large.read_bytes()
+        assert [info.file_size for info in client.list_artifacts(run_id, "model")] == [large.stat().st_size]
+        log = server.log()
+        assert "/mpu/complete/" in log
+        assert "/presigned/" in log
+        assert "PUT /api/2.0/mlflow-artifacts/artifacts" not in log
+        assert "X-Amz-Signature" not in log
+        assert "sig=" not in log
+
+    def test_urls_have_the_address_that_clients_know(self, server, client, run_id, public):
+        client.log_text(run_id, "x", "x.txt")
+        wire = Wire(server.uri)
+        reply = wire.send("GET", f"{wire.root}/presigned/{quote(_root(client, run_id))}/x.txt")
+        assert reply.status == 200, reply
+        answer = json.loads(reply.body)
+        assert answer["url"].startswith(f"{public}/")
+        assert answer["file_size"] == 1
+
+    def test_an_upload_that_is_aborted_leaves_nothing(self, server, client, run_id):
+        wire, root = Wire(server.uri), quote(_root(client, run_id))
+        kind = {"Content-Type": "application/json"}
+        body = json.dumps({"path": "/x/large.bin", "num_parts": 2})
+        begun = json.loads(wire.send("POST", f"{wire.root}/mpu/create/{root}", body, kind).body)
+        body = json.dumps({"path": "/x/large.bin", "upload_id": begun["upload_id"]})
+        assert wire.send("POST", f"{wire.root}/mpu/abort/{root}", body, kind).status == 200
+        pending = wire.send("GET", f"/api/shoso/1/uploads?prefix={root}")
+        assert json.loads(pending.body)["uploads"] == []
+
+    def test_the_server_says_what_its_clients_may(self, server):
+        info = json.loads(Wire(server.uri).send("GET", "/api/3.0/mlflow/server-info").body)
+        assert info["multipart_uploads_enabled"]
+        assert info["multipart_downloads_enabled"]
+
+
+class TestNotDirect:
+    """Without the switch, and without an address that clients know, everything goes through the server."""
+
+    def test_nothing_is_offered(self, server):
+        info = json.loads(Wire(server.uri).send("GET", "/api/3.0/mlflow/server-info").body)
+        assert not info["multipart_uploads_enabled"]
+        assert not info["multipart_downloads_enabled"]
+
+    @pytest.mark.usefixtures("parts")
+    def test_a_large_file_goes_through_the_server(self, server, client, run_id, large, tmp_path):
+        client.log_artifact(run_id, str(large))
+        (tmp_path / "out").mkdir()
+        fetched = Path(client.download_artifacts(run_id, "large.bin", str(tmp_path / "out")))
+        assert fetched.read_bytes() == large.read_bytes()
+        assert "/mpu/" not in server.log()
+
+    def test_the_switch_alone_is_refused_where_clients_might_not_find_the_storage(self, storage, tmp_path):
+        flags = ("--artifacts-destination", storage.uri, "--direct-transfers")
+        server = Server(tmp_path, *flags, env=dict(storage.environment))
+        with pytest.raises(RuntimeError, match="--public-endpoint-url"):
+            server.start()
+
+
+def test_memory_is_constant_however_much_is_under_way(server, client, run_id):
+    """Eight transfers at once, up and down, of 48 and of 96 MiB each: the peak stays."""
+    root = _root(client, run_id)
+    _eight(server, root, MIB)
+    idle, growths = resident(server), []
+    for size in (48 * MIB, 96 * MIB):
+        with Watch(server) as watch:
+            _eight(server, root, size)
+        growths.append(watch.peak - idle)
+    assert growths[1] < growths[0] + 96 * MIB, growths
+    assert max(growths) < 8 * 40 * MIB, growths
+
+
+def _eight(server, root: str, size: int) -> None:
+    """Eight artifacts up at once, then all of them down."""
+    with ThreadPoolExecutor(8) as pool:
+        paths = [f"{root}/{number}.bin" for number in range(8)]
+        assert {reply.status for reply in pool.map(lambda path: _send(server, path, size), paths)} == {200}
+        assert set(pool.map(lambda path: _drain(server, path), paths)) == {size}
+
+
+def _send(server, path: str, size: int):
+    block = os.urandom(MIB)
+    return Wire(server.uri).put(path, (block for _ in range(size // MIB)))
+
+
+def _drain(server, path: str) -> int:
+    connection, total = connect(server.uri), 0
+    connection.request("GET", f"{Wire(server.uri).root}/artifacts/{path}")
+    reply = connection.getresponse()
+    while chunk := reply.read(MIB):
+        total += len(chunk)
+    connection.close()
+    return total
