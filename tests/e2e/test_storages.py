@@ -1,4 +1,4 @@
-"""MLflow's client before a server whose artifacts are in a storage: each storage, on a real server of its kind."""
+"""MLflow's client before a server whose artifacts are in a storage: each on a real server of its kind."""
 
 from __future__ import annotations
 
