@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
-from urllib.parse import quote
 
 import mlflow
 import pytest
 from tests.e2e.memory import Watch, resident
 from tests.e2e.raw import Wire, connect, error_code, names
 from tests.e2e.servers import Server
+from tests.e2e.storages import STORAGES, fresh, root_of
 
 pytestmark = [pytest.mark.shoso_only, pytest.mark.since_3]
 
 MIB = 1 << 20
-STORAGES = {
-    "s3": "tests.servers.radosgw",
-    "azure": "tests.servers.azurite",
-    "gcs": "tests.servers.gcs",
-    "sftp": "tests.servers.sshd",
-    "ftp": "tests.servers.ftpd",
-    "hdfs": "tests.servers.hdfs",
-}
 FILES = {
     "model.txt": b"at the root",
     "empty": b"",
@@ -38,7 +29,7 @@ FILES = {
 @pytest.fixture(scope="module", params=STORAGES)
 def storage(request):
     """A fresh place in a storage."""
-    return import_module(STORAGES[request.param]).fresh()
+    return fresh(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +60,6 @@ def _contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _root(client, run_id: str) -> str:
-    return client.get_run(run_id).info.artifact_uri.removeprefix("mlflow-artifacts:/")
-
-
 def test_a_folder_that_was_logged_comes_back(client, run_id, folder, tmp_path):
     client.log_artifacts(run_id, str(folder), "logged")
     client.log_text(run_id, "text", "logged/a/note.txt")
@@ -95,17 +82,17 @@ def test_a_model_that_was_logged_is_loaded(experiment):
 
 def test_what_is_stored_is_where_mlflow_would_have_it(storage, client, run_id):
     client.log_text(run_id, "here", "a/b.txt")
-    assert storage.get(f"{_root(client, run_id)}/a/b.txt") == b"here"
+    assert storage.get(f"{root_of(client, run_id)}/a/b.txt") == b"here"
 
 
 def test_what_mlflow_stored_is_served(storage, client, run_id):
-    storage.put(f"{_root(client, run_id)}/theirs/c.txt", b"theirs")
+    storage.put(f"{root_of(client, run_id)}/theirs/c.txt", b"theirs")
     assert mlflow.artifacts.load_text(f"runs:/{run_id}/theirs/c.txt") == "theirs"
 
 
 def test_ranges_tags_and_heads(server, client, run_id):
     data = FILES["a/b/deep.bin"]
-    wire, path = Wire(server.uri), f"{_root(client, run_id)}/deep.bin"
+    wire, path = Wire(server.uri), f"{root_of(client, run_id)}/deep.bin"
     assert wire.put(path, data).status == 200
     whole = wire.get(path)
     assert (whole.status, whole.body) == (200, data)
@@ -120,7 +107,7 @@ def test_ranges_tags_and_heads(server, client, run_id):
 
 
 def test_what_is_missing_is_missing(server, client, run_id):
-    wire, root = Wire(server.uri), _root(client, run_id)
+    wire, root = Wire(server.uri), root_of(client, run_id)
     reply = wire.get(f"{root}/nothing")
     assert (reply.status, error_code(reply)) == (404, "RESOURCE_DOES_NOT_EXIST")
     assert names(wire.list(f"{root}/nothing")) == []
@@ -129,21 +116,21 @@ def test_what_is_missing_is_missing(server, client, run_id):
 def test_a_folder_is_deleted_with_all_that_is_in_it(server, client, run_id, folder):
     client.log_artifacts(run_id, str(folder), "gone")
     client.log_text(run_id, "stays", "stays.txt")
-    wire, root = Wire(server.uri), _root(client, run_id)
+    wire, root = Wire(server.uri), root_of(client, run_id)
     assert wire.delete(f"{root}/gone").status == 200
     assert names(wire.list(root)) == ["stays.txt"]
     assert wire.delete(f"{root}/gone").status == 200
 
 
 def test_a_digest_that_is_wrong_is_refused(server, client, run_id):
-    wire, path = Wire(server.uri), f"{_root(client, run_id)}/wrong.bin"
+    wire, path = Wire(server.uri), f"{root_of(client, run_id)}/wrong.bin"
     reply = wire.put(path, b"bytes", shoso_digest="0" * 64)
     assert (reply.status, error_code(reply)) == (422, "DATA_LOSS")
     assert wire.get(path).status == 404
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(server, client, run_id):
-    path = f"{_root(client, run_id)}/half.bin"
+    path = f"{root_of(client, run_id)}/half.bin"
 
     def half():
         yield os.urandom(MIB)
@@ -152,7 +139,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(server, client, run_i
     with pytest.raises(ConnectionAbortedError):
         Wire(server.uri).put(path, half())
     assert Wire(server.uri).get(path).status == 404
-    assert names(Wire(server.uri).list(_root(client, run_id))) == []
+    assert names(Wire(server.uri).list(root_of(client, run_id))) == []
 
 
 def test_artifacts_outlive_the_server(server, client, run_id):
@@ -164,7 +151,7 @@ def test_artifacts_outlive_the_server(server, client, run_id):
 
 def test_no_secret_is_in_the_log_or_the_database(server, storage, client, run_id):
     client.log_text(run_id, "x", "x.txt")
-    Wire(server.uri).get(f"{_root(client, run_id)}/nothing")
+    Wire(server.uri).get(f"{root_of(client, run_id)}/nothing")
     secrets = _secrets(storage)
     for path in [server.folder / "server.log", *server.folder.glob("tracking.db*")]:
         content = path.read_bytes()
@@ -183,119 +170,26 @@ def _secrets(storage) -> list[str]:
     return found + ([user.partition(":")[2]] if ":" in user else [])
 
 
-# -- around the proxy --------------------------------------------------------------------------------------
+def test_no_way_around_the_server_is_offered(server):
+    info = json.loads(Wire(server.uri).send("GET", "/api/3.0/mlflow/server-info").body)
+    assert not info["multipart_uploads_enabled"]
+    assert not info["multipart_downloads_enabled"]
 
 
-@pytest.fixture(scope="module")
-def signing(storage):
-    """Only for storages of an address of their own that sign requests; that address."""
-    from shoso.stores import open_store
-
-    store = open_store(storage.uri, storage.environment)
-    if store.signer is None:
-        pytest.skip("the storage signs no requests")
-    return store.info.endpoint
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    """MLflow's client sends what has 6 MiB or more in parts of 5 MiB."""
+def test_a_large_file_goes_through_the_server(server, client, run_id, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(6 * MIB))
-    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", str(5 * MIB))
-
-
-@pytest.fixture
-def large(tmp_path) -> Path:
-    """A file of 11 MiB and a bit."""
-    path = tmp_path / "large.bin"
-    path.write_bytes(os.urandom(11 * MIB + 3))
-    return path
-
-
-class TestDirect:
-    """Large files go to the storage itself, by the address that clients know."""
-
-    @pytest.fixture(scope="class")
-    def public(self, signing):
-        """The same storage under another name of this machine."""
-        return signing.replace("127.0.0.1", "localhost")
-
-    @pytest.fixture(scope="class")
-    def server(self, storage, public, tmp_path_factory):
-        """A server that lets its clients go around it."""
-        flags = ("--artifacts-destination", storage.uri)
-        flags += ("--direct-transfers", "--public-endpoint-url", public)
-        server = Server(tmp_path_factory.mktemp("server"), *flags, env=dict(storage.environment)).start()
-        yield server
-        server.stop()
-
-    @pytest.mark.usefixtures("parts")
-    def test_a_large_file_goes_to_the_storage_and_comes_from_it(
-        self, server, client, run_id, large, tmp_path
-    ):
-        client.log_artifact(run_id, str(large), "model")
-        (tmp_path / "out").mkdir()
-        fetched = Path(client.download_artifacts(run_id, "model/large.bin", str(tmp_path / "out")))
-        assert fetched.read_bytes() == large.read_bytes()
-        assert [info.file_size for info in client.list_artifacts(run_id, "model")] == [large.stat().st_size]
-        log = server.log()
-        assert "/mpu/complete/" in log
-        assert "/presigned/" in log
-        assert "PUT /api/2.0/mlflow-artifacts/artifacts" not in log
-        assert "X-Amz-Signature" not in log
-        assert "sig=" not in log
-
-    def test_urls_have_the_address_that_clients_know(self, server, client, run_id, public):
-        client.log_text(run_id, "x", "x.txt")
-        wire = Wire(server.uri)
-        reply = wire.send("GET", f"{wire.root}/presigned/{quote(_root(client, run_id))}/x.txt")
-        assert reply.status == 200, reply
-        answer = json.loads(reply.body)
-        assert answer["url"].startswith(f"{public}/")
-        assert answer["file_size"] == 1
-
-    def test_an_upload_that_is_aborted_leaves_nothing(self, server, client, run_id):
-        wire, root = Wire(server.uri), quote(_root(client, run_id))
-        kind = {"Content-Type": "application/json"}
-        body = json.dumps({"path": "/x/large.bin", "num_parts": 2})
-        begun = json.loads(wire.send("POST", f"{wire.root}/mpu/create/{root}", body, kind).body)
-        body = json.dumps({"path": "/x/large.bin", "upload_id": begun["upload_id"]})
-        assert wire.send("POST", f"{wire.root}/mpu/abort/{root}", body, kind).status == 200
-        pending = wire.send("GET", f"/api/shoso/1/uploads?prefix={root}")
-        assert json.loads(pending.body)["uploads"] == []
-
-    def test_the_server_says_what_its_clients_may(self, server):
-        info = json.loads(Wire(server.uri).send("GET", "/api/3.0/mlflow/server-info").body)
-        assert info["multipart_uploads_enabled"]
-        assert info["multipart_downloads_enabled"]
-
-
-class TestNotDirect:
-    """Without the switch, and without an address that clients know, everything goes through the server."""
-
-    def test_nothing_is_offered(self, server):
-        info = json.loads(Wire(server.uri).send("GET", "/api/3.0/mlflow/server-info").body)
-        assert not info["multipart_uploads_enabled"]
-        assert not info["multipart_downloads_enabled"]
-
-    @pytest.mark.usefixtures("parts")
-    def test_a_large_file_goes_through_the_server(self, server, client, run_id, large, tmp_path):
-        client.log_artifact(run_id, str(large))
-        (tmp_path / "out").mkdir()
-        fetched = Path(client.download_artifacts(run_id, "large.bin", str(tmp_path / "out")))
-        assert fetched.read_bytes() == large.read_bytes()
-        assert "/mpu/" not in server.log()
-
-    def test_the_switch_alone_is_refused_where_clients_might_not_find_the_storage(self, storage, tmp_path):
-        flags = ("--artifacts-destination", storage.uri, "--direct-transfers")
-        server = Server(tmp_path, *flags, env=dict(storage.environment))
-        with pytest.raises(RuntimeError, match="--public-endpoint-url"):
-            server.start()
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(11 * MIB + 3))
+    client.log_artifact(run_id, str(large))
+    (tmp_path / "out").mkdir()
+    fetched = Path(client.download_artifacts(run_id, "large.bin", str(tmp_path / "out")))
+    assert fetched.read_bytes() == large.read_bytes()
+    assert "/mpu/" not in server.log()
 
 
 def test_memory_is_constant_however_much_is_under_way(server, client, run_id):
     """Eight transfers at once, up and down, of 48 and of 96 MiB each: the peak stays."""
-    root = _root(client, run_id)
+    root = root_of(client, run_id)
     _eight(server, root, MIB)
     idle, growths = resident(server), []
     for size in (48 * MIB, 96 * MIB):
