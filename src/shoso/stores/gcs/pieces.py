@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +80,7 @@ class Sums:
         return base64.b64encode(self._crc.digest()).decode()
 
 
-async def drained(buffers: list[Buffer]) -> AsyncIterator[Buffer]:
+async def drained(buffers: list[Buffer]) -> AsyncGenerator[Buffer]:
     """These buffers; each is let go of when the next is asked for, so that two pieces never fill memory."""
     buffers.reverse()
     while buffers:
@@ -90,26 +90,30 @@ async def drained(buffers: list[Buffer]) -> AsyncIterator[Buffer]:
 class Body:
     """The body of a request; it remembers why it broke off, which aiohttp would hide."""
 
-    def __init__(self, buffers: AsyncIterator[Buffer]) -> None:
+    def __init__(self, buffers: AsyncGenerator[Buffer]) -> None:
         self._buffers = buffers
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.failure: Exception | None = None
-        self._ended: asyncio.Event | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._ended = asyncio.Event()
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Buffer:
+        self._idle.clear()
         try:
-            async with closing(self._buffers) as buffers:
-                async for data in buffers:
-                    yield data  # type: ignore[misc]  # aiohttp takes any buffer
+            return await anext(self._buffers)
+        except StopAsyncIteration:
+            raise
         except Exception as error:
             self.failure = error
             raise
         finally:
-            self._ended.set()
+            self._idle.set()
 
-    async def left(self) -> None:
-        """Wait until nobody is at the buffers any more: aiohttp lets go of a body after its request."""
-        if self._ended is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLEANUP):
-                    await self._ended.wait()
+    async def close(self) -> None:
+        """Nobody is at the buffers any more: aiohttp lets go of a body only after its request has failed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEANUP):
+                await self._idle.wait()
+        await self._buffers.aclose()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -152,7 +152,7 @@ class _Sending:
                 raise self._api.faults.error(Kind.UNAVAILABLE, self._op, self._key, message, Retry.SOON)
         return await anext(self._pieces)
 
-    async def _run(self, piece: Piece, count: int) -> AsyncIterator[Buffer]:
+    async def _run(self, piece: Piece, count: int) -> AsyncGenerator[Buffer]:
         for number in range(count):
             following = piece if number == 0 else await anext(self._pieces)
             if following.last:
@@ -208,4 +208,4 @@ class _Sending:
                 raise body.failure from None
             raise
         finally:
-            await body.left()
+            await body.close()

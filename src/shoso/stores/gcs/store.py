@@ -147,23 +147,20 @@ class GcsStore:
             found: dict[str, Item | None] = {item.name: item for item in page.items}
             found.update(dict.fromkeys(page.prefixes))
             for name in sorted(found):
-                place = name.removeprefix(self._root)
-                if (after is None or place > after) and visible("", place.removesuffix("/")):
-                    item = found[name]
-                    if item is None:
-                        yield Prefix(Key(place[:-1]))
-                    elif not place.endswith("/"):
-                        yield item.meta(Key(place))
+                place, item = name.removeprefix(self._root), found[name]
+                key = Key(place if item else place[:-1])
+                if (after is None or place > after) and key and visible("", key):
+                    yield item.meta(key) if item else Prefix(key)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store; so many at once."""
-        outcomes = await asyncio.gather(
-            *(self.remove("delete", key, self.name("delete", key)) for key in dict.fromkeys(keys)),
-            return_exceptions=True,
-        )
+        outcomes = await asyncio.gather(*map(self._delete, dict.fromkeys(keys)), return_exceptions=True)
         failures = [outcome for outcome in outcomes if outcome is not None]
         for failure in failures:
             raise failure if len(failures) == 1 else self._several(failures, failure)
+
+    async def _delete(self, key: Key) -> None:
+        await self.remove("delete", key, self.name("delete", key))
 
     async def close(self) -> None:
         """See Store."""
