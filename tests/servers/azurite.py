@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, program, shared
 from tests.servers.target import Target
+from tests.servers.trust import self_signed
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -18,17 +20,30 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 MAIN = CACHE / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 
-def start(launcher: Launcher) -> Facts:
+def start(launcher: Launcher, *flags: str | Path) -> Facts:
     """Azurite on a free port."""
     if not MAIN.exists():
         cannot("there is no Azurite; run tests/servers/install.sh")
     [port] = free_ports(1)
     launcher.start(
         program("node"), MAIN, "--blobHost", "127.0.0.1", "--blobPort", str(port),
-        "--location", launcher.folder, "--silent", "--skipApiVersionCheck", "--disableTelemetry",
+        "--location", launcher.folder, "--silent", "--skipApiVersionCheck", "--disableTelemetry", *flags,
     )  # fmt: skip
     launcher.until_port(port)
     return {"port": port}
+
+
+def start_secure(launcher: Launcher) -> Facts:
+    """Azurite with a certificate of its own, without which it takes no tokens of identities."""
+    certificate, key = self_signed(launcher.folder)
+    flags = ("--oauth", "basic", "--cert", certificate, "--key", key)
+    return {**start(launcher, *flags), "certificate": str(certificate)}
+
+
+def secure() -> tuple[str, str]:
+    """The address of the account where Azurite speaks TLS, and the file of its certificate."""
+    facts = shared("azurite_secure", start_secure)
+    return f"https://127.0.0.1:{facts['port']}/{ACCOUNT}", facts["certificate"]
 
 
 def port() -> int:
@@ -86,9 +101,9 @@ class Container:
         return f"{self.folder}/{key}" if self.folder else key
 
 
-def container(folder: str = "") -> Container:
+def container(folder: str = "", of: BlobServiceClient | None = None) -> Container:
     """A container of that run of a test alone."""
-    return Container(service().create_container(f"shoso-{secrets.token_hex(8)}"), folder)
+    return Container((of or service()).create_container(f"shoso-{secrets.token_hex(8)}"), folder)
 
 
 def fresh() -> Target:

@@ -148,8 +148,8 @@ class Window:
 
     async def _some(self) -> None:
         done, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        for failure in filter(None, [task.exception() for task in done]):
+            raise failure
 
 
 @asynccontextmanager

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from email.utils import formatdate
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from shoso.core.streams import CHUNK
 from shoso.core.types import Buffer
+from shoso.errors import StoreError
 from shoso.stores.azure.credentials import Request, credential_of
 from shoso.stores.azure.failures import Failures
 from shoso.stores.azure.options import AzureOptions
@@ -79,18 +83,28 @@ class Client:
             request.headers.setdefault("content-type", "application/octet-stream")
         await self._credential.authorize(request)
         try:
-            reply = await self._open().request(
-                method, URL(request.address, encoded=True), headers=request.headers,
-                data=None if not body else _flow(body), allow_redirects=False,
-                skip_auto_headers=("content-type",),
-            )  # fmt: skip
+            reply = await self._sent(request, body)
             if reply.status < 300 or reply.headers.get("x-ms-error-code") in forgiven:
                 return reply
             async with reply:
                 await reply.read()  # so that the connection can be used again
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.failures.broken(op, key, error) from error
+            raise self.failures.broken(op, key, error) from None  # its text may hold a signed URL
         raise self.failures.refused(op, key, reply.status, reply.headers, "if-match" in request.headers)
+
+    async def _sent(self, request: Request, body: Body | None) -> aiohttp.ClientResponse:
+        connections: list[asyncio.WriteTransport] = []
+        _under_way.set(connections)
+        try:
+            return await self._open().request(
+                request.method, URL(request.address, encoded=True), headers=request.headers,
+                data=_flow(body) if body else None, allow_redirects=False,
+                skip_auto_headers=("content-type",),
+            )  # fmt: skip
+        except BaseException:
+            for connection in connections:
+                connection.abort()
+            raise
 
     async def text(
         self, op: str, key: str, method: str, url: str, query: Mapping[str, str], body: Body | None = None
@@ -99,8 +113,10 @@ class Client:
         try:
             async with self.request(op, key, method, url, query, body=body) as reply:
                 return await reply.read()
+        except StoreError:  # some are OSErrors too
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.failures.broken(op, key, error) from error
+            raise self.failures.broken(op, key, error) from None  # its text may hold a signed URL
 
     async def body(self, key: str, reply: aiohttp.ClientResponse) -> AsyncIterator[Buffer]:
         """The body of a reply to a read."""
@@ -108,7 +124,7 @@ class Client:
             async for data in reply.content.iter_any():
                 yield data
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.failures.broken("read", key, error) from error
+            raise self.failures.broken("read", key, error) from None
 
     async def close(self) -> None:
         """Let go of the connections; may be called again."""
@@ -121,16 +137,38 @@ class Client:
         if self._session is None:
             silence = self.options.silence
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, ssl=_trusted(self.options.endpoint)),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=min(_CONNECT, silence or _CONNECT), sock_read=silence
                 ),
                 headers={"accept-encoding": "identity", "user-agent": "shoso"},
                 auto_decompress=False,
                 read_bufsize=CHUNK,
+                request_class=_Request,
                 trust_env=True,  # proxies, as Azure's own library has it
             )
         return self._session
+
+
+_under_way: ContextVar[list[asyncio.WriteTransport]] = ContextVar("under_way")
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that tells on which connection it goes, so that it can be cut off when it's given up.
+
+    aiohttp would close it, and a closed connection lives on until the other side has taken what was buffered.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Send it."""
+        if isinstance(conn.transport, asyncio.WriteTransport):
+            _under_way.get().append(conn.transport)
+        return await super().send(conn)
+
+
+def _trusted(endpoint: str) -> ssl.SSLContext | bool:
+    """The CAs of this machine, or of SSL_CERT_FILE, as they are now."""
+    return ssl.create_default_context() if endpoint.startswith("https:") else True
 
 
 async def _flow(body: Body) -> AsyncIterator[Buffer]:
