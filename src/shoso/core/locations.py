@@ -19,7 +19,9 @@ DEFAULT_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21}
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _RELATIVE_FILE = re.compile(r"file:([^/].*)")
-_SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
+_PORT = r"\d*(?:[/?#]|$)"
+_SECRET = re.compile(rf"(?<=://)(?!arn:)([^/@:\[]*):(?:[^/?#]*|(?!{_PORT}).*)(?=@)", re.DOTALL)
+"""A password; one that isn't encoded, as it should be, may hold what ends it for everybody else."""
 _TAIL = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -49,7 +51,7 @@ class Location:
 
 def parse(uri: str) -> Location:
     """The location that a URI or path names. Raises ValueError for what names none, or one that climbs."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     if parts.scheme in {"", "file"}:
         return Location("file", "", str(local_path(uri)).strip("/"))
     if parts.query or parts.fragment:
@@ -59,12 +61,27 @@ def parse(uri: str) -> Location:
     return Location(parts.scheme, _authority(parts), folder)
 
 
+def _split(uri: str) -> SplitResult:
+    """The parts of a URI; the words of the library would show the password."""
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme in DEFAULT_PORTS:
+            _ = parts.port
+    except ValueError:
+        message = "its host or port can't be read; write scheme://host:port/path, the password percent-encoded"
+        raise ValueError(message) from None
+    return parts
+
+
 def _authority(parts: SplitResult) -> str:
     """User and host; without the password, and without the port that is meant anyway."""
     user, at, host = parts.netloc.rpartition("@")
-    if parts.port is not None and parts.port == DEFAULT_PORTS.get(parts.scheme):
+    user = user.partition(":")[0]
+    if parts.scheme not in DEFAULT_PORTS:
+        return user + at + host
+    if parts.port == DEFAULT_PORTS[parts.scheme]:
         host = host.rpartition(":")[0]
-    return user.partition(":")[0] + at + host.lower() if parts.scheme in DEFAULT_PORTS else user + at + host
+    return user + at + host.lower()
 
 
 def local_path(uri: str) -> Path:
@@ -80,7 +97,7 @@ def local_path(uri: str) -> Path:
 
 def shown(uri: str) -> str:
     """The URI as it may be shown: without its password, and without its query, which may hold a token."""
-    return _SECRET.sub(r"\1:***", _TAIL.sub("", uri) if "://" in uri else uri)
+    return _TAIL.sub("", _SECRET.sub(r"\1:***", uri)) if "://" in uri else uri
 
 
 def has_password(uri: str) -> bool:

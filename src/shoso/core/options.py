@@ -91,12 +91,12 @@ def names(value: str) -> tuple[str, ...]:
 
 def address(value: str) -> str:
     """A http(s) address, without a slash at its end."""
+    if "@" in value:
+        raise ValueError("an address may hold no user and no password; leave them out")
     try:
         parts = urlsplit(value)
     except ValueError:
         parts = urlsplit("")
-    if "@" in parts.netloc:
-        raise ValueError("an address may hold no user and no password; leave them out")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"'{value}' is no address; write one like https://host:9000")
     return value.rstrip("/")
