@@ -98,6 +98,14 @@ def test_an_allowed_root_is_a_storage(tmp_path):
     assert "hunter2" not in said
 
 
+def test_a_default_root_with_a_token_is_refused(tmp_path):
+    for root in ("gs://bucket/x?sig=hunter2", "wasbs://c@a.blob.core.windows.net/x#hunter2"):
+        said = refusal(tmp_path, "--default-artifact-root", root)
+        assert "--default-artifact-root" in said
+        assert "query" in said
+        assert "hunter2" not in said
+
+
 def test_direct_transfers_to_nobody_knows_where_are_refused(tmp_path):
     said = refusal(tmp_path, "--direct-transfers")
     assert "--direct-transfers" in said

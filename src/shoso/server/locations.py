@@ -99,24 +99,32 @@ class Locations:
 
     def _open_default(self, uri: str) -> None:
         """The default root; where it is a storage, it is the clients' to open, and we only help with it."""
+        root = _parsed(_DEFAULT, uri)
         try:
             self._open(_DEFAULT, uri)
         except ConfigError as error:
-            if locations.is_local(uri) or _scheme(uri) is None:
+            if locations.is_local(uri):
                 raise
             _log.warning("%s Clients are told that location all the same.", error)
-            self._unopened = (locations.parse(uri), error.message)
+            self._unopened = (root, error.message)
 
     def _open(self, setting: str, uri: str) -> None:
-        try:
-            root = locations.parse(uri)
-            if root not in [there for there, _ in self._roots]:
+        root = _parsed(setting, uri)
+        if root not in [there for there, _ in self._roots]:
+            try:
                 self._roots.append((root, standard(open_store(uri, self._environment))))
-                self._environment[PUBLIC_ENDPOINT.variable] = ""
-        except ShosoError as error:
-            raise ConfigError(setting, error.message) from None
-        except ValueError as error:
-            raise ConfigError(setting, f"{error}.") from None
+            except ShosoError as error:
+                raise ConfigError(setting, error.message) from None
+            self._environment[PUBLIC_ENDPOINT.variable] = ""
+
+
+def _parsed(setting: str, uri: str) -> Location:
+    try:
+        return locations.parse(uri)
+    except ShosoError as error:
+        raise ConfigError(setting, error.message) from None
+    except ValueError as error:
+        raise ConfigError(setting, f"{error}.") from None
 
 
 def _scheme(uri: str) -> str | None:
