@@ -263,13 +263,25 @@ def _require_reachable_root(settings: ServerSettings) -> None:
             " a storage by its URI; or, where all machines mount that path, add --shared-filesystem."
         )
         raise ConfigError(_ROOT, message)
-    endpoint = settings.environment.get("MLFLOW_S3_ENDPOINT_URL", "").rstrip("/")
+    _require_s3_endpoint(root, settings.environment.get("MLFLOW_S3_ENDPOINT_URL", "").rstrip("/"))
+
+
+def _require_s3_endpoint(root: str, endpoint: str) -> None:
+    """Refuse an endpoint by which MLflow's clients would make another key of the root: they put it before."""
     if endpoint and locations.below(root, "").startswith(endpoint + "/"):
         message = (
             "lies inside MLFLOW_S3_ENDPOINT_URL, which clients would put before it once more; write"
             " s3://bucket/path."
         )
         raise ConfigError(_ROOT, message)
+    scheme, _, rest = root.partition("://")
+    bucket, host = rest.partition("/")[0], endpoint.partition("://")[2]
+    if scheme == "s3" and ("/" in host or host.startswith(f"{bucket}.")):
+        message = (
+            "holds more than the address of the storage, and clients would put all of it before the bucket of"
+            f" {_ROOT}; write one like https://host:9000."
+        )
+        raise ConfigError("MLFLOW_S3_ENDPOINT_URL", message)
 
 
 def _is_loopback(host: str) -> bool:

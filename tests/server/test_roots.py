@@ -92,6 +92,13 @@ def test_a_root_inside_the_s3_endpoint_is_refused(tmp_path):
     assert "s3://bucket/path" in said
 
 
+@pytest.mark.parametrize("endpoint", ["http://minio:9000/bucket", "https://bucket.minio:9000/"])
+def test_an_s3_endpoint_with_the_bucket_in_it_is_refused(tmp_path, endpoint):
+    said = refusal(tmp_path, "--default-artifact-root", "s3://bucket/path", MLFLOW_S3_ENDPOINT_URL=endpoint)
+    assert "MLFLOW_S3_ENDPOINT_URL" in said
+    assert "--default-artifact-root" in said
+
+
 def test_an_allowed_root_is_a_storage(tmp_path):
     said = refusal(tmp_path, "--allow-artifact-root", "http://user:hunter2@other:5000")
     assert "--allow-artifact-root" in said
