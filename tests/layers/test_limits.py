@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 from tests.conformance import expect
-from tests.conformance.sources import Paused
+from tests.conformance.sources import Paused, breaking
 from tests.layers.stubs import KEY, Gated, Limited, Recorder, dropped, filled
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
-from shoso.core.streams import BytesSource
+from shoso.core.streams import BytesSource, StreamSource
 from shoso.core.types import ALL
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import limits
@@ -278,6 +278,45 @@ class TestDeadlines:
                 await writing
         finally:
             writing.cancel()
+
+    async def test_a_store_that_hangs_over_a_broken_source_times_out(self, deadlines):
+        class Tidying(Limited):
+            async def write(self, key, source, *rest):
+                try:
+                    async for _ in source.open():
+                        pass
+                finally:
+                    await asyncio.Event().wait()
+
+        writing = asyncio.ensure_future(Limits(Tidying(), 5.0).write(KEY, breaking(DATA)))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        try:
+            assert deadlines.running[-1].when() is not None
+            deadlines.pass_by()
+            with expect.failure(Kind.TIMEOUT):
+                await writing
+        finally:
+            writing.cancel()
+
+    async def test_a_source_that_is_let_go_of_late_changes_no_deadline(self, deadlines):
+        class Hasty(Limited):
+            async def write(self, key, source, *rest):
+                self.buffers = source.open()
+                await anext(self.buffers)
+
+        inner = Hasty()
+        await Limits(inner, 5.0).write(KEY, BytesSource(DATA))
+        await inner.buffers.aclose()
+
+    @pytest.mark.parametrize("silence", [5.0, None])
+    async def test_the_time_out_of_a_sender_is_not_the_stores(self, deadlines, silence):
+        async def slow():
+            yield DATA
+            raise TimeoutError("The sender's own.")
+
+        with pytest.raises(TimeoutError, match="own"):
+            await Limits(Limited(), silence).write(KEY, StreamSource(slow()))
 
     async def test_a_finish_may_take_its_time(self, deadlines):
         """A hundred gigabytes are not put together within the time of an answer."""

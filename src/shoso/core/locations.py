@@ -68,7 +68,9 @@ def _split(uri: str) -> SplitResult:
         if parts.scheme in DEFAULT_PORTS:
             _ = parts.port
     except ValueError:
-        message = "its host or port can't be read; write scheme://host:port/path, the password percent-encoded"
+        message = (
+            "its host or port can't be read; write scheme://host:port/path, the password percent-encoded"
+        )
         raise ValueError(message) from None
     return parts
 

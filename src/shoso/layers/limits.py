@@ -85,15 +85,19 @@ class Limits(Layer):
             yield data  # type: ignore[misc]  # the sentinel is gone
 
     async def _within(self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None) -> T:
+        deadline = asyncio.timeout(self._silence)
         try:
-            async with asyncio.timeout(self._silence) as deadline:
+            async with deadline:
                 if watched is not None:
                     watched.begin(deadline, self._silence)
                 return await result
-        except StoreError:
-            raise
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error, StoreError) or not deadline.expired():
+                raise
             raise self._too_long(op, key) from None
+        finally:
+            if watched is not None:
+                watched.end()
 
     def _too_long(self, op: str, key: Key) -> StoreError:
         message = f"{self.info.name} gave no answer to {op} '{key}' for {self._silence:g} s."
@@ -125,14 +129,20 @@ class _Watched:
     def begin(self, deadline: asyncio.Timeout, silence: float | None) -> None:
         self._deadline, self._silence = deadline, silence
 
+    def end(self) -> None:
+        """The call is over; who reads the source still, or lets go of it late, changes no deadline."""
+        self._deadline = None
+
     async def open(self, start: int = 0) -> AsyncIterator[Buffer]:
         async with closing(self._source.open(start)) as buffers:
             self._rest()
-            async for data in buffers:
-                self._run()
-                yield data
-                self._rest()
-            self._run()
+            try:
+                async for data in buffers:
+                    self._run()
+                    yield data
+                    self._rest()
+            finally:
+                self._run()  # a source that broke is the store's to clean up after, in time
 
     def _rest(self) -> None:
         if self._deadline is not None and not self._deadline.expired():
