@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.errors import StoreError
@@ -17,9 +19,15 @@ MLFLOW_TEMPORARY = ".artifact.uploading."
 """How MLflow names its temporary files; it leaves them behind when it's killed. Never shown."""
 
 
+_NFS_DELETED = re.compile(r"(?:.*/)?\.nfs[0-9a-f]{24}(?:/.*)?", re.DOTALL)
+"""What an NFS client calls a file that was deleted while somebody has it open, until they close it."""
+
+
 def reserved(key: Key) -> bool:
     """Whether no object may have that name."""
     if key.split("/", 1)[0] == OWN:
+        return True
+    if ".nfs" in key and _NFS_DELETED.fullmatch(key):
         return True
     return MLFLOW_TEMPORARY in key and any(part.startswith(MLFLOW_TEMPORARY) for part in key.split("/"))
 

@@ -4,6 +4,9 @@ Durable: the file and every folder on the way are synced before a write returns.
 `.shoso/drafts` and get their name in one rename (link, for CREATE). The digest is kept in the extended
 attribute `user.shoso.digest`, bound to size and time of change: a file that somebody changed in place has no
 digest, one whose bits rotted has a wrong one. Where a file system has no such attributes, no digest is kept.
+
+On NFS other machines change the folder, too: what turns out to be stale is looked for again, what the kernel
+remembers is refreshed before it is believed, and where locks end at the machine, IfMatch is not offered.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import errno
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -42,7 +45,8 @@ from shoso.core.types import (
 from shoso.errors import ConfigError, Kind, StoreError, store_error
 from shoso.stores.files.names import reserved
 from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
-from shoso.stores.local.tree import Tree
+from shoso.stores.local.threads import Threads
+from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
 
 P = ParamSpec("P")
@@ -52,6 +56,9 @@ SILENCE = 120.0
 """Seconds after which a disk that answers nothing is given up, e.g. a mount whose server is gone."""
 
 SETTINGS = (silence(SILENCE),)
+
+PATIENCE = 5.0
+"""Seconds to wait for threads that clean up; one at a mount whose server is gone may never end."""
 
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file that no process holds is swept, when a store is opened."""
@@ -89,11 +96,12 @@ class LocalStore:
         self._uploads = LocalUploads(self)
         try:
             digests = Digests.ALL if self._prepared() else Digests.NONE
-            self.capabilities = Capabilities(digests=digests, connections=512)
+            if_match = self.tree.mount.shared_locks
+            self.capabilities = Capabilities(if_match=if_match, digests=digests, connections=512)
         except OSError as error:
             self.tree.close()
             raise _unusable(options.path, error) from error
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="shoso-local")
+        self._threads = Threads(options.threads, "shoso-local")
 
     def _prepared(self) -> bool:
         """Whether digests can be kept; what others left behind is swept."""
@@ -182,11 +190,8 @@ class LocalStore:
         return held
 
     async def abandon(self, draft: Draft) -> None:
-        """Remove the draft as soon as no thread is at it; even if the wait for that is cancelled."""
-        if self._closed:
-            draft.discard()
-        else:
-            await asyncio.shield(asyncio.wrap_future(self._threads.submit(draft.discard)))
+        """Remove the draft as soon as no thread is at it; even if nobody waits for that any more."""
+        await asyncio.wait([asyncio.wrap_future(self._threads.submit(draft.discard))], timeout=PATIENCE)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; one folder is held in memory at a time."""
@@ -217,11 +222,12 @@ class LocalStore:
     async def close(self) -> None:
         """See Store."""
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        await asyncio.to_thread(self._threads.close, PATIENCE)
         self.tree.close()
 
     # -- in threads ---------------------------------------------------------------------------------------
 
+    @again
     def _stat(self, key: Key) -> ObjectMeta:
         file = self.tree.open_file(key)
         try:
@@ -229,6 +235,7 @@ class LocalStore:
         finally:
             os.close(file)
 
+    @again
     def _open(self, key: Key, place: str, wanted: ByteRange, if_match: str | None) -> OpenFile:
         file = self.tree.open_file(place)
         try:
@@ -250,7 +257,7 @@ class LocalStore:
             if isinstance(mode, IfMatch):
                 self._require(key, mode.etag)
             draft.move(key, replace=mode is not CREATE)
-        return _meta(key, status, digest)
+        return _meta(key, status, digest if draft.kept else None)
 
     def _remove(self, key: Key) -> None:
         with self.tree.commit_lock(exclusive=False):
@@ -272,9 +279,14 @@ class LocalStore:
         return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=name)
 
     def _translate(self, error: OSError, op: str, key: Key) -> StoreError:
-        kind, what = _KINDS.get(error.errno or 0, (Kind.UNEXPECTED, f"failed ({error.strerror})"))
-        if error.errno == errno.ENOTDIR and op in _WRITING:
+        number = error.errno or 0
+        kind, what = _KINDS.get(number, (Kind.UNEXPECTED, f"failed ({error.strerror})"))
+        if number == errno.ENOTDIR and op in _WRITING:
             kind, what = Kind.EXISTS, "can't be written: a file stands where one of its folders would be"
+        if number == errno.EIO and self.tree.mount.remote:
+            kind, what = _KINDS[errno.ETIMEDOUT]
+        if number in _DENIED and self.tree.mount.remote and os.geteuid() == 0:
+            what = f"may not be touched: {_SQUASHED}"
         return self.error(kind, op, key, what)
 
     def _several(self, failures: Sequence[StoreError]) -> StoreError:
@@ -309,13 +321,18 @@ def _let_go(opening: Future[OpenFile]) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(str(path), f"can't be used as an artifact folder: {error.strerror}.")
+    fix = ""
+    if error.errno in _DENIED:
+        fix = f"; {_SQUASHED}" if os.geteuid() == 0 else "; let the user that Shoso runs as write there"
+    return ConfigError(str(path), f"can't be used as an artifact folder: {error.strerror}{fix}.")
 
 
 def _meta(key: Key, status: os.stat_result, digest: str | None = None) -> ObjectMeta:
     return ObjectMeta(key, status.st_size, status.st_mtime, etag_of(status), digest)
 
 
+_DENIED = {errno.EACCES, errno.EPERM}
+_SQUASHED = "an NFS server takes root for nobody (root_squash); run Shoso as the user who owns the folder"
 _WRITING = {"write", "begin", "put", "finish"}
 _KINDS: dict[int, tuple[Kind, str]] = {
     errno.ENOENT: (Kind.NOT_FOUND, "is not there"),
@@ -339,6 +356,8 @@ _KINDS: dict[int, tuple[Kind, str]] = {
     errno.ENOSPC: (Kind.NO_SPACE, "doesn't fit: the disk is full"),
     errno.EDQUOT: (Kind.NO_SPACE, "doesn't fit: the disk quota is used up"),
     errno.EFBIG: (Kind.TOO_LARGE, "is larger than the file system takes"),
+    errno.ETIMEDOUT: (Kind.UNAVAILABLE, "can't be reached: the file server gave no answer, or an I/O error"),
+    errno.ENOLCK: (Kind.UNAVAILABLE, "can't be locked; mount the folder with NFS 4.2, or NFS 3 with nolock"),
     errno.EMFILE: (Kind.UNAVAILABLE, "can't be opened: raise the limit of open files (ulimit -n)"),
     errno.ENFILE: (Kind.UNAVAILABLE, "can't be opened: this machine has too many files open"),
 }

@@ -33,7 +33,10 @@ _NO_ATTRIBUTES = {errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOSPC, errno.
 
 
 class Draft:
-    """A file that has no name yet. Every method blocks, and waits for the one at work in another thread."""
+    """A file that has no name yet. Every method blocks, and waits for the one at work in another thread.
+
+    `kept` says whether its digest is kept with it.
+    """
 
     def __init__(self, tree: Tree, source: Source) -> None:
         self._tree = tree
@@ -44,6 +47,7 @@ class Draft:
         self._lock = threading.Lock()
         self._abandoned = False
         self._written_back = 0
+        self.kept = False
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write and digest the next bytes. Raises OSError, also at once where the whole can't fit."""
@@ -65,7 +69,7 @@ class Draft:
             complete(key, self._source, self._digester.size)
             confirm(key, self._source, digest)
             status = _stamped(self._file)
-            _keep_digest(self._file, digest, status)
+            self.kept = _keep_digest(self._file, digest, status)
             os.fsync(self._file)
         return status, digest
 
@@ -81,7 +85,8 @@ class Draft:
         """Remove it, if it never got its name, and refuse all further work; may be called again."""
         with self._lock:
             self._abandoned = True
-            self._close()
+            with suppress(OSError):  # over NFS, closing may report a full disk once more
+                self._close()
             if self._name is not None:
                 self._tree.discard(self._name)
                 self._name = None
@@ -105,9 +110,9 @@ class Draft:
             self._written_back = size
 
     def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def _require_space(self) -> None:
         """Refuse before the first byte what can't fit: a client that sends 100 GB learns it now."""
@@ -179,10 +184,12 @@ def _stamped(file: int) -> os.stat_result:
     return os.fstat(file)
 
 
-def _keep_digest(file: int, digest: str, status: os.stat_result) -> None:
+def _keep_digest(file: int, digest: str, status: os.stat_result) -> bool:
     text = f"blake3 {digest} {status.st_size} {status.st_mtime_ns}"
     try:
         os.setxattr(file, ATTRIBUTE, text.encode())
     except OSError as error:
         if error.errno not in _NO_ATTRIBUTES:
             raise
+        return False
+    return True

@@ -10,19 +10,52 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
 import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key
 from shoso.stores.files.names import DRAFTS, OWN, visible
+from shoso.stores.local.mounts import mount_of, refresh
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RACES = 10
+
+_LOOKS = (0.0, 0.005, 0.02, 0.1, 0.4)
+"""Seconds before each further look for a file that seems to be missing on a file server."""
+
+_LONGEST_PAUSE = 0.05
+"""Seconds between two requests for a lock on a file server."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def again(work: Callable[P, T]) -> Callable[P, T]:
+    """Look once more where a file server says that what was just found is gone (ESTALE).
+
+    Another machine removed or replaced it between two steps; the second look finds what is there now.
+    """
+
+    @wraps(work)
+    def looked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_RACES):
+            try:
+                return work(*args, **kwargs)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+        return work(*args, **kwargs)
+
+    return looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +73,7 @@ class Tree:
     def __init__(self, path: Path) -> None:
         _make_root(path)
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.mount = mount_of(self._root)
 
     def close(self) -> None:
         """Let go of the root; may be called again."""
@@ -53,7 +87,7 @@ class Tree:
         current = os.dup(self._root)
         try:
             for segment in _segments(key):
-                inner = _enter(current, segment, create)
+                inner = self._enter(current, segment, create)
                 os.close(current)
                 current = inner
             yield current
@@ -67,14 +101,41 @@ class Tree:
         with self.folder(key.rpartition("/")[0], create) as folder:
             yield folder, name
 
+    @again
     def open_file(self, key: Key | str) -> int:
         """A descriptor of the regular file `key`. Raises FileNotFoundError also for a folder."""
         with self.parent(key) as (folder, name):
-            found = os.open(name, _FILE, dir_fd=folder)
+            found = self._found_file(folder, name)
         if stat.S_ISREG(os.fstat(found).st_mode):
             return found
         os.close(found)
         raise FileNotFoundError(errno.ENOENT, "not a file", key)
+
+    def _found_file(self, folder: int, name: str) -> int:
+        """Open a file of the folder; on a file server, what seems to be missing is looked for again.
+
+        What the kernel remembers may be old. And an NFS client replaces a file that its machine has open in
+        two steps: the old one becomes `.nfs…`, and until the new one comes, nothing has the name.
+        """
+        for pause in _LOOKS if self.mount.remote else ():
+            try:
+                return os.open(name, _FILE, dir_fd=folder)
+            except FileNotFoundError:
+                expected = not pause or any(other.startswith(".nfs") for other in os.listdir(folder))
+                time.sleep(pause if expected else 0)
+                refresh(folder)
+                if not expected:
+                    break
+        return os.open(name, _FILE, dir_fd=folder)
+
+    def _enter(self, folder: int, segment: str, create: bool) -> int:
+        try:
+            return _enter(folder, segment, create)
+        except FileNotFoundError:
+            if not self.mount.remote:
+                raise
+            refresh(folder)
+            return _enter(folder, segment, create)
 
     def holds(self, key: Key | str) -> bool:
         """Whether there is a regular file of that name."""
@@ -84,15 +145,23 @@ class Tree:
             return False
         return True
 
+    @again
     def entries(self, key: Key | str) -> list[Found]:
         """The folder's files and folders, in the order of a deep listing; nothing for a missing folder."""
         try:
-            with self.folder(key) as folder, os.scandir(folder) as scan:
-                found = [_found(entry) for entry in scan if visible(key, entry.name)]
+            with self.folder(key) as folder:
+                found = self._scan(key, folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted((entry for entry in found if entry), key=lambda e: e.name + "/" * e.folder)
 
+    def _scan(self, key: Key | str, folder: int) -> list[Found | None]:
+        if self.mount.remote:
+            refresh(folder)
+        with os.scandir(folder) as scan:
+            return [_found(entry) for entry in scan if visible(key, entry.name)]
+
+    @again
     def remove(self, key: Key) -> None:
         """Remove the file `key` and the folders that this leaves empty; also a folder that holds no file."""
         try:
@@ -115,14 +184,23 @@ class Tree:
     @contextmanager
     def commit_lock(self, exclusive: bool) -> Iterator[None]:
         """Held by whatever changes objects, alone by what depends on the one there; between processes too."""
-        with self.folder(OWN, create=True) as own:
-            lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=own)
+        lock = self._open_lock()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            how = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+            if self.mount.remote:
+                _lock_remotely(lock, how)
+            else:
+                fcntl.flock(lock, how)
             yield
         finally:
             os.close(lock)
 
+    @again
+    def _open_lock(self) -> int:
+        with self.folder(OWN, create=True) as own:
+            return os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=own)
+
+    @again
     def draft(self) -> tuple[str, int]:
         """The name and a descriptor of a new file set aside, locked so that no sweep takes it."""
         name = secrets.token_hex(16)
@@ -132,6 +210,7 @@ class Tree:
         fcntl.flock(created, fcntl.LOCK_EX)
         return name, created
 
+    @again
     def move(self, draft: str, key: Key | str, replace: bool) -> None:
         """Give the draft the name `key`, at once and durably.
 
@@ -158,7 +237,7 @@ class Tree:
             if replace:
                 os.replace(draft, name, src_dir_fd=drafts, dst_dir_fd=folder)
             else:
-                os.link(draft, name, src_dir_fd=drafts, dst_dir_fd=folder, follow_symlinks=False)
+                _link(drafts, draft, folder, name)
                 os.unlink(draft, dir_fd=drafts)
 
     def discard(self, draft: str) -> None:
@@ -226,6 +305,32 @@ def _make_folder(folder: int, name: str) -> None:
     except FileExistsError:
         return
     os.fsync(folder)
+
+
+def _lock_remotely(lock: int, how: int) -> None:
+    """Ask for the lock until it's free: an NFS client that waits by itself asks in steps of whole seconds."""
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311  (no secret)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            return
+
+
+def _link(drafts: int, draft: str, folder: int, name: str) -> None:
+    """Name the draft, if nothing has that name yet.
+
+    When the reply to a link that was made is lost, an NFS client asks again and finds its own: see link(2).
+    """
+    try:
+        os.link(draft, name, src_dir_fd=drafts, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not os.path.samestat(there, os.stat(draft, dir_fd=drafts, follow_symlinks=False)):
+            raise
 
 
 def _unlink(folder: int, name: str) -> None:

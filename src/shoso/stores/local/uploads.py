@@ -23,6 +23,7 @@ from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, StoreError
 from shoso.stores.files.names import UPLOADS
 from shoso.stores.local.files import Draft
+from shoso.stores.local.tree import again
 
 if TYPE_CHECKING:
     from shoso.stores.local import LocalStore
@@ -140,6 +141,7 @@ class LocalUploads:
         finally:
             draft.discard()
 
+    @again
     def _about(self, upload_id: str) -> UploadRef | None:
         if not _ID.fullmatch(upload_id):
             return None

@@ -1,0 +1,64 @@
+"""What a folder is mounted from: whether another machine answers for it, and how far its locks reach."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+_EMPTY_PATH, _FORCE_SYNC, _MTIME = 0x1000, 0x2000, 0x40  # linux/fcntl.h, linux/stat.h
+_STATX_SIZE = 256
+
+_LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=flock"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mounted file system: its type and its options, as the kernel names them; both empty if unknown."""
+
+    kind: str = ""
+    options: frozenset[str] = frozenset()
+
+    @property
+    def remote(self) -> bool:
+        """Whether a file server answers."""
+        return self.kind in {"nfs", "nfs4"}
+
+    @property
+    def shared_locks(self) -> bool:
+        """Whether a lock holds on every machine that mounts the same, not on this one only."""
+        return not self.options & _LOCAL_LOCKS
+
+
+def refresh(folder: int) -> None:
+    """Have the kernel ask the file server about an open folder: what it remembers of it may be a minute old.
+
+    When the folder has changed, the names in it, known and missing ones, are forgotten. Best effort.
+    """
+    if (statx := getattr(_libc(), "statx", None)) is not None:
+        statx(folder, b"", _EMPTY_PATH | _FORCE_SYNC, _MTIME, ctypes.create_string_buffer(_STATX_SIZE))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def mount_of(folder: int) -> Mount:
+    """The mount that an open folder is on."""
+    device = os.fstat(folder).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return Mount()  # no Linux
+    for line in lines:
+        place, _, source = line.partition(" - ")  # its fields: proc_pid_mountinfo(5)
+        if place.split(" ")[2] == number:
+            kind, _, options = source.split(" ", 2)
+            return Mount(kind, frozenset(options.split(",")))
+    return Mount()
