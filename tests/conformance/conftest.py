@@ -25,7 +25,8 @@ async def opened(request, tmp_path):
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
     """Nobody pulls the plug here, and a slow disk is no test; tests/stores/test_local_durable.py is one."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+    if "SHOSO_TEST_SYNC" not in os.environ:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

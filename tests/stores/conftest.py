@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from shoso.stores.local import LocalOptions, LocalStore
 @pytest.fixture(autouse=True)
 def unsynced(request, monkeypatch):
     """Nobody pulls the plug here, and a slow disk is no test; test_local_durable.py is one."""
-    if request.path.name != "test_local_durable.py":
+    if request.path.name != "test_local_durable.py" and "SHOSO_TEST_SYNC" not in os.environ:
         monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -41,13 +42,15 @@ def layered(local):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """The mount point of a file system of 8 MiB."""
+    """The mount point of a file system of 8 MiB; SHOSO_TEST_SMALL_DISK says how to mount another."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    mount = os.environ.get("SHOSO_TEST_SMALL_DISK", "mount -t tmpfs -o size=8m tmpfs").split()
+    done = subprocess.run([*mount, str(place)], capture_output=True, text=True, check=False)
     if done.returncode:
         _cannot(f"mounting a small disk takes root: {done.stderr.strip()}")
+    for left in place.iterdir():
+        shutil.rmtree(left)
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
