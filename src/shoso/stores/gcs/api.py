@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -72,6 +73,7 @@ class Api:
     ) -> None:
         self.bucket, self.endpoint, self.access, self.faults = bucket, endpoint, access, faults
         self._silence = silence
+        self._proxy = _proxy_of(URL(endpoint))
         self._session: aiohttp.ClientSession | None = None
 
     def objects(self, name: str = "", verb: str = "", root: str = "storage/v1") -> str:
@@ -128,7 +130,7 @@ class Api:
             signed = {**headers, **await self.access.headers()}
             place = URL(url, encoded=True).update_query(query)
             reply = await self._open().request(
-                method, place, headers=signed, data=data, allow_redirects=False
+                method, place, headers=signed, data=data, allow_redirects=False, proxy=self._proxy
             )
         except FAILURES as error:
             raise self.faults.failed(error, op, key) from error
@@ -162,9 +164,14 @@ class Api:
                 headers={"accept-encoding": "gzip"},  # else what is stored as gzip comes unpacked
                 auto_decompress=False,
                 read_bufsize=2 * CHUNK,
-                trust_env=True,
             )
         return self._session
+
+
+def _proxy_of(endpoint: URL) -> str | None:
+    """The proxy that HTTPS_PROXY and NO_PROXY name; aiohttp would ask a thread for each request."""
+    host = endpoint.host or ""
+    return None if proxy_bypass(host) else getproxies().get(endpoint.scheme)
 
 
 def endpoint_of(emulator: str) -> str:

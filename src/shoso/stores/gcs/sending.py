@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from shoso.core.keys import Key
-from shoso.core.streams import CHUNK, Source, closing, complete, confirm
+from shoso.core.streams import CHUNK, INLINE, Source, closing, complete, confirm
 from shoso.core.types import Buffer
 from shoso.errors import Kind, Retry, StoreError
 from shoso.stores.gcs.api import DIGEST, FIELDS, Api, Item
@@ -97,8 +97,11 @@ class _Sending:
             + msgspec.json.encode(described)
             + f"\r\n--{mark}\r\ncontent-type: {described['contentType']}\r\n\r\n".encode()
         )
-        body = Body(drained([head, *piece.buffers, f"\r\n--{mark}--\r\n".encode()]))
-        size = piece.size + len(head) + len(mark) + 8
+        parts: list[Buffer] = [head, *piece.buffers, f"\r\n--{mark}--\r\n".encode()]
+        size = sum(map(len, parts))
+        if size <= INLINE:
+            parts = [b"".join(parts)]  # one packet, where it fits in one
+        body = Body(drained(parts))
         headers = {"content-type": f"multipart/related; boundary={mark}", "content-length": str(size)}
         query = {"uploadType": "multipart", "fields": FIELDS, **self._target.condition}
         return await self._sent("POST", self._api.objects(root="upload/storage/v1"), query, headers, body)
