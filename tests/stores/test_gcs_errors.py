@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.servers import gcs
-from tests.stores.gcs_mock import Mock, refusal, stored, write_key
+from tests.stores.gcs_mock import Mock, refusal, stored
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.streams import BytesSource
@@ -41,7 +41,7 @@ async def google(mock, monkeypatch, tmp_path):
     """A store that takes the mock for Google itself, with a service account's key."""
     for module in ("api", "store"):
         monkeypatch.setattr(f"shoso.stores.gcs.{module}.PUBLIC", mock.address)
-    private = write_key(tmp_path / "key.json", f"{mock.address}/token")
+    private = gcs.write_key(tmp_path / "key.json", f"{mock.address}/token")
     store = open_store("gs://bucket/folder", {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")})
     mock.private = private
     yield store

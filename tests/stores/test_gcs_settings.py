@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from tests.stores.gcs_mock import write_key
+from tests.servers.gcs import write_key
 
 from shoso.errors import ConfigError
 from shoso.stores import open_store

@@ -11,7 +11,7 @@ import pytest
 from google.cloud.storage._signing import generate_signed_url_v4
 from google.oauth2.service_account import Credentials
 from tests.servers import gcs
-from tests.stores.gcs_mock import EMAIL, write_key
+from tests.servers.gcs import EMAIL, write_key
 
 from shoso.core.keys import Key
 from shoso.core.store import read_bytes
@@ -34,7 +34,12 @@ def key_file(tmp_path):
 async def signed(key_file):
     """A folder of the emulator, opened with a key that signs."""
     target = gcs.target(gcs.bucket(), "folder")
-    store = open_store(target.uri, {**target.environment, "GOOGLE_APPLICATION_CREDENTIALS": str(key_file)})
+    environment = {
+        **target.environment,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(key_file),
+        "SHOSO_PUBLIC_ENDPOINT_URL": gcs.endpoint("localhost"),
+    }
+    store = open_store(target.uri, environment)
     yield store
     await store.close()
 
