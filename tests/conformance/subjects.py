@@ -18,7 +18,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import azurite, gcs
+from tests.servers import azurite, gcs, radosgw
 from tests.servers.target import Target
 
 from shoso.core.keys import ROOT, Key
@@ -37,7 +37,8 @@ class Opened:
 
     `again` opens a second instance on the same objects, as another process would. `put` and `get` bypass the
     store, so that a broken write can't be hidden by a read that is broken in the same way; None where there
-    is no such way. `refused` are names that the storage would change, so that the store must refuse them.
+    is no such way. `refused` are names that the storage would change, so that the store must refuse them;
+    `all_parts` says that it joins all parts of an upload or none.
     """
 
     store: Store
@@ -45,6 +46,7 @@ class Opened:
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
     refused: frozenset[str] = frozenset()
+    all_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def direct(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused)
+            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts)
 
     return Subject(name, opened)
 
@@ -177,7 +179,7 @@ def through(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused)
+            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts)
         async with again() as store:
             await _emptied(store)
 
@@ -200,6 +202,8 @@ SUBJECTS = {
         through("gcs", gcs.fresh),
         direct("azure", azurite.fresh),
         through("azure", azurite.fresh),
+        direct("s3", radosgw.fresh),
+        through("s3", radosgw.fresh),
     )
 }
 
@@ -218,4 +222,4 @@ async def opened(subject: str, dress: str, folder: Path) -> AsyncIterator[Opened
             async with bare.again() as other:
                 yield put_on(other)
 
-        yield Opened(put_on(bare.store), again, bare.put, bare.get, bare.refused)
+        yield Opened(put_on(bare.store), again, bare.put, bare.get, bare.refused, bare.all_parts)

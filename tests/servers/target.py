@@ -15,3 +15,4 @@ class Target:
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
     refused: frozenset[str] = frozenset()
+    all_parts: bool = False

@@ -35,6 +35,7 @@ BACKENDS = (
     Backend("shoso.stores.remote", ("http", "https")),
     Backend("shoso.stores.gcs", ("gs",), "gcs"),
     Backend("shoso.stores.azure", ("wasbs", "abfss"), "azure"),
+    Backend("shoso.stores.s3", ("s3", "r2", "b2"), "s3"),
 )
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS for scheme in backend.schemes}

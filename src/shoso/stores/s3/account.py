@@ -1,0 +1,179 @@
+"""Where a bucket is and with whose credentials: botocore's word, asked in threads where it calls somebody."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from shoso.errors import ConfigError, Kind, Retry, StoreError, store_error
+from shoso.stores.s3.extra import Extra, extra
+from shoso.stores.s3.options import S3Options
+
+FALLBACK_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bucket answers: `base` is "" or "/bucket", in front of each key; signed for `region`."""
+
+    scheme: str
+    host: str
+    base: str
+    region: str
+    proxy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What signs."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(repr=False)
+
+
+class Account:
+    """The bucket's place, credentials that stay fresh, and the headers that go with uploads.
+
+    Opening it calls nobody, and raises ConfigError for what can be known to be wrong.
+    """
+
+    def __init__(self, options: S3Options) -> None:
+        self.options = options
+        try:
+            self._session = boto3.session.Session(
+                aws_access_key_id=options.access_key or None,
+                aws_secret_access_key=options.secret_key or None,
+                aws_session_token=options.session_token or None,
+                region_name=options.region or None,
+                profile_name=options.profile or None,
+            )
+            self._region = self._session.region_name or FALLBACK_REGION
+            client = self._client(self._region, options.endpoint)
+        except ProfileNotFound:
+            raise ConfigError(
+                "AWS_PROFILE",
+                f"there is no profile '{options.profile}' in ~/.aws/config or ~/.aws/credentials.",
+            ) from None
+        except (NoRegionError, InvalidRegionError) as error:
+            raise ConfigError("AWS_DEFAULT_REGION", f"{error}") from None
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigError(options.name, f"boto3 can't use these settings: {error}") from None
+        self.endpoint = options.endpoint or _custom(client)
+        self.aws = not self.endpoint
+        self.extra: Extra = extra(options.upload_args, options.bucket_owner, client.meta.service_model)
+        self.place = self._placed(client, self._region)
+        self.tls = _tls(options, self._session) if self.place.scheme == "https" else None
+        self._credentials: Any = None
+        self._lock = asyncio.Lock()
+
+    def at(self, region: str) -> Place:
+        """The bucket's place in that region."""
+        return self._placed(self._client(region, self.options.endpoint), region)
+
+    def public(self) -> Place:
+        """The place as clients reach it."""
+        if not self.options.public_endpoint:
+            return self.place
+        return self._placed(self._client(self.place.region, self.options.public_endpoint), self.place.region)
+
+    async def credentials(self) -> Credentials | None:
+        """Credentials that are good now; None where requests go unsigned. Raises UNAUTHENTICATED."""
+        if self.options.signature == "unsigned":
+            return None
+        found = self._credentials
+        if found is None or (isinstance(found, RefreshableCredentials) and found.refresh_needed()):
+            async with self._lock:
+                return await asyncio.to_thread(self._load)
+        return _frozen(found)
+
+    def _load(self) -> Credentials:
+        try:
+            self._credentials = self._credentials or self._session.get_credentials()
+            if self._credentials is None:
+                raise NoCredentialsError
+            return _frozen(self._credentials)
+        except BotoCoreError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: BotoCoreError) -> StoreError:
+        sentence, retry = f"AWS credentials can't be had: {error}", Retry.SOON
+        if isinstance(error, NoCredentialsError):
+            sentence, retry = _NO_CREDENTIALS, Retry.NEVER
+        elif isinstance(error, PartialCredentialsError):
+            sentence, retry = f"AWS credentials are incomplete: {error}", Retry.NEVER
+        elif isinstance(error, SSOError | TokenRetrievalError):
+            profile = self.options.profile or "default"
+            sentence, retry = f"The SSO session is over: run aws sso login --profile {profile}.", Retry.NEVER
+        name = self.options.name
+        return store_error(Kind.UNAUTHENTICATED, f"{name}: {sentence}", retry=retry, store=name)
+
+    def _client(self, region: str, endpoint: str) -> Any:
+        """A client that is asked for addresses only; it needs credentials, whichever."""
+        style = {"addressing_style": self.options.addressing}
+        config = Config(s3=style, signature_version="s3v4")
+        dummy = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
+        return self._session.client(
+            "s3", region_name=region, endpoint_url=endpoint or None, config=config, **dummy
+        )
+
+    def _placed(self, client: Any, region: str) -> Place:
+        params = {"Bucket": self.options.bucket, "Key": "key"}
+        url = urlsplit(client.generate_presigned_url("head_object", Params=params))
+        bare = f"{url.scheme}://{url.netloc}"
+        proxy = get_environ_proxies(bare).get(url.scheme)
+        return Place(url.scheme, url.netloc, url.path.removesuffix("/key"), region, proxy)
+
+
+_NO_CREDENTIALS = (
+    "no AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give"
+    " the machine a role; for a public bucket set MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION=unsigned."
+)
+
+
+def _frozen(found: Any) -> Credentials:
+    frozen = found.get_frozen_credentials()
+    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _custom(client: Any) -> str:
+    """The endpoint that a profile names, "" where it is AWS's own."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return "" if ".amazonaws." in f".{host}." else str(client.meta.endpoint_url)
+
+
+def _tls(options: S3Options, session: Any) -> ssl.SSLContext:
+    """Whom to trust: AWS_CA_BUNDLE or a profile's; else what the system and boto3 know."""
+    context = ssl.create_default_context()
+    if options.ignore_tls:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    bundle = options.ca_bundle or session._session.get_config_variable("ca_bundle")  # noqa: SLF001  (no other way)
+    try:
+        if bundle:
+            return ssl.create_default_context(cafile=bundle)
+        context.load_verify_locations(get_cert_path(True))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            "AWS_CA_BUNDLE", f"'{bundle}' holds no certificates that can be read: {error}."
+        ) from None
+    return context

@@ -1,0 +1,57 @@
+"""The digest of an object that was written in parts: a tag, bound to the etag, where the storage has tags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shoso.core.keys import Key
+from shoso.core.types import ObjectMeta
+from shoso.errors import Kind, StoreError
+from shoso.stores.s3 import documents
+from shoso.stores.s3.body import Piece
+from shoso.stores.s3.connection import Connection
+
+DIGEST = "shoso-digest"
+_REFUSED = {Kind.FORBIDDEN, Kind.UNSUPPORTED, Kind.INVALID}
+
+
+class Tags:
+    """Puts and reads that tag; a storage that refuses is not asked again."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._possible = True
+
+    async def with_digest(self, meta: ObjectMeta) -> ObjectMeta:
+        """The same with the digest, where it can be known; objects in parts have a dash in their etag."""
+        if meta.digest or not self._possible or "-" not in (meta.etag or ""):
+            return meta
+        try:
+            data, _ = await self._connection.fetch(
+                "stat", meta.key, "GetObjectTagging", "GET", query={"tagging": ""}
+            )
+        except StoreError as error:
+            self._note(error)
+            return meta
+        digest, _, etag = documents.tags(data).get(DIGEST, "").partition("/")
+        return replace(meta, digest=digest) if digest and etag == meta.etag else meta
+
+    async def put(self, key: Key, digest: str, etag: str) -> bool:
+        """Keep the digest beside the user's own tags; whether that worked."""
+        if not self._possible:
+            return False
+        pairs = dict(self._connection.extra.tags) | {DIGEST: f"{digest}/{etag}"}
+        body = documents.tagging(pairs.items())
+        piece = Piece([body], len(body))
+        headers = {"content-md5": await piece.md5()}
+        try:
+            await self._connection.fetch(
+                "write", key, "PutObjectTagging", "PUT", query={"tagging": ""}, headers=headers, body=piece
+            )
+        except StoreError as error:
+            self._note(error)
+            return False
+        return True
+
+    def _note(self, error: StoreError) -> None:
+        self._possible = error.kind not in _REFUSED
