@@ -18,7 +18,7 @@ from tests.stores.held import Held
 
 from shoso.core.keys import Key
 from shoso.core.store import read_bytes
-from shoso.core.streams import BytesSource
+from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, IfMatch
 from shoso.errors import Kind
 from shoso.layers.limits import Limits
@@ -229,3 +229,13 @@ async def test_a_thread_that_hangs_keeps_neither_its_call_nor_the_store_from_end
     for thread in hanging:
         thread.join(10)
         assert not thread.is_alive()
+
+
+async def test_calls_one_after_the_other_take_few_threads(local):
+    """Each thread has memory of its own."""
+    await local.write(KEY, BytesSource(b"." * 64 * CHUNK))
+    for _ in range(20):
+        async with await local.read(KEY) as reading:
+            async for _ in reading.body:
+                pass
+    assert len(local._threads._threads) < 8

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,7 +18,11 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most `most` threads, started as they are needed."""
+    """At most `most` threads, started as they are needed: each has an arena of memory of its own.
+
+    `_idle` counts the pieces of work done for which no new one has come: while there are any, a thread is
+    free, or about to be.
+    """
 
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
@@ -67,13 +71,7 @@ class Threads:
         return thread
 
     def _serve(self) -> None:
-        while True:
-            try:
-                task = self._queue.get_nowait()
-            except Empty:
-                self._idle.release()
-                task = self._queue.get()
-            if task is None:
-                return
+        while (task := self._queue.get()) is not None:
             task()
-            del task
+            del task  # and with it what it holds
+            self._idle.release()
