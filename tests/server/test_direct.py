@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from tests.e2e.servers import Server
 from tests.server.sockets import Wire, ask, post, read, request, require_refusal
+
+from shoso.core.keys import ROOT
+from shoso.core.types import SignedRequest
+from shoso.errors import Kind, StoreError, store_error
+from shoso.server import multipart
+from shoso.server.direct import Direct
+from shoso.stores.memory import MemoryStore
+from shoso.wire import requests
 
 MPU = "/api/2.0/mlflow-artifacts/mpu"
 PARTS = [b"a" * 3000, b"b" * 3000, b"last"]
@@ -54,6 +63,37 @@ def test_parts_in_any_order_become_the_artifact(server, unique):
     assert read(server, f"{unique}/model.bin").status == 404
     assert _mpu(server, "complete", unique, upload_id=begun["upload_id"], parts=parts).json == {}
     assert read(server, f"{unique}/model.bin").body == b"".join(PARTS)
+
+
+def test_an_upload_may_be_completed_again_when_the_reply_was_lost(server, unique):
+    begun = _begin(server, unique)
+    parts = [_put(server, begun, number, PARTS[number - 1]) for number in (1, 2, 3)]
+    for _ in range(2):
+        assert _mpu(server, "complete", unique, upload_id=begun["upload_id"], parts=parts).json == {}
+    assert read(server, f"{unique}/model.bin").body == b"".join(PARTS)
+    answer = _mpu(server, "complete", f"{unique}/other", upload_id=begun["upload_id"], parts=parts)
+    require_refusal(answer, 404, "RESOURCE_DOES_NOT_EXIST", "upload")
+
+
+async def test_an_upload_whose_parts_cant_be_signed_is_dropped_mock():
+    class Unsigning(MemoryStore):
+        @property
+        def signer(self):
+            return self
+
+        async def part(self, ref, number, expires):
+            if number == 2:
+                raise store_error(Kind.FORBIDDEN, "It may not sign.")
+            return SignedRequest("PUT", "https://host/part")
+
+    store = Unsigning()
+    services = SimpleNamespace(
+        locations=SimpleNamespace(destination=store), direct=Direct(enabled=True, public="", first=store)
+    )
+    request = requests.CreateMultipartUpload("folder", "/home/me/model.bin", 3)
+    with pytest.raises(StoreError, match="may not sign"):
+        await multipart.create_upload(services, request)
+    assert [ref async for ref in store.uploads.pending(ROOT)] == []
 
 
 def test_a_lost_connection_costs_one_part(server, unique):

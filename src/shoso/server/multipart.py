@@ -12,7 +12,7 @@ from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import Signer, Store
 from shoso.core.types import Part, UploadRef
-from shoso.errors import Kind, NotFound, TrackingError
+from shoso.errors import Kind, NotFound, ShosoError, TrackingError
 from shoso.metadata import models, runs
 from shoso.server.locations import PROXIED, Place
 from shoso.server.routes import Area, Route, call
@@ -73,7 +73,12 @@ async def create_upload(
         message = f"'num_parts' must be between 1 and {most}; raise MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE."
         raise TrackingError(Kind.INVALID, message)
     ref = await store.uploads.begin(key, content_type=_type(key))
-    signed = [await services.direct.part(store, ref, number + 1) for number in range(request.num_parts)]
+    try:
+        signed = [await services.direct.part(store, ref, number + 1) for number in range(request.num_parts)]
+    except BaseException:
+        with suppress(ShosoError):
+            await store.uploads.abort(ref)
+        raise
     credentials = [
         replies.PartCredential(part.url, number, dict(part.headers)) for number, part in enumerate(signed, 1)
     ]
@@ -81,12 +86,18 @@ async def create_upload(
 
 
 async def complete_upload(services: Services, request: requests.CompleteMultipartUpload) -> replies.Empty:
-    """Join the parts to the artifact."""
+    """Join the parts to the artifact; clients ask again when the reply was lost, and get it again."""
     store = _destination(services)
     ref = UploadRef(_key(request.folder, request.path), request.upload_id or "")
-    there = {part.number: part for part in await store.uploads.parts(ref)}
     named = sorted(request.parts, key=lambda part: part.part_number)
-    await store.uploads.finish(ref, [_named(part, there) for part in named])
+    try:
+        there = {part.number: part for part in await store.uploads.parts(ref)}
+    except NotFound:  # finished perhaps: then the store knows its parts, by their tags at most
+        least = store.capabilities.part_min
+        parts = [Part(part.part_number, least, _tag(part)) for part in named]
+    else:
+        parts = [_named(part, there) for part in named]
+    await store.uploads.finish(ref, parts)
     return replies.Empty()
 
 
@@ -117,10 +128,14 @@ def _key(folder: str, path: str) -> Key:
 
 def _named(named: requests.MultipartUploadPart, there: dict[int, Part]) -> Part:
     """The part that the client means; it must be the one that is there."""
-    part, etag = there.get(named.part_number), (named.etag or "").strip('"')
+    part, etag = there.get(named.part_number), _tag(named)
     if part is None or (etag and etag != part.etag.strip('"')):
         raise TrackingError(Kind.INVALID, f"Part {named.part_number} isn't there as named; send it again.")
     return part
+
+
+def _tag(named: requests.MultipartUploadPart) -> str:
+    return (named.etag or "").strip('"')
 
 
 def _type(key: Key) -> str:
