@@ -142,6 +142,15 @@ class TestWaits:
         await store.stat(KEY)
         assert slept == [7.5]
 
+    @pytest.mark.parametrize("pause", [61.0, 86400.0, float("inf"), float("nan")])
+    async def test_a_pause_for_longer_than_anybody_waits_is_the_callers(self, slept, pause):
+        store = RetryLayer(Faults(Limited(), iter([dropped(Retry.AFTER, pause)])), RetryPolicy())
+        with expect.failure(Kind.UNAVAILABLE) as caught:
+            await store.stat(KEY)
+        assert slept == []
+        assert caught.value.retry is Retry.EXHAUSTED
+        assert caught.value.retry_after is pause
+
     async def test_waits_double_up_to_the_longest_half_of_it_at_random(self, slept):
         policy = RetryPolicy(attempts=8, first=1.0, longest=10.0)
         store = RetryLayer(Faults(Limited(), itertools.repeat(dropped())), policy)

@@ -42,7 +42,9 @@ def test_a_status_alone_is_the_kind_that_is_likely(named):
     assert kind_of(418, named) is Kind.UNEXPECTED
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0.2, b"1"), (7, b"7"), (None, None)])
+@pytest.mark.parametrize(
+    ("seconds", "header"), [(0.2, b"1"), (7, b"7"), (None, None), (float("inf"), b"86400")]
+)
 def test_the_pause_that_a_store_asked_for_is_handed_on(seconds, header):
     reply = fault_reply(store_error(Kind.THROTTLED, "Later.", retry_after=seconds))
     assert dict(reply.headers).get(b"retry-after") == header

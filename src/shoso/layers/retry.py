@@ -23,11 +23,15 @@ _LATER = {Retry.SOON, Retry.AFTER}
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most `attempts` tries; waits of `first` × 2ⁿ seconds, at most `longest`, half of it at random."""
+    """At most `attempts` tries; waits of `first` × 2ⁿ seconds, at most `longest`, half of it at random.
+
+    A pause that the store asks for is kept as it is, up to `patience` seconds; a longer one is the caller's.
+    """
 
     attempts: int = 4
     first: float = 0.1
     longest: float = 10.0
+    patience: float = 60.0
 
 
 class RetryLayer(Layer):
@@ -85,12 +89,13 @@ class _Again:
         """Sleep before the next attempt, or raise `error` where there is none."""
         if error.retry not in _LATER:
             raise error
-        if not self._possible or self._tries >= self._policy.attempts:
+        asked = error.retry_after or 0.0
+        if not self._possible or self._tries >= self._policy.attempts or not asked <= self._policy.patience:
             error.retry = Retry.EXHAUSTED
             raise error
         pause = min(self._policy.longest, self._policy.first * 2 ** (self._tries - 1))
         self._tries += 1
-        await asyncio.sleep(error.retry_after or pause * (0.5 + random.random() / 2))  # noqa: S311
+        await asyncio.sleep(asked or pause * (0.5 + random.random() / 2))  # noqa: S311
 
 
 class _Resumed:

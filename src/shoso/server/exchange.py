@@ -31,6 +31,9 @@ SMALL = 9999
 FIELDS = 10_000
 """Fields in a query string."""
 
+LATEST = 86_400
+"""Seconds after which a client is told to ask again, at most; a storage may have said anything."""
+
 ABORT = "shoso.abort"
 """The extension of ASGI by which `protocol` lets us drop a connection with all that was written to it."""
 
@@ -222,5 +225,5 @@ def fault_reply(error: ShosoError) -> Reply:
     headers = [JSON_TYPE, (KIND_HEADER.encode(), error.kind.value.encode())]
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(retry_after))))
+        headers.append((b"retry-after", b"%d" % max(1, round(min(LATEST, retry_after)))))
     return Reply(fault.status, headers, encode(FaultReply(fault.error_code, error.message)))
