@@ -12,7 +12,7 @@ from shoso.wire.faults import FAULTS, KIND_HEADER, FaultReply, kind_of
 RETRIED = {408, 429, 500, 502, 503, 504}
 """What MLflow's clients send again, for about four minutes."""
 
-PASSING = {Kind.THROTTLED, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.UNEXPECTED, Kind.CONFIG}
+PASSING = {Kind.THROTTLED, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.UNEXPECTED}
 """What may be over in four minutes, or is a fault of the server's own."""
 
 

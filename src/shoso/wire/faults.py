@@ -36,9 +36,9 @@ FAULTS: dict[Kind, Fault] = {
     Kind.TOO_LARGE: Fault(413, "INVALID_PARAMETER_VALUE"),
     Kind.RANGE: Fault(416, "INVALID_PARAMETER_VALUE"),
     Kind.CORRUPT: Fault(422, "DATA_LOSS"),
+    Kind.CONFIG: Fault(424, "INVALID_STATE"),  # the storage behind the server: nothing that repeating mends
     Kind.THROTTLED: Fault(429, "REQUEST_LIMIT_EXCEEDED"),
     Kind.UNEXPECTED: Fault(500, "INTERNAL_ERROR"),
-    Kind.CONFIG: Fault(500, "INTERNAL_ERROR"),
     Kind.UNSUPPORTED: Fault(501, "NOT_IMPLEMENTED"),
     Kind.UNAVAILABLE: Fault(503, "TEMPORARILY_UNAVAILABLE"),
     Kind.TIMEOUT: Fault(504, "DEADLINE_EXCEEDED"),
