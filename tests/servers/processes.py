@@ -56,10 +56,7 @@ class Launcher:
         while not ready():
             dead = [process for process in self.processes if process.poll() is not None]
             if dead or time.monotonic() > deadline:
-                logs = "\n".join(
-                    path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.log")
-                )
-                raise RuntimeError(f"{self.name}: {what} did not come up.\n{logs}")
+                raise RuntimeError(f"{self.name}: {what} did not come up.\n{self._logs()}")
             time.sleep(0.05)
 
     def _logs(self) -> str:
