@@ -18,7 +18,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import azurite, gcs, radosgw
+from tests.servers import azurite, gcs, hdfs, radosgw
 from tests.servers.target import Target
 
 from shoso.core.keys import ROOT, Key
@@ -204,6 +204,8 @@ SUBJECTS = {
         through("azure", azurite.fresh),
         direct("s3", radosgw.fresh),
         through("s3", radosgw.fresh),
+        direct("hdfs", hdfs.fresh),
+        through("hdfs", hdfs.fresh),
     )
 }
 

@@ -32,8 +32,8 @@ class FaultProxy:
     refuse             connections are reset at once
     """
 
-    def __init__(self, upstream: int, port: int = 0) -> None:
-        self.upstream, self.port = upstream, port
+    def __init__(self, upstream: int, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.upstream, self.port, self.host = upstream, port, host
         self.latency = 0.0
         self.rate: float | None = None
         self.reset_every: int | None = None
@@ -50,7 +50,7 @@ class FaultProxy:
         self._open: set[_Link] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

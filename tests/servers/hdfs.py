@@ -13,13 +13,15 @@ import secrets
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import Popen
 from urllib.parse import quote, urlencode
 
-from tests.conformance.subjects import Target
 from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, listens, program, run, shared
+from tests.servers.target import Target
+
+from shoso.stores.hdfs.names import kept
 
 HOST = "127.0.0.1"
 NICKNAME = "127.0.0.2"
@@ -51,7 +53,9 @@ log4j.appender.C.target=System.err
 log4j.appender.C.layout=org.apache.log4j.PatternLayout
 log4j.appender.C.layout.ConversionPattern=%d %p %c{1}: %m%n
 """
-_NODE = "org.apache.hadoop.hdfs.server."
+
+NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 
 
 class Cluster:
@@ -94,10 +98,10 @@ class Cluster:
 
     def start(self) -> None:
         """Format the name space, start both nodes and wait until they take files."""
-        run(*self._java("namenode.NameNode"), "-format", "-force", "-nonInteractive")
-        self.start_node("namenode.NameNode")
-        self.start_node("datanode.DataNode")
-        self._launcher.until(self.ready, "the NameNode with a live DataNode")
+        run(*self._java(NAMENODE), "-format", "-force", "-nonInteractive")
+        self.start_node(NAMENODE)
+        self.start_node(DATANODE)
+        self.wait(self.ready)
 
     def start_node(self, node: str) -> None:
         """Start the NameNode or the DataNode."""
@@ -110,21 +114,24 @@ class Cluster:
         process.wait(10)
         self._launcher.processes.remove(process)
 
-    def restart_node(self, node: str) -> None:
-        """Kill the node, start it again and wait until the cluster is whole."""
-        self.kill_node(node)
-        self.start_node(node)
-        self._launcher.until(self.ready, node)
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """Wait until it's `ready`, or only `up`."""
+        self._launcher.until(ready, ready.__name__)
+
+    def up(self) -> bool:
+        """Whether the NameNode answers, be it in safe mode."""
+        return self._state() is not None
 
     def ready(self) -> bool:
         """Whether there is a live DataNode and the NameNode is out of safe mode."""
-        if not (listens(self.web_port) and listens(self.datanode_port)):
-            return False
+        state = self._state() or {}
+        return state.get("NumLiveDataNodes") == 1 and state["FSState"] == "Operational"
+
+    def _state(self) -> Facts | None:
         try:
-            state = self.metrics("NameNode", "FSNamesystemState")
+            return self.metrics("NameNode", "FSNamesystemState") if listens(self.web_port) else None
         except (OSError, IndexError, ValueError):
-            return False
-        return bool(state["NumLiveDataNodes"] == 1 and state["FSState"] == "Operational")
+            return None
 
     def metrics(self, service: str, name: str) -> Facts:
         """A bean of the NameNode's JMX."""
@@ -134,7 +141,7 @@ class Cluster:
         return beans[0]
 
     def _java(self, node: str) -> tuple[str | Path, ...]:
-        return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), _NODE + node
+        return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), node
 
 
 _FLAGS = (
@@ -189,7 +196,7 @@ def fresh() -> Target:
 
 
 class WebHdfs:
-    """A folder of a cluster over HTTP."""
+    """A folder of a cluster over HTTP; names are kept as the store keeps them."""
 
     def __init__(self, port: int, folder: str, user: str = USER) -> None:
         self._root = f"http://{HOST}:{port}/webhdfs/v1{folder}"
@@ -212,7 +219,7 @@ class WebHdfs:
     def call(self, method: str, key: str, op: str, data: bytes | None = None, **arguments: str) -> bytes:
         """The reply to an operation; what moves bytes goes to the DataNode that the NameNode names."""
         query = urlencode({"op": op, "user.name": self._user, "noredirect": "true", **arguments})
-        url = f"{self._root}/{quote(key)}?{query}"
+        url = f"{self._root}/{quote(kept(key))}?{query}"
         if op in {"CREATE", "OPEN"}:
             location = json.loads(_fetch(method, url))["Location"].replace(NICKNAME, HOST)
             url = quote(location, safe="%/:?=&")

@@ -32,6 +32,7 @@ class Backend:
 
 BACKENDS = (
     Backend("shoso.stores.local", ("", "file")),
+    Backend("shoso.stores.hdfs", ("hdfs", "viewfs"), "hdfs"),
     Backend("shoso.stores.remote", ("http", "https")),
     Backend("shoso.stores.gcs", ("gs",), "gcs"),
     Backend("shoso.stores.azure", ("wasbs", "abfss"), "azure"),

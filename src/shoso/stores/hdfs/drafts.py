@@ -1,0 +1,108 @@
+"""A file of HDFS being written."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from hdfs_native import AsyncFileWriter
+
+from shoso.core.types import Buffer
+from shoso.errors import Kind, Retry, ShosoError, store_error
+from shoso.stores.files import Status
+
+if TYPE_CHECKING:
+    from shoso.stores.hdfs.system import HdfsFiles
+
+T = TypeVar("T")
+
+FIRST, LONGEST = 0.005, 0.25
+"""Seconds between two looks at a file that is being closed."""
+
+
+class HdfsDraft:
+    """Bytes go to the DataNodes in packets, 100 at most on their way; closing it syncs every block."""
+
+    def __init__(self, system: HdfsFiles, path: str, writer: AsyncFileWriter) -> None:
+        self._system, self._path = system, path
+        self._writer = writer
+        self._size = 0
+        self._closed = False
+
+    async def append(self, buffers: Sequence[Buffer]) -> None:
+        """See NewFile."""
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        if isinstance(data, memoryview):
+            data = bytes(data)  # the library takes a view byte by byte: 57 MiB/s
+        self._size += len(data)
+        await self._translating(self._writer.write(data))
+
+    async def seal(self, digest: str) -> Status:
+        """See NewFile."""
+        await self._translating(self._close())
+        self._closed = True
+        status = await self._system.mark(self._path, digest)
+        if status.size != self._size:
+            message = f"'{self._path}' has {status.size} bytes where {self._size} were written."
+            raise store_error(Kind.UNAVAILABLE, message, retry=Retry.SOON)
+        return status
+
+    async def discard(self) -> None:
+        """See NewFile. A writer that isn't closed would keep its connection for ever, so it is, in vain."""
+        with suppress(FileNotFoundError):
+            await self._system.remove(self._path)
+        if not self._closed:
+            with suppress(OSError, ShosoError):
+                await self._translating(self._writer.close())
+
+    async def _close(self) -> None:
+        """Close it, without the library's half second where the NameNode hears late of the last block.
+
+        The library asks whether the file is complete, and if it isn't, sleeps 0.5 s. From then on the size
+        that others see is the whole one, and the NameNode can be asked again by recovering the lease.
+        """
+        closing = asyncio.ensure_future(self._writer.close())
+        try:
+            pause = FIRST
+            while not await _done(closing, pause):
+                if await self._committed() and not await _done(closing, FIRST):
+                    return await self._complete()
+                pause = min(2 * pause, LONGEST)
+        finally:
+            closing.cancel()
+        return await closing
+
+    async def _committed(self) -> bool:
+        return (await self._system.status(self._path)).size == self._size
+
+    async def _complete(self) -> None:
+        pause = FIRST
+        while True:
+            with suppress(FileExistsError):  # the last block isn't reported yet
+                if await self._system.call(self._path, lambda api, place: api.recover_lease(place)):
+                    return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST)
+
+    async def _translating(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except (asyncio.CancelledError, ShosoError):
+            raise
+        except BaseException as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> BaseException:
+        failure = self._system.translated(error, self._path)
+        if isinstance(failure, OSError) and failure.errno == errno.EIO:
+            why = f"see that they run and have space: {failure.strerror}"
+            message = f"No DataNode takes the blocks of '{self._path}'; {why}"
+            return store_error(Kind.UNAVAILABLE, message, retry=Retry.SOON)
+        return failure
+
+
+async def _done(task: asyncio.Future[None], seconds: float) -> bool:
+    return bool((await asyncio.wait({task}, timeout=seconds))[0])
