@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shoso import settings
 from shoso.errors import ConfigError
 from shoso.settings import SERVER, ServerSettings, server_settings
+from shoso.stores.remote import RemoteOptions
 
 GIVEN = {  # by field: two values as text, each with what it means
     "backend_store_uri": [("sqlite:///a.db", "sqlite:///a.db"), ("sqlite:///b.db", "sqlite:///b.db")],
@@ -175,3 +176,11 @@ def test_nothing_else_reads_the_environment():
         if ("environ" in (text := path.read_text()) and "os.environ" in text) or "getenv" in text
     }
     assert readers == {"cli/server.py"}
+
+
+def test_settings_show_no_password():
+    place = "sftp://user:hunter2@host/x"
+    given = {"artifacts_destination": place, "allow_artifact_root": (place,), "backend_store_uri": place}
+    settings = server_settings(given, {"AWS_SECRET_ACCESS_KEY": "hunter2"})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in repr(RemoteOptions("http://user:hunter2@host"))

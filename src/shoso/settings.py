@@ -198,14 +198,14 @@ _VARIABLES = {"--disable-security-middleware": "MLFLOW_SERVER_DISABLE_SECURITY_M
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What `shoso server` runs with; each field is described in `SERVER`."""
+    """What `shoso server` runs with; each field is described in `SERVER`. URIs may hold passwords."""
 
-    backend_store_uri: str
+    backend_store_uri: str = field(repr=False)
     default_artifact_root: str
-    artifacts_destination: str
+    artifacts_destination: str = field(repr=False)
     serve_artifacts: bool
     artifacts_only: bool
-    allow_artifact_root: tuple[str, ...]
+    allow_artifact_root: tuple[str, ...] = field(repr=False)
     shared_filesystem: bool
     direct_transfers: bool
     public_endpoint_url: str

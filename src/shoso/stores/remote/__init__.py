@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -67,7 +67,7 @@ def open_store(uri: str, environment: Mapping[str, str]) -> RemoteStore:
 class RemoteOptions:
     """The server's address, with its static prefix; `silence` in seconds without a byte."""
 
-    uri: str
+    uri: str = field(repr=False)
     connections: int = 32
     silence: float | None = SILENCE
 
