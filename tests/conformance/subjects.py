@@ -18,7 +18,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import azurite, gcs, hdfs, radosgw
+from tests.servers import azurite, ftpd, gcs, hdfs, radosgw
 from tests.servers.target import Target
 
 from shoso.core.keys import ROOT, Key
@@ -206,6 +206,9 @@ SUBJECTS = {
         through("s3", radosgw.fresh),
         direct("hdfs", hdfs.fresh),
         through("hdfs", hdfs.fresh),
+        direct("ftp", ftpd.fresh),
+        through("ftp", ftpd.fresh),
+        direct("ftps", ftpd.fresh_tls),
     )
 }
 

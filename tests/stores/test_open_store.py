@@ -37,7 +37,7 @@ def test_a_relative_path_is_taken_from_here(uri, tmp_path, monkeypatch):
     assert local_path(uri) == tmp_path / "artifacts"
 
 
-@pytest.mark.parametrize("uri", ["oss://bucket/path", "b2://bucket", "wasbs://a@b/c", "ftp://host/path"])
+@pytest.mark.parametrize("uri", ["oss://bucket/path", "b2://bucket", "wasbs://a@b/c", "webdav://host/path"])
 def test_a_scheme_without_a_store_is_refused_by_name(uri):
     with pytest.raises(ConfigError) as caught:
         open_store(uri)

@@ -37,6 +37,7 @@ BACKENDS = (
     Backend("shoso.stores.gcs", ("gs",), "gcs"),
     Backend("shoso.stores.azure", ("wasbs", "abfss"), "azure"),
     Backend("shoso.stores.s3", ("s3", "r2", "b2"), "s3"),
+    Backend("shoso.stores.ftp", ("ftp", "ftps"), "ftp"),
 )
 
 _BY_SCHEME = {scheme: backend for backend in BACKENDS for scheme in backend.schemes}
