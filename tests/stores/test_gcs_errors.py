@@ -32,8 +32,10 @@ async def mock():
 @asynccontextmanager
 async def emulated(address, **environment):
     store = open_store("gs://bucket/folder", {"STORAGE_EMULATOR_HOST": address, **environment})
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture

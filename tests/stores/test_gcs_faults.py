@@ -35,8 +35,10 @@ async def behind_a_proxy(silence="10", layered=True, policy=QUICK):
         environment = {**target.environment, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": silence}
         store = open_store(target.uri, environment)
         proxy.bucket = bucket
-        yield (standard(store, policy) if layered else store), proxy
-        await store.close()
+        try:
+            yield (standard(store, policy) if layered else store), proxy
+        finally:
+            await store.close()
 
 
 def _names(proxy) -> list[str]:

@@ -41,8 +41,10 @@ async def store(mock):
 @asynccontextmanager
 async def opened(mock, **environment):
     store = open_store("gs://bucket/folder", {"STORAGE_EMULATOR_HOST": mock.address, **environment})
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def crc32c(data: bytes) -> str:
@@ -138,6 +140,23 @@ async def test_a_large_object_is_one_stream_and_an_end_with_its_sum_by_a_mock(st
     assert patch.query["ifGenerationMatch"] == "1795776927783438"
     assert json.loads(patch.body) == {"metadata": {"shoso-digest": digest(LARGE)}}
     assert meta.digest == digest(LARGE)
+
+
+async def test_a_digest_that_is_claimed_goes_first_by_a_mock(store, mock):
+    claimed = {"shoso-digest": digest(LARGE)}
+    mock.replies += [session(mock), more, whole(LARGE, metadata=claimed)]
+    meta = await store.write(KEY, BytesSource(LARGE, digest(LARGE)))
+    assert json.loads(mock.seen[0].body)["metadata"] == claimed
+    assert [seen.method for seen in mock.seen] == ["POST", "PUT", "PUT"]
+    assert meta.digest == digest(LARGE)
+
+
+@pytest.mark.parametrize("content_type", ["", "a\r\nx-goog-acl: public-read", "é", None])
+async def test_a_type_that_is_none_is_not_sent_by_a_mock(store, mock, content_type):
+    mock.replies.append(whole(b"bytes"))
+    await store.write(KEY, BytesSource(b"bytes"), content_type=content_type)
+    assert mock.seen[0].body.count(b"application/octet-stream") == 2
+    assert b"public-read" not in mock.seen[0].body
 
 
 async def test_a_size_that_nobody_announced_is_sent_in_chunks_by_a_mock(store, mock):
@@ -283,6 +302,12 @@ async def test_what_is_stored_as_gzip_comes_as_it_is_stored_by_a_mock(store, moc
     mock.replies.append(media(b"packed", **{"content-encoding": "gzip"}))
     assert await _read(store) == b"packed"
     assert mock.seen[0].headers["accept-encoding"] == "gzip"
+
+
+async def test_what_is_read_as_json_is_not_packed_by_a_mock(store, mock):
+    mock.replies.append(stored())
+    await store.stat(KEY)
+    assert mock.seen[0].headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ it. The BLAKE3 travels with the object as the metadata `shoso-digest`; Cloud Sto
 every write before the object appears. Uploads in parts are hidden objects below `.shoso/uploads`, composed
 when they are finished: the digest of the whole isn't known then.
 
-The requests are aiohttp's and the credentials google-auth's; see docs/decisions/0012-gcs.md. Facts are of
-https://cloud.google.com/storage/docs/json_api and .../docs/access-control/signed-urls.
+The requests are aiohttp's, the credentials google-auth's: docs/decisions/0007-google-cloud-storage.md. Facts
+are of https://cloud.google.com/storage/docs/json_api and .../docs/access-control/signed-urls.
 """
 
 from __future__ import annotations

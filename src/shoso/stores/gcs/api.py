@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -35,7 +36,7 @@ FIELDS = "name,size,generation,timeCreated,contentType,md5Hash,crc32c,metadata"
 Query = Mapping[str, str]
 NONE: Mapping[str, str] = MappingProxyType({})
 
-FAILURES = (aiohttp.ClientError, GoogleAuthError, TimeoutError, OSError, ValueError, KeyError)
+FAILURES = (aiohttp.ClientError, GoogleAuthError, TimeoutError, OSError, EOFError, ValueError, KeyError)
 
 
 class Item(msgspec.Struct, rename="camel"):
@@ -141,7 +142,9 @@ class Api:
 
     async def _refused(self, reply: aiohttp.ClientResponse, op: str, key: Key) -> StoreError:
         try:
-            refusal = read_refusal(await reply.read())
+            body = await reply.read()
+            packed = reply.headers.get("content-encoding") == "gzip"
+            refusal = read_refusal(gzip.decompress(body) if packed else body)
         except FAILURES as error:
             return self.faults.failed(error, op, key)
         if reply.status == 401:
@@ -161,7 +164,7 @@ class Api:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # calls are limited, not connections
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._silence),
-                headers={"accept-encoding": "gzip"},  # else what is stored as gzip comes unpacked
+                headers={"accept-encoding": "identity"},
                 auto_decompress=False,
                 read_bufsize=2 * CHUNK,
             )

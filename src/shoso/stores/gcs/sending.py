@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import msgspec
@@ -46,8 +46,14 @@ class Target:
 
     def resource(self, **more: str) -> dict[str, object]:
         """The object to be, as the API wants it described."""
-        described: dict[str, object] = {"name": self.name, "contentType": self.content_type or DEFAULT_TYPE}
-        return {**described, "metadata": {**self.metadata}, **more}
+        kind = self.content_type or ""
+        usable = kind.isascii() and kind.isprintable() and kind
+        return {
+            "name": self.name,
+            "contentType": usable or DEFAULT_TYPE,
+            "metadata": {**self.metadata},
+            **more,
+        }
 
 
 async def send(api: Api, op: str, key: Key, target: Target, source: Source, chunk: int | None) -> Item:
@@ -70,6 +76,8 @@ class _Sending:
         self._source, self._pieces, self._step = source, pieces, step
         self._most = chunk or source.size or step
         self._sums = Sums()
+        if (claimed := source.expected()) is not None:  # compared before the object appears
+            self._target = replace(target, metadata={**target.metadata, DIGEST: claimed})
 
     async def run(self) -> Item:
         piece = await anext(self._pieces)
@@ -177,6 +185,8 @@ class _Sending:
 
     async def _with_digest(self, item: Item) -> Item:
         """The same object with its digest; without where that can't be kept, for the object is whole."""
+        if DIGEST in self._target.metadata:
+            return item
         described = {"metadata": {**self._target.metadata, DIGEST: self._sums.digest}}
         query = {"ifGenerationMatch": str(item.generation), "fields": "generation"}
         url = self._api.objects(self._target.name)

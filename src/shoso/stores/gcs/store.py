@@ -227,7 +227,9 @@ class GcsStore:
             query["ifGenerationMatch"] = str(_number(if_match))
         url = self.api.objects(self.name("read", key), root="download/storage/v1")
         try:
-            reply = await self.api.send("read", key, "GET", url, query, _range_header(wanted))
+            # Without gzip, what is stored as gzip would come unpacked, in other bytes than were put.
+            headers = {**_range_header(wanted), "accept-encoding": "gzip"}
+            reply = await self.api.send("read", key, "GET", url, query, headers)
         except StoreError as error:
             if error.kind is Kind.CHANGED:
                 await self.stat(key)  # raises NOT_FOUND, where it isn't that it has changed
