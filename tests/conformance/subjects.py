@@ -18,8 +18,8 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import azurite, ftpd, gcs, hdfs, radosgw
-from tests.servers.target import Target
+from tests.servers import azurite, ftpd, gcs, hdfs, radosgw, sshd
+from tests.servers.target import Target, around
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store
@@ -81,19 +81,6 @@ async def _memory(folder: Path) -> AsyncIterator[Opened]:
     await store.close()
 
 
-def _around(folder: Path) -> tuple[Callable[[str, bytes], None], Callable[[str], bytes | None]]:
-    """`put` and `get` of a store whose objects are the files of a folder."""
-
-    def put(key: str, data: bytes) -> None:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(data)
-
-    def get(key: str) -> bytes | None:
-        return (folder / key).read_bytes() if (folder / key).is_file() else None
-
-    return put, get
-
-
 @asynccontextmanager
 async def _local(folder: Path) -> AsyncIterator[Opened]:
     @asynccontextmanager
@@ -103,7 +90,7 @@ async def _local(folder: Path) -> AsyncIterator[Opened]:
         await store.close()
 
     async with again() as store:
-        yield Opened(store, again, *_around(folder))
+        yield Opened(store, again, *around(folder))
 
 
 @cache
@@ -129,7 +116,7 @@ async def _remote(folder: Path) -> AsyncIterator[Opened]:
         await store.close()
 
     async with again() as store:
-        yield Opened(store, again, *_around(disk))
+        yield Opened(store, again, *around(disk))
     for left in (*disk.glob("*"), *disk.glob(".shoso/uploads/*")):
         if left.name != ".shoso":
             rmtree(left) if left.is_dir() else left.unlink()
@@ -209,6 +196,8 @@ SUBJECTS = {
         direct("ftp", ftpd.fresh),
         through("ftp", ftpd.fresh),
         direct("ftps", ftpd.fresh_tls),
+        direct("sftp", sshd.fresh),
+        through("sftp", sshd.fresh),
     )
 }
 

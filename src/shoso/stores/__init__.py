@@ -33,6 +33,7 @@ class Backend:
 BACKENDS = (
     Backend("shoso.stores.local", ("", "file")),
     Backend("shoso.stores.hdfs", ("hdfs", "viewfs"), "hdfs"),
+    Backend("shoso.stores.sftp", ("sftp",), "sftp"),
     Backend("shoso.stores.remote", ("http", "https")),
     Backend("shoso.stores.gcs", ("gs",), "gcs"),
     Backend("shoso.stores.azure", ("wasbs", "abfss"), "azure"),

@@ -116,7 +116,6 @@ class FileStore:
     @asynccontextmanager
     async def filled(self, op: str, key: Key, source: Source) -> AsyncIterator[Draft]:
         """A draft that holds the source; removed on the way out, unless it has got a name."""
-        self._sweep()
         draft = Draft(self.drafts, key, source)
         try:
             async with closing(regroup(source.open())) as groups:
@@ -126,6 +125,7 @@ class FileStore:
         except BaseException:
             await self.drafts.abandon(draft)
             raise
+        self._sweep()
 
     async def join(self, key: Key, places: Sequence[str]) -> ObjectMeta:
         """These files, one after another, as the object; joined on the server."""
@@ -174,12 +174,15 @@ class FileStore:
         """Clear away what others left behind, once: a store that only reads changes nothing."""
         if not self._swept:
             self._swept = True
-            self.drafts.start(self.drafts.sweep())
-            self.drafts.start(self._uploads.sweep())
+            self.drafts.start(self._swept_by_age())
 
     def _match(self, op: str, meta: ObjectMeta, if_match: str | None) -> None:
         if if_match is not None and if_match != meta.etag:
             raise self.error(Kind.CHANGED, op, meta.key, "has changed since")
+
+    async def _swept_by_age(self) -> None:
+        await self.drafts.sweep()
+        await self._uploads.sweep()
 
     async def _body(self, op: str, key: Key, file: OpenFile, start: int, stop: int) -> AsyncIterator[Buffer]:
         position = start

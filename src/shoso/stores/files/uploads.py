@@ -27,6 +27,7 @@ from shoso.core.streams import BytesSource, Source, closing, verified
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, NotFound, StoreError
 from shoso.stores.files.names import UPLOADS
+from shoso.stores.files.system import Found
 
 if TYPE_CHECKING:
     from shoso.stores.files.store import FileStore
@@ -103,7 +104,7 @@ class FileUploads:
     async def sweep(self) -> None:
         """Forget what was finished long ago, and what is left of aborted ones. Raises OSError."""
         oldest = time.time() - FINISHED_FOR
-        for found in await self._system.entries(UPLOADS):
+        for found in await self._entries(UPLOADS):
             if found.status.modified < oldest and _ID.fullmatch(found.name):
                 there = {inner.name for inner in await self._system.entries(f"{UPLOADS}/{found.name}")}
                 if "finished" in there or "about" not in there:
@@ -177,8 +178,11 @@ class FileUploads:
             return None
 
     async def _names(self) -> list[str]:
+        return [found.name for found in await self._entries(UPLOADS) if _ID.fullmatch(found.name)]
+
+    async def _entries(self, place: str) -> Sequence[Found]:
         with suppress(FileNotFoundError, NotADirectoryError):
-            return [found.name for found in await self._system.entries(UPLOADS) if _ID.fullmatch(found.name)]
+            return await self._system.entries(place)
         return []
 
     async def _parts(self, op: str, ref: UploadRef) -> list[tuple[str, Part]]:
