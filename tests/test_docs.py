@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.servers import Server
 
+from shoso import stores
 from shoso.cli import main
 from shoso.cli.server import NOT_SERVED
 from shoso.errors import Kind
@@ -208,6 +209,7 @@ def test_command_lines_are_found():
 def test_every_flag_and_variable_that_is_named_is_there(page):
     if page.name == "benchmarks.md" or page.parent.name == "decisions":
         return  # these name flags of other programs
+    variables = {setting.variable for setting in (*SERVER, *stores.settings())}
     known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help", "--version"}
     for code in _CODE.findall(prose(page.read_text())):
         if code.startswith("--"):
@@ -215,6 +217,7 @@ def test_every_flag_and_variable_that_is_named_is_there(page):
             assert flag in known or flag.replace("--no-", "--") in known, f"no setting has the flag {code}"
         if code.startswith("SHOSO_"):
             assert code in VARIABLES, f"no setting has the variable {code}"
+            assert code in variables, f"no setting has the variable {code}"
 
 
 # -- the README in two languages --------------------------------------------------------------------------
