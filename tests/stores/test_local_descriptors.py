@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,28 @@ async def test_a_write_cancelled_while_it_commits_is_whole_or_not_at_all(local, 
     with expect.allowed(Kind.NOT_FOUND):
         assert await read_bytes(local, Key("object")) == LARGE
     assert list((root / ".shoso/drafts").iterdir()) == []
+
+
+async def test_a_write_given_up_on_a_disk_that_hangs_never_appears(local, root, monkeypatch):
+    monkeypatch.setattr("shoso.stores.local.PATIENCE", 0.05)
+    for _ in range(5):
+        held = Held(monkeypatch, "fsync")
+        writing = asyncio.ensure_future(local.write(KEY, BytesSource(b"late")))
+        await held.reached.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await local.write(KEY, BytesSource(b"since"))
+        held.go.set()
+        await asyncio.to_thread(_until_empty, root / ".shoso/drafts")
+        assert await read_bytes(local, KEY) == b"since"
+
+
+def _until_empty(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while list(folder.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 async def test_a_read_cancelled_while_it_opens_closes_what_it_opened(local, monkeypatch, descriptors):

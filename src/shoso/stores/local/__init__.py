@@ -190,7 +190,12 @@ class LocalStore:
         return held
 
     async def abandon(self, draft: Draft) -> None:
-        """Remove the draft as soon as no thread is at it; even if nobody waits for that any more."""
+        """Remove the draft as soon as no thread is at it; even if nobody waits for that any more.
+
+        It's refused at once: a disk that wakes up late must not give its name to what has failed, over what
+        was written since.
+        """
+        draft.refuse()
         await asyncio.wait([asyncio.wrap_future(self._threads.submit(draft.discard))], timeout=PATIENCE)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:

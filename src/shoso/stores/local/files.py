@@ -81,10 +81,14 @@ class Draft:
                 self._name = None
             self._close()
 
+    def refuse(self) -> None:
+        """Take no further work: what a thread is at now is its last. The one method that doesn't block."""
+        self._abandoned = True
+
     def discard(self) -> None:
         """Remove it, if it never got its name, and refuse all further work; may be called again."""
+        self.refuse()
         with self._lock:
-            self._abandoned = True
             with suppress(OSError):  # over NFS, closing may report a full disk once more
                 self._close()
             if self._name is not None:
