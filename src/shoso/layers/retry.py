@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,9 @@ _LATER = {Retry.SOON, Retry.AFTER}
 class RetryPolicy:
     """At most `attempts` tries; waits of `first` × 2ⁿ seconds, at most `longest`, half of it at random.
 
-    A pause that the store asks for is kept as it is, up to `patience` seconds; a longer one is the caller's.
+    No attempt begins more than `patience` seconds after the first one, or after the last bytes that came: who
+    has waited for a silent store once isn't kept for three times more. A pause that the store asks for is
+    kept as it is; one that leads beyond that is the caller's.
     """
 
     attempts: int = 4
@@ -78,11 +81,13 @@ class _Again:
     def __init__(self, policy: RetryPolicy, possible: bool) -> None:
         self._policy = policy
         self._tries = 1
+        self._since = time.monotonic()
         self._possible = possible
 
     def progress(self, possible: bool) -> None:
         """Something has come: what follows has all its attempts again, if it is `possible` to go on there."""
         self._tries = 1
+        self._since = time.monotonic()
         self._possible = possible
 
     async def wait(self, error: StoreError) -> None:
@@ -90,7 +95,8 @@ class _Again:
         if error.retry not in _LATER:
             raise error
         asked = error.retry_after or 0.0
-        if not self._possible or self._tries >= self._policy.attempts or not asked <= self._policy.patience:
+        in_time = time.monotonic() - self._since + asked <= self._policy.patience
+        if not self._possible or self._tries >= self._policy.attempts or not in_time:
             error.retry = Retry.EXHAUSTED
             raise error
         pause = min(self._policy.longest, self._policy.first * 2 ** (self._tries - 1))
