@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import traceback
 from contextlib import asynccontextmanager
 
 import pytest
@@ -256,3 +257,22 @@ def _context(folder) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "both.pem")
     return context
+
+
+async def test_a_proxy_that_refuses_is_told_without_its_password(monkeypatch):
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", "elsewhere")
+    async with emulated("https://storage.test") as store:
+        error = await _failure(store.stat(KEY))
+    server.close()
+    assert error.kind is Kind.UNAVAILABLE
+    assert "407" in error.message
+    assert "hidden" not in "".join(traceback.format_exception(error))

@@ -133,6 +133,8 @@ class Api:
             reply = await self._open().request(
                 method, place, headers=signed, data=data, allow_redirects=False, proxy=self._proxy
             )
+        except aiohttp.ClientHttpProxyError as error:
+            raise self.faults.failed(error, op, key) from None
         except FAILURES as error:
             raise self.faults.failed(error, op, key) from error
         if reply.status >= 300 and reply.status != 308:

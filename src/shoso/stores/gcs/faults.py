@@ -148,6 +148,9 @@ class Translator:
         if isinstance(error, TimeoutError):
             message = f"{self._store} sent nothing for {self._silence or 30:g} s ({op} '{key}')."
             return self.error(Kind.TIMEOUT, op, key, message, Retry.SOON)
+        if isinstance(error, aiohttp.ClientHttpProxyError):  # its text has the proxy's password
+            message = f"The proxy on the way to {self._store} refuses ({error.status}); check HTTPS_PROXY."
+            return self.error(Kind.UNAVAILABLE, op, key, message, Retry.SOON)
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if isinstance(error, aiohttp.InvalidURL | KeyError | ValueError):  # msgspec's are ValueErrors
             message = f"What answers for {self._store} is no Cloud Storage; check STORAGE_EMULATOR_HOST"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from google.auth.exceptions import GoogleAuthError
@@ -70,11 +70,11 @@ class GcsSigner:
         return SignedRequest(method, f"{request.url}&X-Goog-Signature={signature.hex()}", headers)
 
 
-class Unsigned:
-    """A request but for its signature."""
+class Unsigned(NamedTuple):
+    """The URL of a request but for its signature, and what is to be signed."""
 
-    def __init__(self, url: str, to_sign: bytes) -> None:
-        self.url, self.to_sign = url, to_sign
+    url: str
+    to_sign: bytes
 
 
 def unsigned(
