@@ -66,3 +66,18 @@ async def test_the_same_folder_by_either_name_is_the_same_store(tmp_path):
     assert await read_bytes(other, Key("a")) == b"a"
     await one.close()
     await other.close()
+
+
+_ARN = "arn:aws:s3:us-east-1:123456789012:accesspoint"
+
+
+def test_the_access_point_of_a_bucket_is_a_bucket():
+    """Opened without a call: nothing on this machine can stand for one."""
+    store = open_store(f"s3://{_ARN}:name/path", {"AWS_DEFAULT_REGION": "us-east-1"})
+    assert store.info.name == f"s3://{_ARN}:name/path"
+
+
+@pytest.mark.parametrize("bucket", [f"{_ARN}/name", "arn:nonsense", "arn:aws:s3:::bucket"])
+def test_what_only_looks_like_an_access_point_is_refused(bucket):
+    with pytest.raises(ConfigError, match="is no bucket"):
+        open_store(f"s3://{bucket}/path", {"AWS_DEFAULT_REGION": "us-east-1"})

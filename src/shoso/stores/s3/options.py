@@ -16,7 +16,13 @@ from shoso.core.options import from_environment
 from shoso.errors import ConfigError, StoreError
 from shoso.stores.s3 import SETTINGS
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|arn:[^/]+")
+_ACCOUNT = r"[a-z0-9-]*:[0-9]{12}"
+_BUCKET = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"
+    rf"|arn:aws[a-z-]*:(?:s3|s3-object-lambda):{_ACCOUNT}:accesspoint:[A-Za-z0-9.-]{{1,63}}"
+    rf"|arn:aws[a-z-]*:s3-outposts:{_ACCOUNT}:outpost:[A-Za-z0-9-]{{1,63}}:accesspoint:[A-Za-z0-9-]{{1,63}}"
+)
+"""A bucket, or the ARN of an access point, written with colons: a slash would begin the path."""
 _B2 = re.compile(r"s3\.([a-z0-9-]+)\.backblazeb2\.com")
 _R2 = re.compile(r"[a-z0-9]+(\.(eu|fedramp))?\.r2\.cloudflarestorage\.com")
 _ENDPOINTS = ("endpoint", "endpoint_s3", "endpoint_aws")
