@@ -185,7 +185,7 @@ class _Sending:
 
     async def _with_digest(self, item: Item) -> Item:
         """The same object with its digest; without where that can't be kept, for the object is whole."""
-        if DIGEST in self._target.metadata:
+        if self._target.metadata.get(DIGEST) == self._sums.digest:
             return item
         described = {"metadata": {**self._target.metadata, DIGEST: self._sums.digest}}
         query = {"ifGenerationMatch": str(item.generation), "fields": "generation"}
