@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from shoso.core.locations import has_password, shown
@@ -91,11 +92,14 @@ def _options(uri: str, environment: Mapping[str, str]) -> SftpOptions:
         port = parts.port
     except ValueError:
         raise ConfigError(shown(uri), "its port is no number between 0 and 65535.") from None
+    settings = from_environment(SETTINGS, environment)
+    if settings["config"] and not Path(settings["config"]).expanduser().is_file():
+        raise ConfigError("SHOSO_SFTP_CONFIG", f"there is no file {settings['config']}.")
     return SftpOptions(
         host=parts.hostname or "localhost",
         path="/" + parts.path.strip("/"),
         port=port,
         user=parts.username or None,
         password=parts.password if has_password(uri) else None,
-        **from_environment(SETTINGS, environment),
+        **settings,
     )

@@ -57,23 +57,34 @@ def unreachable(error: Exception, where: str) -> Exception:
     match error:
         case StoreError():
             return error
-        case asyncssh.PermissionDenied():
-            return store_error(Kind.UNAUTHENTICATED, f"{where} refused the login: {_LOGIN}")
-        case asyncssh.ConfigParseError():
-            return store_error(Kind.CONFIG, f"The SSH configuration can't be read: {error}. Mend that line.")
-        case asyncssh.KeyImportError():
-            return store_error(Kind.CONFIG, f"An identity file of SSH can't be read: {error}. {_IDENTITY}")
-        case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
-            return store_error(Kind.CONFIG, f"{where} has no algorithm in common with this client: {error}")
-        case socket.gaierror() if error.errno != socket.EAI_AGAIN:
-            return store_error(Kind.CONFIG, f"{where} isn't known by that name: {_HOST}")
         case TimeoutError():
             return TimeoutError(errno.ETIMEDOUT, f"{where} doesn't answer")
         case ConnectionRefusedError():
             text = f"{where} can't be reached: nothing listens there; check the port, and that sshd runs."
             return store_error(Kind.UNAVAILABLE, text, retry=Retry.SOON)
-        case _:
-            return ConnectionError(errno.ECONNABORTED, f"no connection came about ({error})")
+        case asyncssh.PermissionDenied():
+            return store_error(Kind.UNAUTHENTICATED, f"{where} refused the login: {_LOGIN}")
+    if (fault := _to_change(error, where)) is not None:
+        return store_error(Kind.CONFIG, fault)
+    return ConnectionError(errno.ECONNABORTED, f"no connection came about ({error})")
+
+
+def _to_change(error: Exception, where: str) -> str | None:
+    """What is wrong with the settings, if it's them."""
+    match error:
+        case asyncssh.ConfigParseError():
+            return f"The SSH configuration can't be read: {error}. Mend that line."
+        case asyncssh.KeyImportError():
+            return f"An identity file of SSH can't be read: {error}. {_IDENTITY}"
+        case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
+            return f"{where} has no algorithm in common with this client: {error}"
+        case socket.gaierror():
+            return None if error.errno == socket.EAI_AGAIN else f"{where} isn't known by that name: {_HOST}"
+        case OSError() if error.filename:
+            return f"{error.filename}, which SSH's configuration names, can't be read: {error.strerror}."
+        case ValueError():
+            return f"SSH's settings don't fit: {error}."
+    return None
 
 
 _LOGIN = (

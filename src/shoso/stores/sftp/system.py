@@ -154,6 +154,8 @@ class SftpSystem:
         session = await self._connection.lease()
         try:
             async with session.calling(path):
+                if flags != asyncssh.FXF_READ:
+                    await self._guard(session, _above(path))
                 return Handle(session, await _open(session, path, flags), path)
         except BaseException:
             session.leave()
