@@ -47,6 +47,10 @@ _DEBIAN_JARS = (
     "jaxb-runtime", "jaxb-core", "jaxb-impl", "javax.activation", "commons-daemon", "commons-net",
     "commons-codec", "jackson-databind", "jackson-annotations", "asm", "httpclient", "httpcore",
 )  # fmt: skip
+_CLIENT_CALLS = (
+    "Create", "AddBlock", "Complete", "SetTimes", "GetFileInfo", "Rename2", "RecoverLease",
+    "GetBlockLocations", "Delete", "Mkdirs", "GetListing", "GetServerDefaults",
+)  # fmt: skip
 _LOGGING = """log4j.rootLogger=INFO,C
 log4j.appender.C=org.apache.log4j.ConsoleAppender
 log4j.appender.C.target=System.err
@@ -64,33 +68,35 @@ class Cluster:
     def __init__(self, launcher: Launcher, site: Mapping[str, str] | None = None, jvm: tuple[str, ...] = ()):
         self._launcher = launcher
         self.folder = launcher.folder
-        self.namenode_port, self.web_port, self.datanode_port, *rest = free_ports(5)
+        self.namenode_port, self.web_port, self.datanode_port, self.datanode_web_port, ipc = free_ports(5)
         self._jvm = jvm
         self._nodes: dict[str, Popen[bytes]] = {}
         self.configuration = self.folder / "conf"
         _write_web_folders(self.folder / "res")
         self.configuration.mkdir(parents=True)
         (self.configuration / "log4j.properties").write_text(_LOGGING)
+        (self.configuration / "hadoop-metrics2.properties").write_text("*.period=1\n")
         write_site(self.configuration / "core-site.xml", {"fs.defaultFS": f"hdfs://{self.address}"})
-        write_site(self.configuration / "hdfs-site.xml", {**self._site(*rest), **(site or {})})
+        write_site(self.configuration / "hdfs-site.xml", {**self._site(ipc), **(site or {})})
 
     @property
     def address(self) -> str:
         """Host and port of the NameNode."""
         return f"{HOST}:{self.namenode_port}"
 
-    def _site(self, ipc_port: int, http_port: int) -> dict[str, str]:
+    def _site(self, ipc_port: int) -> dict[str, str]:
         return {
             "dfs.replication": "1",
             "dfs.namenode.rpc-address": self.address,
             "dfs.namenode.http-address": f"{HOST}:{self.web_port}",
             "dfs.namenode.name.dir": f"file://{self.folder}/name",
             "dfs.namenode.safemode.extension": "0",
+            "dfs.namenode.redundancy.considerLoad": "false",  # with one DataNode there is no other to take
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.fs-limits.min-block-size": "1048576",
             "dfs.datanode.address": f"{HOST}:{self.datanode_port}",
             "dfs.datanode.ipc.address": f"{HOST}:{ipc_port}",
-            "dfs.datanode.http.address": f"{HOST}:{http_port}",
+            "dfs.datanode.http.address": f"{HOST}:{self.datanode_web_port}",
             "dfs.datanode.data.dir": f"file://{self.folder}/data",
             "dfs.datanode.hostname": NICKNAME,
             "hadoop.tmp.dir": f"{self.folder}/tmp",
@@ -125,20 +131,16 @@ class Cluster:
     def ready(self) -> bool:
         """Whether there is a live DataNode and the NameNode is out of safe mode."""
         state = self._state() or {}
-        return state.get("NumLiveDataNodes") == 1 and state["FSState"] == "Operational"
+        live = state.get("NumLiveDataNodes") == 1 and listens(self.datanode_port)
+        return live and state["FSState"] == "Operational"
 
     def _state(self) -> Facts | None:
         try:
-            return self.metrics("NameNode", "FSNamesystemState") if listens(self.web_port) else None
+            return (
+                metrics(self.web_port, "NameNode,name=FSNamesystemState") if listens(self.web_port) else None
+            )
         except (OSError, IndexError, ValueError):
             return None
-
-    def metrics(self, service: str, name: str) -> Facts:
-        """A bean of the NameNode's JMX."""
-        url = f"http://{HOST}:{self.web_port}/jmx?qry=Hadoop:service={service},name={name}"
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            beans: list[Facts] = json.load(reply)["beans"]
-        return beans[0]
 
     def _java(self, node: str) -> tuple[str | Path, ...]:
         return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), node
@@ -179,12 +181,33 @@ def _write_web_folders(folder: Path) -> None:
 def _start(launcher: Launcher) -> Facts:
     cluster = Cluster(launcher)
     cluster.start()
-    return {"address": cluster.address, "web": cluster.web_port, "conf": str(cluster.configuration)}
+    return {"address": cluster.address, "web": cluster.web_port, "datanode": cluster.datanode_web_port}
 
 
 def server() -> Facts:
-    """The cluster of this process: `address` of the NameNode, `web` port for WebHDFS, `conf` folder."""
+    """The cluster of this process: `address` of the NameNode, `web` and `datanode` ports of its HTTP."""
     return shared("hdfs", _start)
+
+
+def metrics(port: int, bean: str) -> Facts:
+    """A bean of a node's JMX; its counters are a second old at most."""
+    beans: list[Facts] = json.loads(_fetch("GET", f"http://{HOST}:{port}/jmx?qry=Hadoop:service={bean}"))[
+        "beans"
+    ]
+    return beans[0]
+
+
+def syncs() -> int:
+    """How often the DataNode of the shared cluster has synced a file."""
+    count: int = metrics(server()["datanode"], "DataNode,name=DataNodeActivity-*")["FsyncCount"]
+    return count
+
+
+def calls() -> int:
+    """How many calls of clients the NameNode of the shared cluster has answered."""
+    port = server()["address"].rpartition(":")[2]
+    found = metrics(server()["web"], f"NameNode,name=RpcDetailedActivityForPort{port}")
+    return sum(found.get(f"{call}NumOps", 0) for call in _CLIENT_CALLS)
 
 
 def fresh() -> Target:
@@ -202,9 +225,9 @@ class WebHdfs:
         self._root = f"http://{HOST}:{port}/webhdfs/v1{folder}"
         self._user = user
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, **arguments: str) -> None:
         """Write a file."""
-        self.call("PUT", key, "CREATE", data, overwrite="true")
+        self.call("PUT", key, "CREATE", data, overwrite="true", **arguments)
 
     def get(self, key: str) -> bytes | None:
         """What the file holds; None where there is none."""

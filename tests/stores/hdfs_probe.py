@@ -14,6 +14,8 @@ from shoso.core.keys import Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
 from shoso.errors import ShosoError
+from shoso.layers import Policy, standard
+from shoso.layers.retry import RetryPolicy
 from shoso.stores import open_store
 
 KEY = Key("probe/object")
@@ -22,7 +24,7 @@ KEY = Key("probe/object")
 async def tried(uri: str) -> dict[str, str]:
     """What came of it: "read" with the bytes, or the error's kind and message."""
     try:
-        store = open_store(uri, os.environ)
+        store = standard(open_store(uri, os.environ), Policy(RetryPolicy(attempts=1)))
         await store.write(KEY, BytesSource(b"content"))
         return {"read": (await read_bytes(store, KEY)).decode()}
     except ShosoError as error:

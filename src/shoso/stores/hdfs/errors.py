@@ -18,6 +18,7 @@ from shoso.errors import Kind, Retry, StoreError, store_error
 _RPC = re.compile(r'(?:Fatal)?RPCError\("(?:[\w.]+\.)?([\w$]+)", "(.*)"\)', re.DOTALL)
 _OTHER = re.compile(r"(\w+)\b")
 _NUMBER = re.compile(r" ?\(os error (\d+)\)")
+_WORDS = re.compile(r'\w+\("([^:"\[]+)')
 _TRACE = re.compile(r"(?:\\n|\n).*", re.DOTALL)
 _PANIC = "PanicException"
 _CREDENTIALS = {"GSSAPIError", "SASLError", "NoSASLMechanism"}
@@ -158,15 +159,21 @@ def _unreachable(text: str, whose: Whose) -> StoreError:
     return store_error(
         Kind.UNAVAILABLE,
         f"No NameNode of {whose.address}, or none of its DataNodes, can be reached: {why}. Check host and"
-        " port (dfs.namenode.rpc-address, usually 8020; not the web interface's) and HADOOP_CONF_DIR.",
+        " port (dfs.namenode.rpc-address, usually 8020; not the web interface's), HADOOP_CONF_DIR, and"
+        " whether the cluster wants Kerberos (hadoop.security.authentication).",
         retry=Retry.SOON,
     )
+
+
+def _brief(text: str) -> str:
+    """The library's own words, without the values that it shows behind them."""
+    return found[1] if (found := _WORDS.match(text)) else text
 
 
 def _unreachable_data(text: str, whose: Whose) -> StoreError:
     return store_error(
         Kind.UNAVAILABLE,
-        f"The DataNodes of {whose.address} failed: {text[:200]}. See that they run and can be reached from"
+        f"The DataNodes of {whose.address} failed: {_brief(text)}. See that they run and can be reached from"
         " here (dfs.client.use.datanode.hostname=true where they have other addresses inside).",
         retry=Retry.SOON,
     )

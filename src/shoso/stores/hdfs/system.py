@@ -18,7 +18,7 @@ from typing import TypeVar
 from hdfs_native import AsyncClient, AsyncFileReader, FileStatus, WriteOptions
 
 from shoso.core.types import Digests
-from shoso.errors import Kind, store_error
+from shoso.errors import Kind, Retry, store_error
 from shoso.stores.files import Found, NewFile, OpenFile, Status, Traits
 from shoso.stores.hdfs.clients import Access, client, retire
 from shoso.stores.hdfs.content import Content
@@ -103,12 +103,16 @@ class HdfsFiles:
                 return Content(self, path, reader, after)
             before = after
         message = f"'{path}' is replaced as fast as it's opened."
-        raise store_error(Kind.UNAVAILABLE, message)
+        raise store_error(Kind.UNAVAILABLE, message, retry=Retry.SOON)
 
     async def create(self, path: str) -> NewFile:
         """See FileSystem."""
         mode = WriteOptions(permission=0o666 & ~self._options.umask, create_parent=False)
-        writer = await self.call(path, lambda api, place: api.create(place, mode))
+        try:
+            writer = await self.call(path, lambda api, place: api.create(place, mode))
+        except FileExistsError as error:  # the name is random: the library has sent it twice
+            message = f"'{path}' was made over a connection that broke."
+            raise store_error(Kind.UNAVAILABLE, message, retry=Retry.SOON) from error
         return HdfsDraft(self, path, writer)
 
     async def rename(self, source: str, target: str, replace: bool) -> None:
