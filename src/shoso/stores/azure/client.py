@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from email.utils import formatdate
 from urllib.parse import quote
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -145,7 +146,7 @@ class Client:
                 auto_decompress=False,
                 read_bufsize=CHUNK,
                 request_class=_Request,
-                trust_env=True,  # proxies, as Azure's own library has it
+                trust_env=bool(getproxies()),  # it costs two thread hops a request
             )
         return self._session
 
