@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
+import requests
 from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import (
+    BlobServiceClient,
+    ContainerClient,
+    ContainerSasPermissions,
+    generate_container_sas,
+)
 from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, program, shared
 from tests.servers.target import Target
 from tests.servers.trust import self_signed
@@ -69,6 +77,21 @@ def service() -> BlobServiceClient:
     return BlobServiceClient(endpoint(), credential=KEY)
 
 
+@cache
+def _session() -> requests.Session:
+    """For what is done a thousand times: Microsoft's client takes 10 ms a call."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+@cache
+def _signature(container: str) -> str:
+    permission = ContainerSasPermissions(write=True, create=True)
+    end = datetime.now(UTC) + timedelta(hours=6)
+    return generate_container_sas(ACCOUNT, container, account_key=KEY, permission=permission, expiry=end)
+
+
 @dataclass(frozen=True)
 class Container:
     """A new container, and the folder of it that a store is opened at."""
@@ -84,7 +107,10 @@ class Container:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object around the store."""
-        self.client.upload_blob(self._name(key), data, overwrite=True)
+        url = (
+            f"{self.client.url}/{quote(self._name(key), safe='/~')}?{_signature(self.client.container_name)}"
+        )
+        _session().put(url, data, headers={"x-ms-blob-type": "BlockBlob"}, timeout=30).raise_for_status()
 
     def get(self, key: str) -> bytes | None:
         """Read an object around the store."""

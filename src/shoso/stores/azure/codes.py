@@ -80,8 +80,8 @@ CODES: dict[str, Refusal] = {
     ),
     "AuthorizationPermissionMismatch": Refusal(
         Kind.FORBIDDEN,
-        "{credential} may not {op} in {name}: give the identity the role 'Storage Blob Data Contributor' on"
-        " the container, or the signature the permissions racwdl",
+        "{credential} may not {op} in {name}: give the identity the roles 'Storage Blob Data Contributor' on"
+        " the container and 'Storage Blob Delegator' on the account, or the signature the permissions racwdl",
     ),
     "ServerBusy": BUSY,
     "OperationTimedOut": SLOW,

@@ -39,7 +39,7 @@ from shoso.stores.azure.uploads import PART_MAX, AzureUploads
 OWN = ".shoso"
 """The folder at the root for uploads under way; no key reaches it, no listing shows it."""
 
-_DELETES = 16
+_DELETES = 32
 _GONE = frozenset({"BlobNotFound", "ResourceNotFound", "PathNotFound", "DirectoryIsNotEmpty"})
 _TRIES = 5
 
