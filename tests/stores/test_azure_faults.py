@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from contextlib import asynccontextmanager
 
+import psutil
 import pytest
 from tests.conformance.sources import Endless
 from tests.servers import azurite
@@ -163,6 +165,37 @@ async def test_a_cancelled_write_ends_at_once_though_nobody_answers(proxy, conta
         assert writing.cancelled()
         assert time.monotonic() - start < 1
     _nothing_left(container)
+
+
+async def test_a_write_given_up_keeps_no_connection_to_one_who_never_reads():
+    held = asyncio.Event()
+
+    async def deaf(reader, writer):
+        await held.wait()
+        writer.close()
+
+    small = socket.create_server(("127.0.0.1", 0))
+    small.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
+    )  # so that a block is more than the kernel takes
+    async with await asyncio.start_server(deaf, sock=small) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with store_of(azurite.container(), environment(port)) as store:
+            writing = asyncio.ensure_future(store.write(OBJECT, Endless(64 * MIB)))
+            await asyncio.sleep(0.5)
+            assert _connections(port) > 0
+            writing.cancel()
+            await asyncio.wait([writing])
+            await asyncio.sleep(0.1)
+            assert _connections(port) == 0
+        held.set()
+
+
+def _connections(port: int) -> int:
+    """How many of this process's sockets lead to that port."""
+    return len(
+        [found for found in psutil.Process().net_connections() if found.raddr and found.raddr.port == port]
+    )
 
 
 @pytest.mark.parametrize("size", [MIB, 11 * MIB], ids=["one request", "blocks"])

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -210,7 +210,7 @@ async def _md5(body: list[Buffer]) -> str:
     return base64.b64encode(hasher.digest()).decode()
 
 
-async def _worked(work: Any, body: list[Buffer]) -> None:
+async def _worked(work: Callable[[], None], body: list[Buffer]) -> None:
     """In a thread where it takes longer than the way there."""
     if sum(map(len, body)) > INLINE:
         await asyncio.to_thread(work)

@@ -69,6 +69,10 @@ class Failures:
         sentence = "The connection to {name} failed ({op} '{key}'; {code})"
         return self.error(Kind.UNAVAILABLE, op, key, sentence, Retry.SOON, code=type(error).__name__)
 
+    def stranger(self, op: str, key: str) -> StoreError:
+        """The error of a reply that makes no sense."""
+        return self.error(Kind.UNEXPECTED, op, key, "What answered at {name} isn't Azure's blob service")
+
     def error(
         self, kind: Kind, op: str, key: str, sentence: str, retry: Retry = Retry.NEVER, code: str = ""
     ) -> StoreError:

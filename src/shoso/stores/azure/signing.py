@@ -7,6 +7,7 @@ while (a user delegation key), which is asked for once and kept.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from shoso.stores.azure.store import AzureStore
 
 _LENT = timedelta(hours=12)
-_LENT_MOST = timedelta(days=7)
 _SKEW = timedelta(minutes=15)
+_LENT_MOST = timedelta(days=7) - _SKEW  # seven days from the start of the key, which lies a bit back
 _MARGIN = timedelta(minutes=5)
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -80,13 +81,21 @@ class Signatures:
         asked = f"<KeyInfo><Start>{start:{_MOMENT}}</Start><Expiry>{end:{_MOMENT}}</Expiry></KeyInfo>"
         query = {"restype": "service", "comp": "userdelegationkey"}
         url = f"{self._options.endpoint}/"
-        found = fields(await self._client.text("sign", key, "POST", url, query, [asked.encode()]))
-        lent = UserDelegationKey()  # type: ignore[no-untyped-call]
-        lent.signed_oid, lent.signed_tid = found.get("SignedOid"), found.get("SignedTid")
-        lent.signed_start, lent.signed_expiry = found.get("SignedStart"), found.get("SignedExpiry")
-        lent.signed_service, lent.signed_version = found.get("SignedService"), found.get("SignedVersion")
-        lent.value = found.get("Value")
-        return lent
+        document = await self._client.text("sign", key, "POST", url, query, [asked.encode()])
+        try:
+            return _lent(fields(document))
+        except (SyntaxError, KeyError):  # ElementTree's ParseError is a SyntaxError
+            raise self._client.failures.stranger("sign", key) from None
+
+
+def _lent(found: Mapping[str, str]) -> UserDelegationKey:
+    """The key in Azure's reply. Raises KeyError."""
+    lent = UserDelegationKey()  # type: ignore[no-untyped-call]
+    lent.signed_oid, lent.signed_tid = found["SignedOid"], found["SignedTid"]
+    lent.signed_start, lent.signed_expiry = found["SignedStart"], found["SignedExpiry"]
+    lent.signed_service, lent.signed_version = found["SignedService"], found["SignedVersion"]
+    lent.value = found["Value"]
+    return lent
 
 
 class AzureSigner:

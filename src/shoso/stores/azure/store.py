@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import aiohttp
 
@@ -167,16 +166,14 @@ class AzureStore:
         try:
             return meta_of(key, headers)
         except (KeyError, ValueError) as error:
-            sentence = "What answered at {name} isn't Azure's blob service"
-            raise self.client.failures.error(Kind.UNEXPECTED, op, key, sentence) from error
+            raise self.client.failures.stranger(op, key) from error
 
     async def _page(self, op: str, key: Key, query: dict[str, str]) -> Page:
         document = await self.client.text(op, key, "GET", self.client.url(""), query)
         try:
             return page(document)
         except (SyntaxError, ValueError) as error:  # ElementTree's ParseError is a SyntaxError
-            sentence = "What answered at {name} isn't Azure's blob service"
-            raise self.client.failures.error(Kind.UNEXPECTED, op, key, sentence) from error
+            raise self.client.failures.stranger(op, key) from error
 
     def _entry(self, blob: Blob) -> Entry | None:
         """What a listing shows; None for what no key reaches."""
@@ -188,7 +185,7 @@ class AzureStore:
             return None
         return Prefix(key) if blob.folder else blob.meta(key)
 
-    async def _remove(self, op: str, waiting: Any) -> StoreError | None:
+    async def _remove(self, op: str, waiting: Iterator[tuple[Key, str]]) -> StoreError | None:
         """Delete what is waiting; the first failure."""
         failure: StoreError | None = None
         for key, name in waiting:
