@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
+import uvloop
+from tests.conformance.sources import Endless
 from tests.servers import ftpd
 from tests.servers.processes import Launcher
 
@@ -187,6 +189,23 @@ async def test_proftpd_over_tls_works():
 async def test_proftpd_that_wants_the_same_tls_session_works(own):
     facts = own(ftpd.start_proftpd, TLSOptions="")
     await _works(ftpd.uri(facts, "ftps", "a", "tls_port"), SSL_CERT_FILE=facts["certificate"])
+
+
+@pytest.mark.parametrize("server", ["proftpd", "pyftpd"])
+def test_what_comes_over_tls_is_whole_on_uvloop_too(server):
+    """The server's loop; its own TLS loses what it holds when the far end closes."""
+    facts = getattr(ftpd, server)()
+    uri = ftpd.uri(facts, "ftps", "uvloop", "tls_port")
+
+    async def there_and_back() -> None:
+        store = open_store(uri, {"SSL_CERT_FILE": facts["certificate"]})
+        for _ in range(3):
+            await store.write(KEY, Endless(48 * 1024 * 1024))
+            async with await store.read(KEY) as reading:
+                assert sum([len(data) async for data in reading.body]) == 48 * 1024 * 1024
+        await store.close()
+
+    uvloop.run(there_and_back())
 
 
 async def test_tls_from_the_first_byte_works():

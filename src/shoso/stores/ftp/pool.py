@@ -1,4 +1,4 @@
-"""Sessions that wait for their next use: a login takes seven round trips, over TLS nine."""
+"""Sessions that wait for their next use: a login takes seven round trips, over TLS eleven."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def reaching(options: FtpOptions) -> Iterator[None]:
             raise ConnectionError("its name can't be resolved now") from error
         what = f"{options.name} can't be reached: nobody knows '{options.host}'; check the URI."
         raise _unusable(Kind.CONFIG, what, options) from error
-    except (EOFError, UnicodeError) as error:
+    except (EOFError, ValueError) as error:
         raise ConnectionError("its reply can't be understood") from error
 
 
