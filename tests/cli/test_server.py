@@ -182,7 +182,7 @@ WRONG = {
     "a database nobody may write": (["--backend-store-uri", "sqlite:////proc/x.db"], ["--backend-store-uri"]),
     "a database in memory": (["--backend-store-uri", "sqlite://"], ["--backend-store-uri"]),
     "a database of another kind": (
-        ["--backend-store-uri", "postgresql://u:pass@h/d"],
+        ["--backend-store-uri", "postgresql://u:hunter2@h/d"],
         ["--backend-store-uri"],
     ),
     "a URI that is none": (["--backend-store-uri", "./mlruns"], ["--backend-store-uri"]),
@@ -208,7 +208,7 @@ def test_what_cant_be_served_is_one_sentence(monkeypatch, folder, flags, words):
     result = run("server", "--port", "0", *flags)
     assert result.exit_code == 1, result.output
     require_sentence(result.output, *words)
-    assert "pass" not in result.output
+    assert "hunter2" not in result.output
     for path, content in before.items():
         assert not content or path.read_bytes() == content
 

@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -154,6 +155,16 @@ def refusal(folder: Path, *flags: str, **variables: str) -> str:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    """Whether a condition comes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 class Attached:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from tests.e2e.servers import Server
+from tests.e2e.servers import Server, eventually
 
 pytestmark = [pytest.mark.shoso_only, pytest.mark.since_3]
 
@@ -35,7 +35,7 @@ def test_a_large_file_goes_in_parts_and_comes_back(server, experiment, tmp_path,
     before = len(server.log())
     with mlflow.start_run() as run:
         mlflow.log_artifact(str(tmp_path / "weights.bin"), "model")
-    assert server.log()[before:].count("PUT /api/shoso/1/uploads/") == 4
+    assert eventually(lambda: server.log()[before:].count("PUT /api/shoso/1/uploads/") == 4)
     found = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model/weights.bin")
     assert Path(found).read_bytes() == data
 

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 from tests.e2e.memory import Watch, resident
 from tests.e2e.raw import Api, Wire, connect
+from tests.e2e.servers import eventually
 
 MIB = 1 << 20
 SENT = 24 * MIB  # of an upload of 32: more than sockets hold, so the server has begun to take it
@@ -69,16 +69,6 @@ def begin(server):
     yield begin
     for connection in connections:
         connection.close()
-
-
-def eventually(condition, seconds=15) -> bool:
-    """Whether a condition comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 # -- 1 ----------------------------------------------------------------------------------------------------

@@ -152,7 +152,8 @@ def test_artifacts_outlive_the_server(server, client, run_id):
 def test_no_secret_is_in_the_log_or_the_database(server, storage, client, run_id):
     client.log_text(run_id, "x", "x.txt")
     Wire(server.uri).get(f"{root_of(client, run_id)}/nothing")
-    secrets = _secrets(storage)
+    if not (secrets := _secrets(storage)):
+        pytest.skip("no secret opens this storage")
     for path in [server.folder / "server.log", *server.folder.glob("tracking.db*")]:
         content = path.read_bytes()
         assert not [secret for secret in secrets if secret.encode() in content], path

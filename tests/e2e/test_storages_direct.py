@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.e2e.raw import Wire
-from tests.e2e.servers import Server
+from tests.e2e.servers import Server, eventually
 from tests.e2e.storages import fresh, root_of
 
 from shoso.stores import open_store
@@ -65,6 +65,7 @@ def test_a_large_file_goes_to_the_storage_and_back(server, client, run_id, large
     fetched = Path(client.download_artifacts(run_id, "model/large.bin", str(tmp_path / "out")))
     assert fetched.read_bytes() == large.read_bytes()
     assert [info.file_size for info in client.list_artifacts(run_id, "model")] == [large.stat().st_size]
+    assert eventually(lambda: "/presigned/" in server.log()[before:])
     log = server.log()[before:]
     assert "/mpu/complete/" in log
     assert "/presigned/" in log

@@ -52,11 +52,12 @@ class TestCalls:
     async def test_a_store_that_was_silent_for_long_is_not_asked_again(self, monkeypatch):
         clock = itertools.count(0, 40.0)  # each attempt takes 40 s
         monkeypatch.setattr("shoso.layers.retry.time.monotonic", lambda: next(clock))
-        plan = iter([dropped() for _ in range(10)])
-        with expect.failure(Kind.UNAVAILABLE) as caught:
-            await RetryLayer(Faults(Limited(), plan), replace(QUICK, patience=60.0)).stat(KEY)
-        assert caught.value.retry is Retry.EXHAUSTED
-        assert len([*plan]) == 10 - 2
+        for kind, tries in ((Kind.TIMEOUT, 2), (Kind.UNAVAILABLE, 3)):
+            plan = iter([store_error(kind, "It said nothing.", retry=Retry.SOON) for _ in range(10)])
+            with expect.failure(kind) as caught:
+                await RetryLayer(Faults(Limited(), plan), replace(QUICK, patience=60.0)).stat(KEY)
+            assert caught.value.retry is Retry.EXHAUSTED
+            assert len([*plan]) == 10 - tries
 
     async def test_a_call_that_goes_on_failing_is_exhausted(self):
         faults = [dropped() for _ in range(10)]

@@ -16,7 +16,7 @@ from shoso.core.keys import Key
 from shoso.core.store import Store, order
 from shoso.core.streams import Source, closing
 from shoso.core.types import Buffer, ByteRange, FromTo, ObjectMeta, Prefix, Reading
-from shoso.errors import Retry, StoreError
+from shoso.errors import Kind, Retry, StoreError
 from shoso.layers.layer import Attempt, Begin, Layer, T
 
 _LATER = {Retry.SOON, Retry.AFTER}
@@ -26,9 +26,9 @@ _LATER = {Retry.SOON, Retry.AFTER}
 class RetryPolicy:
     """At most `attempts` tries; waits of `first` × 2ⁿ seconds, at most `longest`, half of it at random.
 
-    No attempt begins more than `patience` seconds after the first one, or after the last bytes that came: who
-    has waited for a silent store once isn't kept for three times more. A pause that the store asks for is
-    kept as it is; one that leads beyond that is the caller's.
+    Once `patience` seconds are over, a store that gave no answer isn't asked again: who has waited for it
+    once isn't kept for three times more. A pause that the store asks for is kept as it is; a longer one than
+    `patience` is the caller's.
     """
 
     attempts: int = 4
@@ -95,7 +95,8 @@ class _Again:
         if error.retry not in _LATER:
             raise error
         asked = error.retry_after or 0.0
-        in_time = time.monotonic() - self._since + asked <= self._policy.patience
+        waited = time.monotonic() - self._since if error.kind is Kind.TIMEOUT else 0.0
+        in_time = waited + asked <= self._policy.patience
         if not self._possible or self._tries >= self._policy.attempts or not in_time:
             error.retry = Retry.EXHAUSTED
             raise error

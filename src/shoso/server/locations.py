@@ -69,12 +69,13 @@ class Locations:
         return self._roots[0][1]
 
     def holds(self, uri: str) -> bool:
-        """Whether the location lies below a root of ours."""
+        """Whether the location lies below a root of ours, also one that only clients can open."""
         try:
             location = locations.parse(uri)
         except (ShosoError, ValueError):
             return False
-        return any(location in root for root, _ in self._roots)
+        roots = [*self._roots, *([self._unopened] if self._unopened else [])]
+        return any(location in root for root, _ in roots)
 
     def locate(self, uri: str, path: str = "") -> Place:
         """Where `path` below the location `uri` is. Raises FORBIDDEN for a location outside our roots."""

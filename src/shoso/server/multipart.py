@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ntpath
 import posixpath
 import re
@@ -11,7 +12,7 @@ from mimetypes import guess_type
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import Signer, Store
-from shoso.core.types import Part, UploadRef
+from shoso.core.types import Part, SignedRequest, UploadRef
 from shoso.errors import Kind, NotFound, ShosoError, TrackingError
 from shoso.metadata import models, runs
 from shoso.server.locations import PROXIED, Place
@@ -21,6 +22,8 @@ from shoso.wire import replies, requests
 
 EXPIRATION_MAX = 604_800
 """Seconds; what S3 and Google Cloud Storage allow at most."""
+
+SIGNED_AT_ONCE = 50
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
 _SWITCH = "start the server with --direct-transfers"
@@ -74,7 +77,7 @@ async def create_upload(
         raise TrackingError(Kind.INVALID, message)
     ref = await store.uploads.begin(key, content_type=_type(key))
     try:
-        signed = [await services.direct.part(store, ref, number + 1) for number in range(request.num_parts)]
+        signed = await _signed(services, store, ref, request.num_parts)
     except BaseException:
         with suppress(ShosoError):
             await store.uploads.abort(ref)
@@ -83,6 +86,16 @@ async def create_upload(
         replies.PartCredential(part.url, number, dict(part.headers)) for number, part in enumerate(signed, 1)
     ]
     return replies.MultipartUpload(ref.id, credentials)
+
+
+async def _signed(services: Services, store: Store, ref: UploadRef, count: int) -> list[SignedRequest]:
+    """Where each part is put; some at once, for a signature may take a call to the storage's own signer."""
+    signed: list[SignedRequest] = []
+    for first in range(1, count + 1, SIGNED_AT_ONCE):
+        numbers = range(first, min(first + SIGNED_AT_ONCE, count + 1))
+        signed += await asyncio.gather(*(services.direct.part(store, ref, number) for number in numbers))
+        await asyncio.sleep(0)  # others are served meanwhile
+    return signed
 
 
 async def complete_upload(services: Services, request: requests.CompleteMultipartUpload) -> replies.Empty:

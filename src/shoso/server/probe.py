@@ -55,20 +55,20 @@ async def _try_out(store: Store, folder: Key) -> None:
 
 
 async def _exercise(store: Store, folder: Key, key: Key) -> None:
-    await _step("written", store.write(key, BytesSource(CONTENT)))
-    if await _step("read", read_bytes(store, key)) != CONTENT:
-        raise ConfigError(_SETTING, "a test object came back changed.")
-    if key not in await _step("listed", _listed(store, folder)):
-        raise ConfigError(_SETTING, "a test object was written and isn't listed.")
-    await _step("deleted", store.delete([key]))
+    await _step("written", key, store.write(key, BytesSource(CONTENT)))
+    if await _step("read", key, read_bytes(store, key)) != CONTENT:
+        raise ConfigError(_SETTING, f"the test object '{key}' came back changed.")
+    if key not in await _step("listed", key, _listed(store, folder)):
+        raise ConfigError(_SETTING, f"the test object '{key}' was written and isn't listed.")
+    await _step("deleted", key, store.delete([key]))
 
 
 async def _listed(store: Store, folder: Key) -> list[Key]:
     return [entry.key async for entry in store.list(folder)]
 
 
-async def _step(done: str, call: Awaitable[T]) -> T:
+async def _step(done: str, key: Key, call: Awaitable[T]) -> T:
     try:
         return await call
     except ShosoError as error:
-        raise ConfigError(_SETTING, f"a test object couldn't be {done}: {error.message}") from None
+        raise ConfigError(_SETTING, f"the test object '{key}' couldn't be {done}: {error.message}") from None

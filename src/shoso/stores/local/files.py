@@ -28,6 +28,9 @@ ATTRIBUTE = "user.shoso.digest"
 WINDOW = 32 * 1024 * 1024
 """Bytes of a draft that may wait in memory before the disk is told to begin."""
 
+BACKLOG = 512 * 1024 * 1024
+"""Bytes of a draft that may wait in all: more would make the sync at its end longer than anybody waits."""
+
 _ATTRIBUTE_TEXT = re.compile(rb"blake3 ([0-9a-f]{64}) (\d+) (\d+)")
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT}
 
@@ -47,6 +50,7 @@ class Draft:
         self._lock = threading.Lock()
         self._abandoned = False
         self._written_back = 0
+        self._synced = 0
         self.kept = False
 
     def append(self, buffers: Sequence[Buffer]) -> None:
@@ -112,6 +116,9 @@ class Draft:
             window = size - self._written_back
             os.posix_fadvise(self._file, self._written_back, window, os.POSIX_FADV_DONTNEED)
             self._written_back = size
+        if size - self._synced >= BACKLOG:
+            os.fdatasync(self._file)
+            self._synced = size
 
     def _close(self) -> None:
         file, self._file = self._file, -1
