@@ -1,4 +1,4 @@
-"""Real FTP servers: ProFTPD (Debian's), plain and over TLS; pyftpdlib, plain, over TLS and implicitly so."""
+"""Real FTP servers: ProFTPD and vsftpd (Debian's), and pyftpdlib; in the clear and over TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.certificates import self_signed
-from tests.servers.processes import Facts, Launcher, free_ports, program, run, shared
+from tests.servers.processes import CACHE, Facts, Launcher, free_ports, program, run, shared
 from tests.servers.target import Target
 
 USER, PASSWORD = "shoso", "made-up-secret"
@@ -61,6 +61,28 @@ _COMMON = {
     "TLSOptions": "NoSessionReuseRequired",
 }
 
+# Anonymous users only, as others would need PAM. Their root may not be theirs to write to.
+_VSFTPD = """
+listen=YES
+listen_ipv6=NO
+listen_address=127.0.0.1
+listen_port={port}
+background=NO
+anonymous_enable=YES
+local_enable=NO
+no_anon_password=YES
+write_enable=YES
+anon_upload_enable=YES
+anon_mkdir_write_enable=YES
+anon_other_write_enable=YES
+anon_world_readable_only=NO
+anon_umask=022
+anon_root={folder}/root
+secure_chroot_dir={folder}/empty
+seccomp_sandbox=NO
+xferlog_enable=NO
+"""
+
 SERVERS = 6
 """ProFTPD takes no connection for 200 ms after one has ended; several servers take turns."""
 
@@ -94,6 +116,23 @@ def launch_proftpd(launcher: Launcher, facts: Facts) -> None:
     launcher.start(program("proftpd"), "-n", "-q", "-c", launcher.folder / "proftpd.conf")
     for port in ("port", "tls_port"):
         launcher.until_port(facts[port])
+
+
+def vsftpd() -> Facts:
+    """vsftpd on `port`, without MLST and MLSD; whoever is anonymous may write in `home`, its /pub."""
+    return shared("vsftpd", start_vsftpd)
+
+
+def start_vsftpd(launcher: Launcher) -> Facts:
+    """The same, of one's own."""
+    facts = {**_ports("port"), "home": str(launcher.folder / "root/pub")}
+    for name, mode in (("", 0o755), ("empty", 0o755), ("root", 0o755), ("root/pub", 0o777)):
+        (launcher.folder / name).mkdir(exist_ok=True)
+        (launcher.folder / name).chmod(mode)
+    (launcher.folder / "vsftpd.conf").write_text(_VSFTPD.format(folder=launcher.folder, **facts))
+    launcher.start(program("vsftpd", str(CACHE / "vsftpd/usr/sbin")), launcher.folder / "vsftpd.conf")
+    launcher.until_port(facts["port"])
+    return facts
 
 
 def pyftpd() -> Facts:
@@ -153,13 +192,22 @@ def fresh_tls() -> Target:
     return _target(facts, uri(facts, "ftps", port="tls_port"), trusted)
 
 
+def fresh_terse() -> Target:
+    """A folder of its own on vsftpd."""
+    facts = vsftpd()
+    return _target(facts, f"ftp://127.0.0.1:{facts['port']}/pub/", {"NETRC": "/nowhere"})
+
+
 def _target(facts: Facts, address: str, environment: dict[str, str] | None = None) -> Target:
     name = f"{os.getpid()}-{next(_places)}"
     (folder := Path(facts["home"]) / name).mkdir()
+    folder.chmod(0o777)
 
     def put(key: str, data: bytes) -> None:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_bytes(data)
+        for above in Path(key).parents:
+            (folder / above).chmod(0o777)  # the server may be another user
 
     def get(key: str) -> bytes | None:
         return (folder / key).read_bytes() if (folder / key).is_file() else None

@@ -9,7 +9,7 @@ packages=(
     # S3
     radosgw ceph-mon ceph-osd uuid-runtime
     # SFTP, FTP
-    openssh-server openssh-client proftpd-core proftpd-mod-crypto
+    openssh-server openssh-client proftpd-core proftpd-mod-crypto libwrap0
     # HDFS and Kerberos
     openjdk-17-jre-headless libjetty9-java libjetty9-extra-java libjersey1-core-java libjersey1-server-java
     libjersey1-servlet-java libjersey1-json-java libservlet-api-java libcommons-daemon-java
@@ -33,6 +33,12 @@ if [ "${#missing[@]}" -gt 0 ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >"$cache/apt.log" 2>&1 ||
         { tail -n 20 "$cache/apt.log"; exit 1; }
     [ -z "${own_policy:-}" ] || rm "$policy"
+fi
+
+# Debian installs one FTP server only; the second is taken out of its package.
+if [ ! -e "$cache/vsftpd/usr/sbin/vsftpd" ]; then
+    mkdir -p "$cache/vsftpd"
+    (cd "$cache/vsftpd" && apt-get download -qq vsftpd && dpkg -x vsftpd_*.deb . && rm vsftpd_*.deb)
 fi
 
 # Azure's emulator.

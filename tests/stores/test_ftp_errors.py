@@ -92,9 +92,9 @@ async def test_tls_spoken_to_a_server_that_does_not_begin_with_it_is_unavailable
     assert "TLS" in error.message
 
 
-async def test_a_server_without_mlst_is_named(own):
-    facts = own(ftpd.start_pyftpd, without=["MLST", "MLSD"])
-    _says(await _failure(ftpd.uri(facts)), Kind.UNSUPPORTED, "MLST", "RFC 3659")
+async def test_a_command_that_the_server_lacks_is_named(own):
+    facts = own(ftpd.start_pyftpd, without=["MLST", "MLSD", "SIZE"])
+    _says(await _failure(ftpd.uri(facts)), Kind.UNSUPPORTED, "doesn't know a command", "SIZE")
 
 
 async def test_a_user_who_may_only_read_reads(own):

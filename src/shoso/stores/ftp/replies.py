@@ -23,7 +23,7 @@ _NUMBERS = {
     "550": errno.EACCES,
     "551": errno.EIO,
     "552": errno.EDQUOT,
-    "553": errno.EINVAL,
+    "553": errno.EACCES,
 }
 _LOST = {"421", "425", "426"}
 _UNKNOWN = {"500", "502", "504"}
@@ -48,7 +48,9 @@ def refusal(refused: Refused, path: str, options: FtpOptions) -> Exception:
         return ConnectionResetError(errno.ECONNRESET, said)
     if digits in _UNKNOWN:
         what = f"{options.name} doesn't know a command that Shoso needs (it answers {digits})"
-        return _unusable(Kind.UNSUPPORTED, f"{what}: use a server with MLST and MLSD (RFC 3659).", options)
+        return _unusable(
+            Kind.UNSUPPORTED, f"{what}: use one with MLST, or with SIZE and MDTM (RFC 3659).", options
+        )
     if digits in {"530", "532"}:
         what = f"{options.name} wants another login for that ({digits}): check the user in the URI."
         return _unusable(Kind.FORBIDDEN, what, options)

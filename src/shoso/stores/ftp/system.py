@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from shoso.stores.files.folders import above
 from shoso.stores.files.system import Found, Status, Traits
+from shoso.stores.ftp import terse
 from shoso.stores.ftp.address import FtpOptions
 from shoso.stores.ftp.data import Data
 from shoso.stores.ftp.pool import Pool
@@ -33,6 +34,8 @@ class FtpSystem:
     def __init__(self, options: FtpOptions) -> None:
         self.options = options
         self.pool = Pool(options)
+        self._terse = False  # whether the server has no MLST
+        self._known = False  # whether that was asked
         self.traits = Traits(exclusive=False, connections=options.connections)
 
     async def status(self, path: str) -> Status:
@@ -87,7 +90,16 @@ class FtpSystem:
 
     async def entries(self, path: str) -> list[Found]:
         """See FileSystem."""
-        transfer = await self.transfer("MLSD", path)
+        if not self._known:
+            await self.facts("")  # a server without MLSD has no MLST either, and says so more simply
+        if self._terse:
+            return await self._entries("LIST -a", path, terse.found_in)
+        return await self._entries("MLSD", path, found_in)
+
+    async def _entries(self, verb: str, path: str, read: Callable[[bytes], Found | None]) -> list[Found]:
+        if self._terse and not (await self.status(path)).folder:
+            raise problem(errno.ENOTDIR, path)  # LIST would show the file, and nothing for what is missing
+        transfer = await self.transfer(verb, path)
         held = bytearray()
         try:
             while block := await transfer.receive():
@@ -95,7 +107,7 @@ class FtpSystem:
             await transfer.received()
         finally:
             transfer.release()
-        return [found for line in bytes(held).split(b"\n") if (found := found_in(line)) is not None]
+        return [found for line in bytes(held).split(b"\n") if (found := read(line)) is not None]
 
     async def join(self, sources: Sequence[str], target: str) -> Status:
         """See FileSystem; FTP has nothing for it."""
@@ -141,12 +153,19 @@ class FtpSystem:
         return status_of(await self._facts(session, path))
 
     async def _facts(self, session: Session, path: str) -> str:
+        if self._terse:
+            return await terse.facts(session, self.place(path))
         try:
             lines = await session.ask(f"MLST {self.place(path)}", "2xx")
         except Refused as refused:
             if code(refused) in _VAGUE:
                 return ""
-            raise
+            if code(refused) not in _UNKNOWN:
+                raise
+            self._terse = True
+            return await self._facts(session, path)
+        finally:
+            self._known = True
         return lines[1].strip(" ").partition(" ")[0] if len(lines) > 1 else ""
 
     def place(self, path: str) -> str:
@@ -204,9 +223,9 @@ class FtpSystem:
                 raise await self._unmade(session, path, refused) from refused
             if code(refused) == "554":  # the file has become shorter than the byte to begin with
                 raise problem(errno.ESTALE, path) from refused
-            if (await self._there(session, path, refused)).folder == (verb == "MLSD"):
+            if (await self._there(session, path, refused)).folder == (verb in _LISTING):
                 raise refusal(refused, path, self.options) from refused
-            raise problem(errno.ENOTDIR if verb == "MLSD" else errno.ENOENT, path) from refused
+            raise problem(errno.ENOTDIR if verb in _LISTING else errno.ENOENT, path) from refused
 
     async def _unmade(self, session: Session, path: str, refused: Refused) -> Exception:
         """Why nothing could be made there: its folder is missing, or a file, or not ours to write to."""
@@ -241,6 +260,11 @@ class FtpSystem:
 
 _VAGUE = {"450", "501", "521", "550", "553"}
 """Replies that say no more than no."""
+
+_UNKNOWN = {"500", "502", "504"}
+"""Replies to a command that the server doesn't have."""
+
+_LISTING = {"MLSD", "LIST -a"}
 
 _RACES = 10
 """Times that a file is opened anew because it was replaced just then."""
