@@ -189,7 +189,7 @@ SUBJECTS = {
         through("gcs", gcs.fresh),
         direct("azure", azurite.fresh),
         through("azure", azurite.fresh),
-        direct("s3", radosgw.fresh),
+        direct("s3", radosgw.emptied),
         through("s3", radosgw.fresh),
         direct("hdfs", hdfs.fresh),
         through("hdfs", hdfs.fresh),

@@ -61,6 +61,7 @@ rgw data = {folder}/rgw
 rgw enable usage log = false
 rgw run sync thread = false
 rgw enable ops log = false
+rgw override bucket index max shards = 1
 rgw dns name = localhost
 """
 
@@ -191,11 +192,31 @@ def bucket() -> str:
 
 
 def fresh() -> Target:
-    """An empty bucket, and the way around the store; all of it, since a key has no byte to spare."""
+    """A new bucket, and the ways around the store; all of it, since the longest key has no byte to spare."""
+    return _target(bucket())
+
+
+def emptied() -> Target:
+    """The same bucket again, emptied: making one takes the gateway a hundred times as long."""
+    name = _reused()
+    found = _client().list_objects_v2(Bucket=name).get("Contents", [])
+    while found:
+        _client().delete_objects(Bucket=name, Delete={"Objects": [{"Key": one["Key"]} for one in found]})
+        found = _client().list_objects_v2(Bucket=name).get("Contents", [])
+    for one in _client().list_multipart_uploads(Bucket=name).get("Uploads", []):
+        _client().abort_multipart_upload(Bucket=name, Key=one["Key"], UploadId=one["UploadId"])
+    return _target(name)
+
+
+@cache
+def _reused() -> str:
+    return bucket()
+
+
+def _target(name: str) -> Target:
     import obstore
     from obstore.store import S3Store
 
-    name = bucket()
     around = S3Store(
         name, endpoint=f"http://127.0.0.1:{port()}", region=REGION, access_key_id=ACCESS_KEY,
         secret_access_key=SECRET_KEY, client_options={"allow_http": True},

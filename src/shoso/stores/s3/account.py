@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
@@ -128,17 +130,16 @@ class Account:
         return store_error(Kind.UNAUTHENTICATED, f"{name}: {sentence}", retry=retry, store=name)
 
     def _client(self, region: str, endpoint: str) -> Any:
-        """A client that is asked for addresses only; it needs credentials, whichever."""
+        """A client that is asked for addresses only; with no credentials it would look for some."""
         style = {"addressing_style": self.options.addressing}
-        config = Config(s3=style, signature_version="s3v4")
+        config = Config(s3=style, signature_version=UNSIGNED)
         dummy = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
         return self._session.client(
             "s3", region_name=region, endpoint_url=endpoint or None, config=config, **dummy
         )
 
     def _placed(self, client: Any, region: str) -> Place:
-        params = {"Bucket": self.options.bucket, "Key": "key"}
-        url = urlsplit(client.generate_presigned_url("head_object", Params=params))
+        url = urlsplit(_address(client, self.options.bucket))
         bare = f"{url.scheme}://{url.netloc}"
         proxy = get_environ_proxies(bare).get(url.scheme)
         return Place(url.scheme, url.netloc, url.path.removesuffix("/key"), region, proxy)
@@ -153,6 +154,24 @@ _NO_CREDENTIALS = (
 def _frozen(found: Any) -> Credentials:
     frozen = found.get_frozen_credentials()
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _address(client: Any, bucket: str) -> str:
+    """Where botocore would send a request about `key`: asked by one that is answered before it's sent."""
+    addresses: list[str] = []
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        addresses.append(request.url)
+        return AWSResponse(request.url, 200, {}, _Nothing())
+
+    client.meta.events.register("before-send.s3.HeadObject", answer)
+    client.head_object(Bucket=bucket, Key="key")
+    return addresses[0]
+
+
+class _Nothing:
+    def stream(self) -> tuple[bytes, ...]:
+        return ()
 
 
 def _custom(client: Any) -> str:

@@ -146,7 +146,7 @@ class Stream:
     def __init__(self, key: Key, source: Source, size: int) -> None:
         self._source, self.size = source, size
         self._pieces = Pieces(key, source, iter(lambda: FRAME, 0))
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
 
     async def plain(self) -> AsyncIterator[bytes]:
         """As it is."""
@@ -170,7 +170,7 @@ class Stream:
         try:
             async for piece in self._pieces.flow():
                 yield piece
-        except BaseException as error:
+        except Exception as error:
             self.failure = error
             raise
 

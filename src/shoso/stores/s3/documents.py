@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from shoso.core.types import Part
+from shoso.errors import Kind, Retry, StoreError, store_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload under way, and when it was begun."""
+
+    key: str
+    id: str
+    begun: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page of a listing: its objects and folders, sorted, and where the next one starts."""
 
@@ -44,7 +54,10 @@ class Document:
     """A reply whose names are read without their namespace, which lookalikes leave out."""
 
     def __init__(self, data: bytes) -> None:
-        self._root = ET.fromstring(data)  # noqa: S314  (see above)
+        try:
+            self._root = ET.fromstring(data)  # noqa: S314  (see above)
+        except ET.ParseError:
+            raise store_error(Kind.UNEXPECTED, "The storage's answer is no XML.", retry=Retry.SOON) from None
         for element in self._root.iter():
             element.tag = element.tag.rpartition("}")[2]
 
@@ -66,7 +79,7 @@ def fault(data: bytes) -> Fault:
     """What an error says; nothing where it's no XML."""
     try:
         document = Document(data)
-    except ET.ParseError:
+    except StoreError:
         return Fault()
     return Fault(document.text("Code"), document.text("Message"), document.text("Region"))
 
@@ -112,13 +125,14 @@ def parts(data: bytes) -> tuple[list[Part], str | None]:
     return found, document.text("NextPartNumberMarker") if more else None
 
 
-def uploads(data: bytes) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
-    """A page of uploads under way: key and id, and where the next one starts."""
+def uploads(data: bytes) -> tuple[list[Upload], tuple[str, str] | None]:
+    """A page of uploads under way, and where the next one starts."""
     document = Document(data)
     found = [
-        (
+        Upload(
             unquote_plus(one.findtext("Key", "")),
             one.findtext("UploadId", ""),
+            moment(one.findtext("Initiated", "")),
         )
         for one in document.all("Upload")
     ]

@@ -24,6 +24,8 @@ async def body_of(reply: aiohttp.ClientResponse, asked: Asked) -> AsyncIterator[
                 yield held
                 held = bytearray()
     except (aiohttp.ClientError, OSError) as error:
+        if held:
+            yield held  # so that whoever goes on where it broke gets further each time
         raise asked.broken(error) from None
     finally:
         reply.close() if not reply.content.at_eof() else reply.release()

@@ -140,5 +140,6 @@ def presign_v2(request: Request, place: Place, bucket: str, who: Credentials, ex
 def _aws_request(request: Request, place: Place, bucket: str) -> AWSRequest:
     path = encoded_path(request.path)
     whole = path if place.base else f"/{bucket}{path}"
-    url = f"{place.scheme}://{place.host}{path}?{encoded_query(request.query)}"
+    query = encoded_query(request.query).replace("=&", "&").removesuffix("=")  # as version 2 signs it
+    url = f"{place.scheme}://{place.host}{path}?{query}"
     return AWSRequest(request.method, url, dict(request.headers), auth_path=whole)

@@ -56,7 +56,7 @@ class S3Store:
         self._options = options
         self._connection = Connection(account)
         self._tags = Tags(self._connection)
-        self._uploads = S3Uploads(self._connection, self.stat)
+        self._uploads = S3Uploads(self._connection, self._tags, self.stat)
         self._writer = Writer(self._connection, self._uploads, self._tags, self.stat)
         self._signer = S3Signer(self._connection, self._uploads) if _signs(account) else None
 
@@ -157,7 +157,7 @@ class S3Store:
         failures: list[StoreError] = []
         for start in range(0, len(keys), DELETE_BATCH):
             batch = keys[start : start + DELETE_BATCH]
-            failures += await (self._delete_one(batch[0]) if len(batch) == 1 else self._delete_many(batch))
+            failures += await self._delete_many(batch)
         if failures:
             raise failures[0]
 

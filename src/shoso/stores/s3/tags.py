@@ -30,17 +30,25 @@ class Tags:
             data, _ = await self._connection.fetch(
                 "stat", meta.key, "GetObjectTagging", "GET", query={"tagging": ""}
             )
+            digest, _, etag = documents.tags(data).get(DIGEST, "").partition("/")
         except StoreError as error:
             self._note(error)
             return meta
-        digest, _, etag = documents.tags(data).get(DIGEST, "").partition("/")
         return replace(meta, digest=digest) if digest and etag == meta.etag else meta
 
-    async def put(self, key: Key, digest: str, etag: str) -> bool:
+    async def keep(self, key: Key, digest: str, etag: str) -> bool:
         """Keep the digest beside the user's own tags; whether that worked."""
+        return await self._put(key, {DIGEST: f"{digest}/{etag}"})
+
+    async def repeat(self, key: Key) -> None:
+        """Put the user's tags on an object in parts: Ceph 16 forgets those that it was begun with."""
+        if self._connection.extra.tags:
+            await self._put(key, {})
+
+    async def _put(self, key: Key, ours: dict[str, str]) -> bool:
         if not self._possible:
             return False
-        pairs = dict(self._connection.extra.tags) | {DIGEST: f"{digest}/{etag}"}
+        pairs = dict(self._connection.extra.tags) | ours
         body = documents.tagging(pairs.items())
         piece = Piece([body], len(body))
         headers = {"content-md5": await piece.md5()}

@@ -20,15 +20,12 @@ from shoso.stores.s3.body import MIB, Piece, Stream, buffered
 from shoso.stores.s3.connection import Connection
 from shoso.stores.s3.documents import bare
 from shoso.stores.s3.faults import Asked
+from shoso.stores.s3.leftovers import Leftovers
 from shoso.stores.s3.signing import Headers
+from shoso.stores.s3.tags import Tags
 
 BUFFERED = 8 * MIB
 """A part up to this is held in memory; a larger one passes through."""
-
-ABORT_SECONDS = 5.0
-"""How long a failed write waits for its upload to be gone, before that goes on behind its back."""
-
-ABORT_PAUSES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 Stat = Callable[[Key], Awaitable[ObjectMeta]]
 
@@ -39,10 +36,10 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 class S3Uploads:
     """The Uploads verbs, and what a write in parts needs of them."""
 
-    def __init__(self, connection: Connection, stat: Stat) -> None:
-        self._connection, self._stat = connection, stat
+    def __init__(self, connection: Connection, tags: Tags, stat: Stat) -> None:
+        self._connection, self._tags, self._stat = connection, tags, stat
         self._finishing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leftovers = Leftovers(connection)
 
     async def begin(
         self, key: Key, size_hint: int | None = None, content_type: str | None = None
@@ -79,11 +76,12 @@ class S3Uploads:
                 if (meta := await self._finished(ref, parts)) is None:
                     raise
                 return meta
+            await self._tags.repeat(ref.key)
             return await self._stat(ref.key)
 
     async def abort(self, ref: UploadRef) -> None:
         """See Uploads."""
-        await self.drop("abort", ref.key, self.real("abort", ref))
+        await self._leftovers.drop("abort", ref.key, self.real("abort", ref))
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         """See Uploads."""
@@ -94,11 +92,11 @@ class S3Uploads:
                 "pending", prefix, "ListMultipartUploads", "GET", query=query, bucket=True
             )
             found, behind = documents.uploads(data)
-            for name, upload in found:
+            for upload in found:
                 with suppress(StoreError):
-                    key = keys.parse(keys.below(Key(name), self._connection.options.folder))
-                    if keys.contains(Key(top), name):
-                        yield UploadRef(key, _shown(upload))
+                    key = keys.parse(keys.below(Key(upload.key), self._connection.options.folder))
+                    if keys.contains(Key(top), upload.key):
+                        yield UploadRef(key, _shown(upload.id))
             if behind is None:
                 return
             query["key-marker"], query["upload-id-marker"] = behind
@@ -108,10 +106,13 @@ class S3Uploads:
     async def create(self, op: str, key: Key, content_type: str | None, headers: Mapping[str, str]) -> str:
         """Begin an upload; S3's id of it."""
         typed = {"content-type": content_type} if content_type else {}
-        data, _ = await self._connection.fetch(
-            op, key, "CreateMultipartUpload", "POST", query={"uploads": ""}, headers={**headers, **typed}
-        )
-        return documents.Document(data).text("UploadId")
+        async with self._leftovers.beginning(key) as begun:
+            data, _ = await self._connection.fetch(
+                op, key, "CreateMultipartUpload", "POST", query={"uploads": ""}, headers={**headers, **typed}
+            )
+            name = documents.Document(data).text("UploadId")
+            begun(name)
+            return name
 
     async def send(self, op: str, key: Key, name: str, number: int, body: Piece | Stream) -> Part:
         """Send a part."""
@@ -133,37 +134,13 @@ class S3Uploads:
             raise Asked(op, key, self._connection.options).replied(500, documents.fault(data), {})
         return bare(document.text("ETag")), answered
 
-    async def drop(self, op: str, key: Key, name: str) -> None:
-        """Drop an upload and its parts."""
-        query = {"uploadId": name}
-        await self._connection.fetch(op, key, "AbortMultipartUpload", "DELETE", query=query)
-
     async def leave(self, key: Key, name: str) -> None:
         """Drop an upload of a write that failed: now, or else as soon as the storage answers again."""
-        task = asyncio.create_task(self._dropped(key, name))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        await asyncio.wait({task}, timeout=ABORT_SECONDS)
+        await self._leftovers.leave(key, name)
 
     async def close(self) -> None:
         """Give what is still to be dropped a last moment."""
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=ABORT_SECONDS)
-        for task in self._leaving:
-            task.cancel()
-
-    async def _dropped(self, key: Key, name: str) -> None:
-        for pause in ABORT_PAUSES:
-            with suppress(TimeoutError):
-                try:
-                    async with asyncio.timeout(ABORT_SECONDS):
-                        return await self.drop("write", key, name)
-                except NotFound:
-                    return None
-                except StoreError:
-                    pass
-            await asyncio.sleep(pause)
-        return None
+        await self._leftovers.close()
 
     async def _completed(self, ref: UploadRef, name: str, parts: Sequence[Part]) -> None:
         try:
@@ -177,7 +154,7 @@ class S3Uploads:
         """The object, if it is what these parts make; S3 forgets an upload when it's finished."""
         with suppress(NotFound):
             meta = await self._stat(ref.key)
-            if meta.etag == _joined(parts):
+            if meta.etag == joined(parts):
                 return meta
         return None
 
@@ -205,7 +182,7 @@ def _shown(name: str) -> str:
     )
 
 
-def _joined(parts: Sequence[Part]) -> str | None:
+def joined(parts: Sequence[Part]) -> str | None:
     """The etag of an object made of these parts, bound to all their bytes; None where it can't be told."""
     if not parts or not all(_MD5.fullmatch(part.etag) for part in parts):
         return None
