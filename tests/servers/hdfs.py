@@ -77,7 +77,8 @@ class Cluster:
         (self.configuration / "log4j.properties").write_text(_LOGGING)
         (self.configuration / "hadoop-metrics2.properties").write_text("*.period=1\n")
         write_site(self.configuration / "core-site.xml", {"fs.defaultFS": f"hdfs://{self.address}"})
-        write_site(self.configuration / "hdfs-site.xml", {**self._site(ipc), **(site or {})})
+        self.site = {**self._site(ipc), **(site or {})}
+        write_site(self.configuration / "hdfs-site.xml", self.site)
 
     @property
     def address(self) -> str:
@@ -104,14 +105,14 @@ class Cluster:
 
     def start(self) -> None:
         """Format the name space, start both nodes and wait until they take files."""
-        run(*self._java(NAMENODE), "-format", "-force", "-nonInteractive")
+        run(*self.java(NAMENODE), "-format", "-force", "-nonInteractive")
         self.start_node(NAMENODE)
         self.start_node(DATANODE)
         self.wait(self.ready)
 
     def start_node(self, node: str) -> None:
         """Start the NameNode or the DataNode."""
-        self._nodes[node] = self._launcher.start(*self._java(node))
+        self._nodes[node] = self._launcher.start(*self.java(node))
 
     def kill_node(self, node: str) -> None:
         """Kill the node, as a machine that loses its power does."""
@@ -130,9 +131,12 @@ class Cluster:
 
     def ready(self) -> bool:
         """Whether there is a live DataNode and the NameNode is out of safe mode."""
+        return listens(self.datanode_port) and self.served()
+
+    def served(self) -> bool:
+        """The same of a NameNode whose DataNode is another cluster's."""
         state = self._state() or {}
-        live = state.get("NumLiveDataNodes") == 1 and listens(self.datanode_port)
-        return live and state["FSState"] == "Operational"
+        return state.get("NumLiveDataNodes") == 1 and state["FSState"] == "Operational"
 
     def _state(self) -> Facts | None:
         try:
@@ -142,7 +146,8 @@ class Cluster:
         except (OSError, IndexError, ValueError):
             return None
 
-    def _java(self, node: str) -> tuple[str | Path, ...]:
+    def java(self, node: str) -> tuple[str | Path, ...]:
+        """The command that runs a class of Hadoop's with this configuration."""
         return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), node
 
 

@@ -16,8 +16,9 @@ from shoso.stores.files import Status
 if TYPE_CHECKING:
     from shoso.stores.hdfs.system import HdfsFiles
 
-AHEAD = 4
-"""Ranges under way at once. Ranges take half the processor time of the library's stream of 64 KiB packets."""
+RANGE, AHEAD = 2 * CHUNK, 2
+"""Bytes in a range, and ranges under way at once: half the processor time of the library's stream, whose
+packets of 64 KiB each take a step of the event loop."""
 
 
 class Content:
@@ -34,7 +35,7 @@ class Content:
         try:
             while start < stop or self._under_way:
                 while start < stop and len(self._under_way) < AHEAD:
-                    length = min(CHUNK, stop - start)
+                    length = min(RANGE, stop - start)
                     self._under_way.append(asyncio.ensure_future(self._reader.read_range(start, length)))
                     start += length
                 yield await self._next()
