@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
+from tests.servers import radosgw
+from tests.servers.processes import Launcher
+
 from benchmarks import environments, machine, report
 from benchmarks.artifacts import FOLDER, BigFile, SmallFiles
 from benchmarks.bench import Bench, Contender, Scenario
@@ -79,15 +82,19 @@ def main() -> None:
     options = parser.parse_args()
     sizes = replace(Sizes(), rounds=options.rounds, big=options.mib << 20, files=options.files)
     scratch = Path(tempfile.mkdtemp(prefix="shoso-bench-"))
+    (scratch / "storage").mkdir()
+    launcher = Launcher("radosgw", scratch / "storage")
     try:
-        print(report.table(_run(sizes, scratch)))
+        port = radosgw.started(launcher, "bluestore").port
+        print(report.table(_run(sizes, scratch, port)))
     finally:
+        launcher.stop()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run(sizes: Sizes, scratch: Path) -> report.Json:
-    baseline = _on_s3(environments.mlflow_kind("boto3"))
-    subject = _on_s3(environments.shoso_kind("s3"))
+def _run(sizes: Sizes, scratch: Path, port: int) -> report.Json:
+    baseline = _on_s3(environments.mlflow_kind("boto3"), port)
+    subject = _on_s3(environments.shoso_kind("s3"), port)
     python = baseline.executable.parent / "python"
     with Clients(python, scratch) as clients:
         bench = Bench(sizes, clients, Generator("python", python, None), scratch)
@@ -113,12 +120,10 @@ def _run(sizes: Sizes, scratch: Path) -> report.Json:
     )
 
 
-def _on_s3(kind: Kind) -> Kind:
-    """With a place of its own on radosgw."""
-    from tests.servers import radosgw
-
-    target = radosgw.fresh(store="bluestore")
-    return replace(kind, destination=target.uri, environment=target.environment)
+def _on_s3(kind: Kind, port: int) -> Kind:
+    """With a bucket of its own."""
+    radosgw.client(port).create_bucket(Bucket=kind.name)
+    return replace(kind, destination=f"s3://{kind.name}/artifacts", environment=radosgw.environment(port))
 
 
 if __name__ == "__main__":
