@@ -178,6 +178,21 @@ async def test_a_byte_that_was_changed_on_the_way_is_noticed(way):
         await _settled(root)
 
 
+async def test_a_write_cancelled_at_any_moment_leaves_no_draft():
+    async with _proxied() as (store, proxy, root):
+        await store.write(KEY, BytesSource(b"old"))
+        proxy.latency = 0.02
+        for step in range(12):
+            writing = asyncio.ensure_future(store.write(KEY, BytesSource(b"new" * 1000)))
+            await asyncio.wait({writing}, timeout=step * 0.03)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            assert (root / KEY).read_bytes() in {b"old", b"new" * 1000}
+        proxy.latency = 0
+        await asyncio.sleep(0.5)  # what was under way comes through
+        await _settled(root)
+
+
 async def test_refused_connections_fail_clearly():
     async with _proxied() as (store, proxy, _):
         proxy.refuse = True

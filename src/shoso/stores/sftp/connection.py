@@ -10,7 +10,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -85,6 +85,12 @@ class Session:
             return False
         return disk.bavail * disk.frsize < SCRAPS or (disk.files > 0 and not disk.favail)
 
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this without anybody waiting for it, unless it's for the connection to close."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._connection.finishing.add(task)
+        task.add_done_callback(self._connection.finishing.discard)
+
     def leave(self) -> None:
         """One call or file less; the last one turns out the light."""
         self.busy -= 1
@@ -98,6 +104,7 @@ class Connection:
     def __init__(self, options: SftpOptions) -> None:
         self._options = options
         self.root = options.path.encode()
+        self.finishing: set[asyncio.Task[None]] = set()
         self._resolved = False
         self._ssh: asyncssh.SSHClientConnection | None = None
         self._sessions: list[Session] = []
@@ -133,6 +140,8 @@ class Connection:
             with suppress(TimeoutError, OSError, asyncssh.Error):
                 async with asyncio.timeout(CLOSING):
                     await ssh.wait_closed()
+        if self.finishing:
+            await asyncio.wait(self.finishing, timeout=CLOSING)
 
     async def resolve(self, session: Session) -> None:
         """Find out where the root really is; as long as it isn't there, it is where it's said to be."""

@@ -8,12 +8,12 @@ import os
 import posixpath
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import ParamSpec
 
 import asyncssh
 
-from shoso.errors import Kind, store_error
+from shoso.errors import Kind, ShosoError, store_error
 from shoso.stores.files import Found, NewFile, OpenFile, Status, Traits
 from shoso.stores.sftp import SftpOptions
 from shoso.stores.sftp.connection import Connection, Session
@@ -65,8 +65,13 @@ class SftpSystem:
             raise
 
     async def create(self, path: str) -> NewFile:
-        """See FileSystem."""
-        return Outgoing(await self._opened(path, _NEW), self.remove)
+        """See FileSystem; a file that is made for somebody who has left is removed."""
+        opening = asyncio.ensure_future(self._opened(path, _NEW))
+        try:
+            return Outgoing(await asyncio.shield(opening), self.remove)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._unwanted)
+            raise
 
     async def rename(self, source: str, target: str, replace: bool) -> None:
         """See FileSystem."""
@@ -160,6 +165,15 @@ class SftpSystem:
         except BaseException:
             session.leave()
             raise
+
+    def _unwanted(self, opening: asyncio.Future[Handle]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            handle = opening.result()
+            handle.session.finish(self._removed(Outgoing(handle, self.remove)))
+
+    async def _removed(self, file: Outgoing) -> None:
+        with suppress(OSError, ShosoError):
+            await file.discard()
 
     async def _guard(self, session: Session, folder: str) -> None:
         """Raise ELOOP where a link is on the way to the folder; one found to be none is believed a while."""

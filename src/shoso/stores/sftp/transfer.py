@@ -43,7 +43,7 @@ class Handle:
             return await work
 
     async def close(self) -> None:
-        """Let go of it; may be called again, raises nothing."""
+        """Let go of it, without waiting for the server; may be called again, raises nothing."""
         if self._closed:
             return
         self._closed = True
@@ -51,6 +51,9 @@ class Handle:
             self.session.over = True
             task.cancel()
         await asyncio.gather(*self.flying, return_exceptions=True)
+        self.session.finish(self._close())
+
+    async def _close(self) -> None:
         with suppress(OSError, asyncssh.Error):
             async with asyncio.timeout(PATIENCE):
                 await self.file.close()
@@ -126,9 +129,11 @@ class Outgoing:
         """See NewFile. SFTP has no place for a digest; the requests go out together, and stay in order."""
         handle, file = self._handle, self._handle.file
         written = asyncio.gather(*handle.flying)
-        rest = asyncio.gather(tried(file.setstat(stamp())), file.stat(), tried(file.fsync()))
+        rest = asyncio.gather(
+            tried(file.setstat(stamp())), file.stat(), tried(file.fsync()), tried(file.close())
+        )
         await handle.run(written)
-        _, attrs, synced = await handle.run(rest)
+        _, attrs, synced, _ = await handle.run(rest)
         handle.flying.clear()
         if synced is not None and not isinstance(synced, asyncssh.SFTPOpUnsupported):
             await handle.run(_raising(synced))
