@@ -43,6 +43,7 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import ConfigError, Kind, StoreError, store_error
+from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
 from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
 from shoso.stores.local.threads import Threads
@@ -222,7 +223,7 @@ class LocalStore:
             except StoreError as error:
                 failures.append(error)
         if failures:
-            raise failures[0] if len(failures) == 1 else self._several(failures)
+            raise several(failures, self.info.name)
 
     async def close(self) -> None:
         """See Store."""
@@ -285,19 +286,12 @@ class LocalStore:
 
     def _translate(self, error: OSError, op: str, key: Key) -> StoreError:
         number = error.errno or 0
-        kind, what = _KINDS.get(number, (Kind.UNEXPECTED, f"failed ({error.strerror})"))
-        if number == errno.ENOTDIR and op in _WRITING:
-            kind, what = Kind.EXISTS, "can't be written: a file stands where one of its folders would be"
+        kind, what = known(error, op, _KINDS)
         if number == errno.EIO and self.tree.mount.remote:
             kind, what = _KINDS[errno.ETIMEDOUT]
         if number in _DENIED and self.tree.mount.remote and os.geteuid() == 0:
             what = f"may not be touched: {_SQUASHED}"
         return self.error(kind, op, key, what)
-
-    def _several(self, failures: Sequence[StoreError]) -> StoreError:
-        first = failures[0]
-        message = f"{len(failures)} objects couldn't be deleted, the first: {first.message}"
-        return store_error(first.kind, message, op="delete", key=first.key, store=self.info.name)
 
     async def _body(self, op: str, file: OpenFile) -> AsyncIterator[Buffer]:
         """The file's bytes, the next buffer being read while the last one is used."""
@@ -338,29 +332,12 @@ def _meta(key: Key, status: os.stat_result, digest: str | None = None) -> Object
 
 _DENIED = {errno.EACCES, errno.EPERM}
 _SQUASHED = "an NFS server takes root for nobody (root_squash); run Shoso as the user who owns the folder"
-_WRITING = {"write", "begin", "put", "finish"}
-_KINDS: dict[int, tuple[Kind, str]] = {
-    errno.ENOENT: (Kind.NOT_FOUND, "is not there"),
-    errno.ENOTDIR: (Kind.NOT_FOUND, "is not there: a file stands where one of its folders would be"),
-    errno.EEXIST: (Kind.EXISTS, "is there already"),
+_KINDS: Mapping[int, tuple[Kind, str]] = {
+    **KINDS,
     errno.ENXIO: (Kind.NOT_FOUND, "is not there: what has its name is no file"),
     errno.ENODEV: (Kind.NOT_FOUND, "is not there: what has its name is no file"),
-    errno.ESTALE: (Kind.CHANGED, "was replaced on the file server meanwhile"),
-    errno.EISDIR: (Kind.EXISTS, "is a folder"),
-    errno.ENOTEMPTY: (Kind.EXISTS, "is a folder"),
-    errno.ENAMETOOLONG: (Kind.INVALID_KEY, "has a name that is too long for the file system"),
-    errno.EILSEQ: (Kind.INVALID_KEY, "has a name that the file system doesn't take"),
-    errno.EINVAL: (Kind.INVALID_KEY, "has a name that the file system doesn't take"),
-    errno.ELOOP: (
-        Kind.INVALID_KEY,
-        "leads through a symbolic link; move the files, or mount the folder",
-    ),
     errno.EACCES: (Kind.FORBIDDEN, "may not be touched by the user that Shoso runs as"),
     errno.EPERM: (Kind.FORBIDDEN, "may not be touched by the user that Shoso runs as"),
-    errno.EROFS: (Kind.FORBIDDEN, "is on a file system that is mounted read-only"),
-    errno.ENOSPC: (Kind.NO_SPACE, "doesn't fit: the disk is full"),
-    errno.EDQUOT: (Kind.NO_SPACE, "doesn't fit: the disk quota is used up"),
-    errno.EFBIG: (Kind.TOO_LARGE, "is larger than the file system takes"),
     errno.ETIMEDOUT: (Kind.UNAVAILABLE, "can't be reached: the file server gave no answer, or an I/O error"),
     errno.ENOLCK: (Kind.UNAVAILABLE, "can't be locked; mount the folder with NFS 4.2, or NFS 3 with nolock"),
     errno.EMFILE: (Kind.UNAVAILABLE, "can't be opened: raise the limit of open files (ulimit -n)"),
