@@ -108,6 +108,16 @@ async def test_a_certificate_that_is_not_trusted_is_named():
         await _say(store, Kind.CONFIG, "SSL_CERT_FILE", endpoint)
 
 
+async def test_a_password_that_netrc_has_for_everybody_is_none_of_azures(monkeypatch, tmp_path):
+    container, netrc = azurite.container(), tmp_path / "netrc"
+    netrc.write_text("default login somebody password hidden\n")
+    for variable, value in (("NETRC", netrc), ("HTTP_PROXY", "http://proxy:3128"), ("NO_PROXY", "127.0.0.1")):
+        monkeypatch.setenv(variable, str(value))
+    async with store_of(container, environment()) as store:
+        await store.write(OBJECT, BytesSource(b"."))
+        assert await read_bytes(store, OBJECT) == b"."
+
+
 async def test_an_identity_that_is_not_found_is_named(monkeypatch):
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     for variable in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"):

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from shoso.core import keys
 from shoso.core.keys import Key
@@ -127,3 +128,9 @@ def absolute(location: str) -> str:
         return location if location.startswith("/") else (Path.cwd() / location).as_posix()
     relative = _RELATIVE_FILE.fullmatch(location)
     return f"file://{(Path.cwd() / relative[1]).as_posix()}" if relative else location
+
+
+def proxy_of(address: str) -> str | None:
+    """The proxy on the way to a http(s) address, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+    parts = urlsplit(address)
+    return None if proxy_bypass(parts.netloc.rpartition("@")[2]) else getproxies().get(parts.scheme)

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from email.utils import formatdate
 from urllib.parse import quote
-from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
+from shoso.core.locations import proxy_of
 from shoso.core.streams import CHUNK
 from shoso.core.types import Buffer
 from shoso.errors import StoreError
@@ -146,7 +146,7 @@ class Client:
                 auto_decompress=False,
                 read_bufsize=CHUNK,
                 request_class=_Request,
-                trust_env=bool(getproxies()),  # it costs two thread hops a request
+                proxy=proxy_of(self.options.endpoint),  # aiohttp would ask two threads a request, and ~/.netrc
             )
         return self._session
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -18,6 +17,7 @@ from google.auth.exceptions import GoogleAuthError
 from yarl import URL
 
 from shoso.core.keys import Key
+from shoso.core.locations import proxy_of
 from shoso.core.options import address
 from shoso.core.streams import CHUNK
 from shoso.core.types import ObjectMeta
@@ -74,7 +74,7 @@ class Api:
     ) -> None:
         self.bucket, self.endpoint, self.access, self.faults = bucket, endpoint, access, faults
         self._silence = silence
-        self._proxy = _proxy_of(URL(endpoint))
+        self._proxy = proxy_of(endpoint)
         self._session: aiohttp.ClientSession | None = None
 
     def objects(self, name: str = "", verb: str = "", root: str = "storage/v1") -> str:
@@ -171,12 +171,6 @@ class Api:
                 read_bufsize=2 * CHUNK,
             )
         return self._session
-
-
-def _proxy_of(endpoint: URL) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name; aiohttp would ask a thread for each request."""
-    host = endpoint.host or ""
-    return None if proxy_bypass(host) else getproxies().get(endpoint.scheme)
 
 
 def endpoint_of(emulator: str) -> str:
