@@ -20,6 +20,9 @@ from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
 from shoso.errors import Kind, Retry, StoreError
+from shoso.stores.azure.credentials import Request
+from shoso.stores.azure.failures import Failures
+from shoso.stores.azure.options import options
 
 OBJECT = Key("run/model.bin")
 WRONG_KEY = base64.b64encode(b"a key that was renewed long ago").decode()
@@ -159,6 +162,15 @@ async def test_blocks_of_another_program_in_the_way_are_named():
         assert await read_bytes(store, OBJECT) == b"small"
 
 
+async def test_blocks_that_microsofts_programs_left_are_in_nobodys_way():
+    container = azurite.container()
+    block = f"{7:048d}"  # as azure-storage-blob and AzCopy name them
+    container.client.get_blob_client(OBJECT).stage_block(block, b"left behind")
+    async with store_of(container, environment()) as store:
+        await store.write(OBJECT, Endless(9 * 1024 * 1024))
+        assert (await store.stat(OBJECT)).size == 9 * 1024 * 1024
+
+
 async def test_what_is_kept_for_uploads_is_no_key():
     container = azurite.container()
     async with store_of(container, environment()) as store:
@@ -233,6 +245,7 @@ async def _answering(status: int, code: str = "", **headers: str):
         (403, "KeyBasedAuthenticationNotPermitted", Kind.FORBIDDEN, "unset AZURE_STORAGE_CONNECTION_STRING"),
         (403, "AuthorizationPermissionMismatch", Kind.FORBIDDEN, "Storage Blob Data Contributor"),
         (403, "AccountIsDisabled", Kind.FORBIDDEN, "disabled"),
+        (403, "CannotVerifyCopySource", Kind.FORBIDDEN, "firewall"),
         (409, "BlobArchived", Kind.FORBIDDEN, "archive"),
         (409, "SnapshotsPresent", Kind.FORBIDDEN, "snapshots"),
         (418, "Teapot{key}", Kind.UNEXPECTED, "418 Teapot{key}"),
@@ -277,3 +290,14 @@ async def test_a_mocked_server_that_is_no_storage_is_named(status):
                 await call
             assert caught.value.kind is Kind.UNEXPECTED
             assert "isn't Azure's blob service" in caught.value.message
+
+
+def test_a_firewall_is_not_taken_for_a_wrong_key():
+    account = options("wasbs://c@team.blob.core.windows.net", {"AZURE_STORAGE_ACCESS_KEY": KEY})
+    error = Failures(account).refused("stat", OBJECT, 403, {"x-ms-error-code": "AuthorizationFailure"})
+    assert error.kind is Kind.UNAUTHENTICATED
+    assert "firewall" in error.message
+
+
+def test_a_space_in_a_query_is_no_plus():
+    assert Request("GET", "https://c", {"prefix": "a b+c/"}).address == "https://c?prefix=a%20b%2Bc%2F"

@@ -78,7 +78,7 @@ class Blocks:
     def __init__(self, client: Client, op: str, key: Key, name: str) -> None:
         self._client, self._op, self._key = client, op, key
         self._url = client.url(name)
-        self._token = secrets.token_hex(8)
+        self._token = secrets.token_hex(20)
         self.ids: list[str] = []
 
     def put(self, body: list[Buffer]) -> Coroutine[Any, Any, None]:
@@ -106,6 +106,7 @@ class Blocks:
         return _written(self._key, written, size)
 
     def _next(self) -> str:
+        """Of 48 bytes, as Microsoft's own programs name theirs: those left at a name must be as long."""
         self.ids.append(base64.b64encode(f"{self._token}{len(self.ids):08d}".encode()).decode())
         return self.ids[-1]
 

@@ -146,7 +146,9 @@ class Client:
                 auto_decompress=False,
                 read_bufsize=CHUNK,
                 request_class=_Request,
-                proxy=proxy_of(self.options.endpoint),  # aiohttp would ask two threads a request, and ~/.netrc
+                proxy=proxy_of(
+                    self.options.endpoint
+                ),  # aiohttp would ask two threads a request, and ~/.netrc
             )
         return self._session
 

@@ -83,6 +83,11 @@ CODES: dict[str, Refusal] = {
         "{credential} may not {op} in {name}: give the identity the roles 'Storage Blob Data Contributor' on"
         " the container and 'Storage Blob Delegator' on the account, or the signature the permissions racwdl",
     ),
+    "CannotVerifyCopySource": Refusal(
+        Kind.FORBIDDEN,
+        "Azure can't read the parts of '{key}' in {name}, to put them together: let this machine's address"
+        " in, in the firewall of the account '{account}'",
+    ),
     "ServerBusy": BUSY,
     "OperationTimedOut": SLOW,
     "InternalError": FAILED,

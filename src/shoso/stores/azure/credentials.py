@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from shoso.errors import Kind, StoreError, store_error
 from shoso.stores.azure.options import AzureOptions
@@ -41,7 +41,7 @@ class Request:
     @property
     def address(self) -> str:
         """The URL with all of its query."""
-        query = "&".join(filter(None, (urlencode(self.query), self.token)))
+        query = "&".join(filter(None, (urlencode(self.query, quote_via=quote), self.token)))
         return f"{self.url}?{query}" if query else self.url
 
 

@@ -40,7 +40,9 @@ class Failures:
         if known is not None:
             return self.of(known, op, key, _seconds(headers.get("retry-after")))
         if status in {401, 403}:
-            return self.error(Kind.UNAUTHENTICATED, op, key, self._reason(headers) + " ({code})", code=code)
+            return self.error(
+                Kind.UNAUTHENTICATED, op, key, self._reason(headers, code) + " ({code})", code=code
+            )
         sentence = "{name} answered {code} to {op} '{key}'"
         return self.error(Kind.UNEXPECTED, op, key, sentence, code=f"{status} {code}")
 
@@ -91,7 +93,7 @@ class Failures:
         )
         return store_error(kind, f"{message}.", retry=retry, op=op, key=key, store=options.name)
 
-    def _reason(self, headers: Mapping[str, str]) -> str:
+    def _reason(self, headers: Mapping[str, str], code: str) -> str:
         """Why Azure doesn't let us in, as far as can be seen from here."""
         off, end = _clock(headers.get("date")), expiry(self._options.sas)
         if off is not None and abs(off) > SKEW:
@@ -101,6 +103,11 @@ class Failures:
             )
         if _is_over(end):
             return "The signature in {setting} for {name} has expired: make a new one"
+        if code == "AuthorizationFailure" and not self._options.own:
+            return (
+                "The account '{account}' shuts this machine out of {name}: let its address in, in the"
+                " account's firewall, or see whether {credential} is for this service"
+            )
         if self._options.account_key:
             return (
                 "The key in {setting} is none of the account '{account}': copy it from its page 'Access keys'"

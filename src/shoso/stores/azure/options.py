@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.locations import shown
-from shoso.core.options import PUBLIC_ENDPOINT, from_environment
+from shoso.core.options import PUBLIC_ENDPOINT, address, from_environment
 from shoso.errors import ConfigError, StoreError
 from shoso.stores.azure import ACCESS_KEY, CONNECTION_STRING, SAS_TOKEN, SETTINGS
 
@@ -130,16 +129,17 @@ def _is_public(account: str, endpoint: str) -> bool:
 
 def _address(variable: str, text: str) -> str:
     """The address without a slash at its end; "" for none."""
-    parts = urlsplit(text)
-    if text and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.username):
-        raise ConfigError(variable, "names no address; one looks like https://account.blob.core.windows.net.")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}" if text else ""
+    try:
+        return address(text) if text else ""
+    except ValueError:  # its words may hold a signature
+        message = "names no address; one looks like https://account.blob.core.windows.net."
+        raise ConfigError(variable, message) from None
 
 
 def _key(variable: str, text: str) -> str:
     try:
         base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         message = "holds no account key, which is base64; copy it from the account's page 'Access keys'."
         raise ConfigError(variable, message) from None
     return text
