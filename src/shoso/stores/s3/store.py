@@ -148,6 +148,8 @@ class S3Store:
             )
         except StoreError:
             return None
+        if not key:  # of `folder//name` and `/name`
+            return None
         if isinstance(found, str):
             return Prefix(key)
         return ObjectMeta(key, found.size, found.modified, found.etag)
