@@ -20,6 +20,7 @@ from shoso.core.streams import BytesSource
 from shoso.core.types import CREATE, IfMatch
 from shoso.errors import Kind, Retry, StoreError
 from shoso.stores.s3.body import MIB
+from shoso.stores.s3.documents import Document
 from shoso.stores.s3.writing import PART, PARTS_MAX, sizes
 
 OBJECT = Key("run/model.bin")
@@ -63,7 +64,7 @@ async def test_a_store_in_a_folder_keeps_to_it(store, bucket):
 
 
 async def test_what_has_no_valid_key_is_left_out_of_listings(store, bucket):
-    for name in ("folder/", "folder//double", "../climbs", "there"):
+    for name in ("folder/", "folder//double", "/double", "../climbs", "there"):
         bucket.put(name, b".")
     assert [entry.key async for entry in store.list(ROOT, deep=True)] == ["there"]
     assert [entry.key async for entry in store.list(ROOT)] == ["folder", "there"]
@@ -297,6 +298,8 @@ async def _answered(code: str, status: int, extra: str = "", **headers: str) -> 
         ("InvalidToken", 400, Kind.UNAUTHENTICATED, "AWS_SESSION_TOKEN"),
         ("PermanentRedirect", 301, Kind.CONFIG, "AWS_DEFAULT_REGION"),
         ("AccessDenied", 403, Kind.FORBIDDEN, "permission"),
+        ("InvalidObjectState", 403, Kind.FORBIDDEN, "Glacier"),
+        ("Unauthorized", 401, Kind.UNAUTHENTICATED, "AWS_ACCESS_KEY_ID"),
         ("QuotaExceeded", 403, Kind.NO_SPACE, "quota"),
         ("SlowDown", 503, Kind.THROTTLED, "fewer requests"),
         ("InternalError", 500, Kind.UNAVAILABLE, "inside the storage"),
@@ -321,3 +324,8 @@ async def test_a_wrong_region_mocked_is_told_with_the_right_one():
 async def test_the_time_to_come_again_mocked_is_kept(said, after):
     error = await _answered("SlowDown", 503, retry_after=said)
     assert error.retry_after == after
+
+
+def test_spaces_that_come_before_an_answer_are_no_answer():
+    said = b" \n  <?xml version='1.0'?><Result><ETag>a-1</ETag></Result>"
+    assert Document(said).text("ETag") == "a-1"

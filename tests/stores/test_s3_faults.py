@@ -182,6 +182,15 @@ async def test_a_connection_that_falls_silent_is_given_up(proxy, bucket):
     assert bucket.names() == {OBJECT}
 
 
+async def test_a_finish_that_nobody_answers_is_given_up(proxy, bucket):
+    async with _behind(proxy, bucket, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT="0.4") as store:
+        ref = await store.uploads.begin(OBJECT)
+        part = await store.uploads.put(ref, 1, BytesSource(DATA))
+        proxy.blackhole = True
+        async with asyncio.timeout(20):
+            await _fails(store.uploads.finish(ref, [part]), Kind.TIMEOUT)
+
+
 async def test_a_cancelled_write_ends_soon_though_nobody_answers(proxy, bucket):
     async with _behind(proxy, bucket, bare=True) as store:
         for data in (DATA[:MIB], DATA):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from boto3.s3.transfer import S3Transfer
 from tests.stores.s3 import store_of
 
 from shoso.core.keys import Key
-from shoso.errors import ConfigError, Kind, StoreError
+from shoso.errors import ConfigError, Kind, Retry, StoreError
 from shoso.stores import open_store
 from shoso.stores.s3.account import Account
 from shoso.stores.s3.options import parse
@@ -94,6 +95,13 @@ def refusal(uri=SIMPLE, **environment) -> str:
             "us-east-1",
         ),
         (
+            SIMPLE,
+            {"AWS_ENDPOINT_URL": "https://S3.Example.com:443"},
+            "https://s3.example.com/bucket",
+            "us-east-1",
+        ),
+        (SIMPLE, {"AWS_ENDPOINT_URL": "https://127.0.0.1:80"}, "https://127.0.0.1:80/bucket", "us-east-1"),
+        (
             "r2://bucket@0abc.r2.cloudflarestorage.com/path",
             {"MLFLOW_S3_ENDPOINT_URL": "http://not-this-one"},
             "https://0abc.r2.cloudflarestorage.com/bucket",
@@ -163,6 +171,45 @@ async def test_no_credentials_are_named_with_their_settings():
     assert caught.value.kind is Kind.UNAUTHENTICATED
     for setting in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION=unsigned"):
         assert setting in caught.value.message
+
+
+def _web_identity(folder, token) -> None:
+    (folder / "config").write_text(
+        f"[profile web]\nrole_arn = arn:aws:iam::111122223333:role/x\nweb_identity_token_file = {token}\n"
+    )
+
+
+async def test_a_token_that_is_missing_is_named(nobodys_account):
+    _web_identity(nobodys_account, nobodys_account / "missing")
+    async with store_of(SIMPLE, {"AWS_PROFILE": "web", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}) as store:
+        with pytest.raises(StoreError) as caught:
+            await store.stat(Key("key"))
+    assert (caught.value.kind, caught.value.retry) == (Kind.UNAUTHENTICATED, Retry.NEVER)
+    assert str(nobodys_account / "missing") in caught.value.message
+
+
+@pytest.mark.parametrize(("status", "retry"), [(403, Retry.NEVER), (500, Retry.SOON)])
+async def test_a_role_that_mocked_sts_refuses_is_told(nobodys_account, monkeypatch, status, retry):
+    error = b"<Error><Code>AccessDenied</Code><Message>not this role</Message></Error>"
+    body = b"<ErrorResponse>" + error + b"</ErrorResponse>"
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    _web_identity(nobodys_account, nobodys_account / "token")
+    (nobodys_account / "token").write_text(SECRET)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{port}")
+        async with store_of(SIMPLE, {"AWS_PROFILE": "web", "AWS_DEFAULT_REGION": "eu-west-1"}) as store:
+            with pytest.raises(StoreError) as caught:
+                await store.stat(Key("key"))
+    assert (caught.value.kind, caught.value.retry) == (Kind.UNAUTHENTICATED, retry)
+    assert SECRET not in caught.value.message
 
 
 def test_a_profile_that_is_missing_is_named():

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
+    ClientError,
     InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
@@ -31,6 +32,7 @@ from shoso.stores.s3.extra import Extra, extra
 from shoso.stores.s3.options import S3Options
 
 FALLBACK_REGION = "us-east-1"
+_PORTS = {"https": ":443", "http": ":80"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,10 @@ class Account:
             if self._credentials is None:
                 raise NoCredentialsError
             return _frozen(self._credentials)
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, OSError, ValueError) as error:
             raise self._failure(error) from None
 
-    def _failure(self, error: BotoCoreError) -> StoreError:
+    def _failure(self, error: Exception) -> StoreError:
         sentence, retry = f"AWS credentials can't be had: {error}", Retry.SOON
         if isinstance(error, NoCredentialsError):
             sentence, retry = _NO_CREDENTIALS, Retry.NEVER
@@ -126,6 +128,8 @@ class Account:
         elif isinstance(error, SSOError | TokenRetrievalError):
             profile = self.options.profile or "default"
             sentence, retry = f"The SSO session is over: run aws sso login --profile {profile}.", Retry.NEVER
+        elif isinstance(error, OSError | ValueError) or _is_refused(error):
+            retry = Retry.NEVER
         name = self.options.name
         return store_error(Kind.UNAUTHENTICATED, f"{name}: {sentence}", retry=retry, store=name)
 
@@ -140,15 +144,23 @@ class Account:
 
     def _placed(self, client: Any, region: str) -> Place:
         url = urlsplit(_address(client, self.options.bucket))
-        bare = f"{url.scheme}://{url.netloc}"
-        proxy = get_environ_proxies(bare).get(url.scheme)
-        return Place(url.scheme, url.netloc, url.path.removesuffix("/key"), region, proxy)
+        proxy = get_environ_proxies(f"{url.scheme}://{url.netloc}").get(url.scheme)
+        host = url.netloc.lower().removesuffix(_PORTS[url.scheme])  # as every client sends it
+        return Place(url.scheme, host, url.path.removesuffix("/key"), region, proxy)
 
 
 _NO_CREDENTIALS = (
     "no AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give"
     " the machine a role; for a public bucket set MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION=unsigned."
 )
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether STS says no to a role or a token, rather than that it is busy or broken."""
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return status < 500 and "Throttl" not in error.response["Error"]["Code"]
 
 
 def _frozen(found: Any) -> Credentials:

@@ -145,7 +145,9 @@ class Connection:
             tls = self.account.tls
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=tls if tls is not None else True),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=self.options.silence
+                ),
                 skip_auto_headers=_OURS, auto_decompress=False, read_bufsize=CHUNK // 2,
             )  # fmt: skip
         return self._session

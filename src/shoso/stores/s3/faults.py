@@ -54,6 +54,9 @@ CODES: dict[str, Verdict] = {
         " s3:GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload, or"
         " MLFLOW_S3_EXPECTED_BUCKET_OWNER is another",
     ),
+    "InvalidObjectState": Verdict(
+        Kind.FORBIDDEN, Retry.NEVER, "is in an archive (Glacier): have it restored, and try again then"
+    ),
     "AllAccessDisabled": Verdict(Kind.FORBIDDEN, Retry.NEVER, "is in a bucket to which nobody has access"),
     "InvalidAccessKeyId": Verdict(
         Kind.UNAUTHENTICATED, Retry.NEVER, f"is refused: {{endpoint}} doesn't know the access key; {_KEYS}"
@@ -129,7 +132,8 @@ _ALIKE = {
 }
 
 _STATUSES = {
-    301: "PermanentRedirect", 307: "PermanentRedirect", 403: "AccessDenied", 404: "NoSuchKey",
+    301: "PermanentRedirect", 307: "PermanentRedirect", 401: "InvalidAccessKeyId", 403: "AccessDenied",
+    404: "NoSuchKey",
     408: "RequestTimeout", 409: "OperationAborted", 412: "PreconditionFailed", 416: "InvalidRange",
     429: "SlowDown", 500: "InternalError", 501: "NotImplemented", 502: "InternalError", 503: "SlowDown",
     504: "InternalError", 507: "QuotaExceeded",
@@ -189,6 +193,8 @@ class Asked:
                 )
             case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
                 what = f"can't be reached: nobody answers at {where}; check MLFLOW_S3_ENDPOINT_URL"
+            case TimeoutError():
+                return self.error(Kind.TIMEOUT, f"got no answer of {where} in time", Retry.SOON)
             case _:
                 what = f"was cut off: the connection to {where} broke ({type(error).__name__})"
         return self.error(Kind.UNAVAILABLE, what, Retry.SOON)

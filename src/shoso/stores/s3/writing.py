@@ -39,7 +39,7 @@ def sizes(size: int | None) -> Iterator[int]:
         return (PART << (number // _GROWTH) for number in count())
     if size <= SINGLE:
         return repeat(SINGLE)
-    return repeat(max(PART, -(-size // PARTS_MAX // MIB) * MIB + (MIB if size % (PARTS_MAX * MIB) else 0)))
+    return repeat(max(PART, -(-size // (PARTS_MAX * MIB)) * MIB))
 
 
 class Writer:
