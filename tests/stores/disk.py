@@ -1,6 +1,7 @@
 """A folder of this machine as a `FileSystem`: what stores over a remote one share, without the network.
 
-`broken` says which call fails, and how: the verb and the path are given, what comes back is raised.
+`broken` says which call fails, and how: the verb and the path are given, what comes back is raised. `silent`
+is a verb that gets no answer; `most` is how many calls there were at once.
 """
 
 from __future__ import annotations
@@ -29,9 +30,16 @@ class Disk:
         self.traits = traits or Traits(exclusive=True)
         self.calls: list[tuple[str, str]] = []
         self.broken: Callable[[str, str], Exception | None] = whole
+        self.silent: str | None = None
+        self.most = self._under_way = 0
 
     async def call(self, verb: str, path: str) -> Path:
-        await asyncio.sleep(0)  # a network lets others have a turn
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        try:
+            await asyncio.sleep(3600 if verb == self.silent else 0)  # a network lets others have a turn
+        finally:
+            self._under_way -= 1
         self.calls.append((verb, path))
         if (error := self.broken(verb, path)) is not None:
             raise error

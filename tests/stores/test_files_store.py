@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import time
@@ -14,9 +15,12 @@ from shoso.core.store import StoreInfo, read_bytes
 from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE
 from shoso.errors import Kind, Retry, StoreError
+from shoso.layers import Policy, standard
+from shoso.layers.retry import RetryPolicy
 from shoso.stores.files import FileStore, Traits
 
 KEY = Key("run/model/weights")
+ONCE = Policy(RetryPolicy(attempts=1))
 
 
 @pytest.fixture
@@ -127,6 +131,28 @@ async def test_what_a_killed_process_left_is_swept_by_age(disk, store):
     assert _drafts(disk) == ["young"]
 
 
+async def test_a_draft_whose_time_the_server_does_not_tell_is_not_swept(disk, store):
+    drafts = disk.root / ".shoso/drafts"
+    drafts.mkdir(parents=True)
+    (drafts / "somebody's").write_bytes(b".")
+    os.utime(drafts / "somebody's", (0, 0))
+    await store.write(KEY, BytesSource(b"."))
+    await store.close()
+    assert _drafts(disk) == ["somebody's"]
+
+
+async def test_a_draft_that_another_process_sweeps_first_is_no_hindrance(disk, store):
+    drafts = disk.root / ".shoso/drafts"
+    drafts.mkdir(parents=True)
+    for name in "abc":
+        (drafts / name).write_bytes(b".")
+        os.utime(drafts / name, (time.time() - 2 * 86400,) * 2)
+    disk.broken = _breaks("remove", FileNotFoundError(errno.ENOENT, "swept"))
+    await store.write(KEY, BytesSource(b"."))
+    await store.close()
+    assert len(_drafts(disk)) == 1
+
+
 async def test_uploads_finished_long_ago_are_forgotten_and_those_under_way_are_not(disk, store):
     finished, open_ = await store.uploads.begin(KEY), await store.uploads.begin(KEY)
     await store.uploads.finish(finished, [await store.uploads.put(finished, 1, BytesSource(b"."))])
@@ -168,6 +194,71 @@ async def test_a_join_that_fails_leaves_nothing(tmp_path):
     assert _drafts(disk) == []
     await store.uploads.finish(ref, [part])
     assert await read_bytes(store, KEY) == b"."
+    await store.close()
+
+
+async def test_an_abort_that_broke_off_is_ended_by_the_next(disk, store):
+    ref = await store.uploads.begin(KEY)
+    await store.uploads.put(ref, 1, BytesSource(b"."))
+    disk.broken = _parts_stay
+    with pytest.raises(StoreError) as caught:
+        await store.uploads.abort(ref)
+    assert caught.value.retry is Retry.SOON
+    disk.broken = whole
+    await store.uploads.abort(ref)
+    assert _names(disk.root / ".shoso/uploads") == []
+    with pytest.raises(FileNotFoundError):
+        await store.uploads.abort(ref)
+
+
+def _parts_stay(verb: str, path: str) -> Exception | None:
+    return ConnectionResetError() if verb == "remove" and not path.endswith("about") else None
+
+
+async def test_a_part_that_comes_in_during_an_abort_goes_too(disk, store):
+    ref = await store.uploads.begin(KEY)
+    folder = disk.root / ".shoso/uploads" / ref.id
+    late = [folder / "late"]
+
+    def arrives(verb: str, path: str) -> None:
+        if verb == "rmdir" and late:
+            late.pop().write_bytes(b".")
+
+    disk.broken = arrives
+    await store.uploads.abort(ref)
+    assert _names(disk.root / ".shoso/uploads") == []
+
+
+@pytest.mark.parametrize("verb", ["status", "entries", "open", "read", "create", "append", "seal", "rename"])
+async def test_the_end_of_an_upload_waits_for_no_silent_server(tmp_path, verb):
+    disk = Disk(tmp_path)
+    bare = FileStore(StoreInfo("disk", "the disk", silence=0.2), disk)
+    store = standard(bare, ONCE)
+    ref = await store.uploads.begin(KEY)
+    part = await store.uploads.put(ref, 1, BytesSource(b"part"))
+    disk.silent = verb
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreError) as caught:
+            await store.uploads.finish(ref, [part])
+    assert caught.value.kind is Kind.TIMEOUT
+    disk.silent = None
+    await store.uploads.finish(ref, [part])
+    assert await read_bytes(store, KEY) == b"part"
+    await bare.close()
+
+
+async def test_no_more_goes_on_at_once_than_the_server_takes(tmp_path):
+    disk = Disk(tmp_path, Traits(exclusive=True, connections=4))
+    store = FileStore(StoreInfo("disk", "the disk"), disk)
+    keys = [Key(f"{top}/{inner}/object") for top in "abcdef" for inner in range(6)]
+    for key in keys:
+        await store.write(key, BytesSource(b"."))
+    disk.most = 0
+    async for _ in store.list(Key(""), deep=True):
+        pass
+    await store.delete(keys)
+    assert disk.most == 4
+    assert _names(disk.root) == [".shoso"]
     await store.close()
 
 

@@ -64,10 +64,10 @@ class Drafts:
 
     async def sweep(self) -> None:
         """Remove the drafts that are too old to be anybody's. Raises OSError."""
-        oldest = time.time() - STALE_AFTER
         for found in await self.system.entries(DRAFTS):
-            if found.status.modified < oldest:
-                await self.system.remove(f"{DRAFTS}/{found.name}")
+            if untouched_for(STALE_AFTER, found.status):
+                with suppress(FileNotFoundError):  # another process sweeps too
+                    await self.system.remove(f"{DRAFTS}/{found.name}")
 
     async def close(self) -> None:
         """Wait for the removals under way, for a moment, and end everything else."""
@@ -160,6 +160,11 @@ class Draft:
     def _digest(self, group: Sequence[Buffer]) -> None:
         for data in group:
             self._digester.update(data)
+
+
+def untouched_for(seconds: float, status: Status) -> bool:
+    """Whether it is as old; what the server tells no time of (0) may be somebody's of this moment."""
+    return 0 < status.modified < time.time() - seconds
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

@@ -21,8 +21,8 @@ _KEPT = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
 class Folders:
     """The folders of a file system."""
 
-    def __init__(self, system: FileSystem) -> None:
-        self._system = system
+    def __init__(self, system: FileSystem, at_once: asyncio.Semaphore) -> None:
+        self._system, self._at_once = system, at_once
 
     async def move(self, source: str, target: str, replace: bool) -> None:
         """Rename, making the folders of `target` where they are missing.
@@ -67,15 +67,16 @@ class Folders:
         while waiting:
             deepest = max(path.count("/") for path in waiting)
             level = [path for path in waiting if path.count("/") == deepest]
-            gone = await asyncio.gather(*(self._gone(path) for path in level))
+            gone = await asyncio.gather(*(self.gone(path) for path in level))
             waiting.difference_update(level)
             waiting.update(above(path) for path, went in zip(level, gone, strict=True) if went)
             waiting.discard("")
 
-    async def _gone(self, path: str) -> bool:
+    async def gone(self, path: str) -> bool:
         """Whether the folder is no more, removed or missing; one that can't be removed stays."""
         try:
-            await self._system.rmdir(path)
+            async with self._at_once:
+                await self._system.rmdir(path)
         except FileNotFoundError:
             return True
         except (ConnectionError, TimeoutError):

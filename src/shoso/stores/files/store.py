@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key, join
@@ -52,10 +52,10 @@ class FileStore:
         self.capabilities = Capabilities(
             create=traits.exclusive, if_match=False, digests=traits.digests, connections=traits.connections
         )
-        self.folders = Folders(system)
+        self._at_once = asyncio.Semaphore(traits.connections)
+        self.folders = Folders(system, self._at_once)
         self.drafts = Drafts(system, self.folders)
         self._uploads = FileUploads(self)
-        self._at_once = asyncio.Semaphore(traits.connections)
         self._closed = False
         self._swept = False
 
@@ -67,13 +67,23 @@ class FileStore:
     async def run(
         self, op: str, key: Key, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `work` gives; its OSErrors come back as this store's errors."""
+        """What `work`, one step of a call, gives before the server has been silent for too long.
+
+        The layer of limits gives a whole call as long, but the end of an upload none: it has many steps.
+        """
+        with self.named(op, key):
+            async with asyncio.timeout(self.info.silence):
+                return await work(*args, **kwargs)
+
+    @contextmanager
+    def named(self, op: str, key: Key) -> Iterator[None]:
+        """OSErrors within come out as this store's errors."""
         if reserved(key):
             raise self.error(Kind.INVALID_KEY, op, key, "is a name that the store keeps for itself")
         if self._closed:
             raise self.error(Kind.UNAVAILABLE, op, key, "can't be reached: the store is closed")
         try:
-            return await work(*args, **kwargs)
+            yield
         except OSError as error:
             raise translated(error, op, key, self.info.name) from error
 
@@ -128,10 +138,11 @@ class FileStore:
         self._sweep()
 
     async def join(self, key: Key, places: Sequence[str]) -> ObjectMeta:
-        """These files, one after another, as the object; joined on the server."""
+        """These files, one after another, as the object; joined on the server, which may take long."""
         draft = Draft(self.drafts, key, BytesSource(b""))
         try:
-            status = await self.run("finish", key, draft.join, places)
+            with self.named("finish", key):
+                status = await draft.join(places)
             await self.run("finish", key, draft.move, key, replace=True)
         except BaseException:
             await self.drafts.abandon(draft)
@@ -196,7 +207,8 @@ class FileStore:
     async def _level(self, folder: Key) -> Level:
         """One level, in the order of keys; nothing for a missing folder."""
         try:
-            found = await self.run("list", folder, self._entries, folder)
+            with self.named("list", folder):
+                found = await self._limited(self._entries, folder)
         except StoreError as error:
             if error.kind is Kind.INVALID_KEY and reserved(folder):
                 return []
@@ -204,7 +216,7 @@ class FileStore:
         shown = (entry for entry in found if visible(folder, entry.name))
         return [_entry(join(folder, entry.name), entry.status) for entry in sorted(shown, key=_order)]
 
-    async def _entries(self, folder: Key) -> Sequence[Found]:
+    async def _entries(self, folder: str) -> Sequence[Found]:
         try:
             return await self.system.entries(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -215,13 +227,15 @@ class FileStore:
         await asyncio.gather(*(self._limited(self._remove, place) for place in places))
 
     async def _limited(self, work: Callable[[str], Awaitable[T]], place: str) -> T:
-        async with self._at_once:
+        """One of many steps at once: no more than the server takes, each as long as it may last."""
+        async with self._at_once, asyncio.timeout(self.info.silence):
             return await work(place)
 
     async def _deleted(self, key: Key) -> StoreError | None:
         """Why the object is still there, if it is."""
         try:
-            await self.run("delete", key, self._limited, self._remove, key)
+            with self.named("delete", key):
+                await self._limited(self._remove, key)
         except StoreError as error:
             return error
         return None

@@ -48,6 +48,7 @@ class Traits:
 class Status:
     """A folder, or a regular file: size in bytes, time of its last change in seconds since the epoch.
 
+    `modified` is 0 where the storage doesn't say.
     `version` is another for other bytes at that path, or None where the storage can't say; it's what an etag
     is made of. `digest` is the BLAKE3 in hex that was kept with the file and is still of these bytes.
     """

@@ -26,6 +26,7 @@ from shoso.core.keys import Key
 from shoso.core.streams import BytesSource, Source, closing, verified
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, NotFound, StoreError
+from shoso.stores.files.drafts import untouched_for
 from shoso.stores.files.names import UPLOADS
 from shoso.stores.files.system import Found
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 FINISHED_FOR = 86400.0
 """Seconds for which a finished upload may be finished again; then it is swept."""
+
+_RACES = 3
+"""Times that an upload's folder is cleared of parts that come in meanwhile."""
 
 _ID = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 _PART = re.compile(r"(\d{5})-([0-9a-f]{16})-([0-9a-f]{64})")
@@ -88,8 +92,9 @@ class FileUploads:
             return await self._store.stat(ref.key)
 
     async def abort(self, ref: UploadRef) -> None:
-        """See Uploads."""
-        await self._require("abort", ref)
+        """See Uploads. What an abort that broke off has left goes with the next."""
+        if not await self._begun_abort(ref):
+            await self._require("abort", ref)
         await self._store.run("abort", ref.key, self._clear, ref.id, "about")
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
@@ -103,10 +108,9 @@ class FileUploads:
 
     async def sweep(self) -> None:
         """Forget what was finished long ago, and what is left of aborted ones. Raises OSError."""
-        oldest = time.time() - FINISHED_FOR
         for found in await self._entries(UPLOADS):
-            if found.status.modified < oldest and _ID.fullmatch(found.name):
-                there = {inner.name for inner in await self._system.entries(f"{UPLOADS}/{found.name}")}
+            if untouched_for(FINISHED_FOR, found.status) and _ID.fullmatch(found.name):
+                there = {inner.name for inner in await self._entries(f"{UPLOADS}/{found.name}")}
                 if "finished" in there or "about" not in there:
                     await self._clear(found.name, "about")
 
@@ -122,7 +126,8 @@ class FileUploads:
         named = [there[part.number, part.etag] for part in parts]
         meta = await self._joined(ref, named)
         await self._keep("finish", ref, "finished", "")
-        await self._store.run("finish", ref.key, self._remove_parts, ref)
+        with self._store.named("finish", ref.key):
+            await self._remove_parts(ref)
         return meta
 
     async def _joined(self, ref: UploadRef, named: Sequence[tuple[str, Part]]) -> ObjectMeta:
@@ -143,7 +148,7 @@ class FileUploads:
             raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way any more")
 
     async def _state(self, op: str, ref: UploadRef) -> _State:
-        if not _ID.fullmatch(ref.id) or not ref.id.endswith(_bound(ref.key)):
+        if not _bound_to(ref):
             return _State.UNKNOWN
         about, finished = await asyncio.gather(
             *(self._holds(op, ref, name) for name in ("about", "finished"))
@@ -151,6 +156,13 @@ class FileUploads:
         if not about:
             return _State.UNKNOWN
         return _State.FINISHED if finished else _State.OPEN
+
+    async def _begun_abort(self, ref: UploadRef) -> bool:
+        """Whether the upload's folder is there still, but nothing in it says so."""
+        if not _bound_to(ref):
+            return False
+        names = {found.name for found in await self._store.run("abort", ref.key, self._entries, _place(ref))}
+        return bool(names) and not names & {"about", "finished"}
 
     async def _holds(self, op: str, ref: UploadRef, name: str) -> bool:
         try:
@@ -203,9 +215,10 @@ class FileUploads:
         """Remove an upload's files, `first` before the others, and its folder."""
         place = f"{UPLOADS}/{upload_id}"
         await self._store.remove_all([f"{place}/{first}"])
-        await self._store.remove_all(f"{place}/{entry.name}" for entry in await self._system.entries(place))
-        with suppress(FileNotFoundError):
-            await self._system.rmdir(place)
+        for _ in range(_RACES):
+            await self._store.remove_all(f"{place}/{entry.name}" for entry in await self._entries(place))
+            if await self._store.folders.gone(place):
+                break
 
 
 class _Joined:
@@ -234,6 +247,11 @@ class _Joined:
 
 def _place(ref: UploadRef) -> str:
     return f"{UPLOADS}/{ref.id}"
+
+
+def _bound_to(ref: UploadRef) -> bool:
+    """Whether the id may be one of ours, for that key."""
+    return _ID.fullmatch(ref.id) is not None and ref.id.endswith(_bound(ref.key))
 
 
 def _bound(key: Key) -> str:
