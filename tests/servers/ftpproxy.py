@@ -5,6 +5,7 @@
 
 Control connections pass unharmed, but for the port in the reply to EPSV. `swallow_after` is a fault of its
 own: what goes up behind so many bytes is lost, and the connection ends in good order, as if that were all.
+`twice` has the server say 226 once more behind a 426, as some do when a transfer is broken off (RFC 959, ABOR).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class FtpProxy:
         self.upstream = upstream
         self.faults: dict[str, object] = {}
         self.times: int | None = None
+        self.twice = False
         self.data: list[FaultProxy] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,6 +65,8 @@ class FtpProxy:
                     port = await self._data_port(int(found[1]))
                     line = line.replace(found[1], b"%d" % port)
                 writer.write(line)
+                if self.twice and line.startswith(b"426 "):
+                    writer.write(b"226 Abort successful\r\n")
         finally:
             writer.close()
 

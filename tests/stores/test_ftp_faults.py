@@ -164,6 +164,17 @@ async def test_a_download_whose_data_connection_breaks_is_never_taken_for_whole(
             await _fails(_drained(reading), Kind.UNAVAILABLE)
 
 
+async def test_a_server_that_has_two_words_for_what_was_broken_off_confuses_nobody(place):
+    await place.store(place.port).write(KEY, Endless(40 * MIB))
+    async with FtpProxy(place.port) as front:
+        front.twice = True
+        store = place.store(front.port)
+        for _ in range(3):
+            async with await store.read(KEY) as reading:
+                await anext(reading.body)
+            assert (await store.stat(KEY)).size == 40 * MIB
+
+
 async def _drained(reading) -> int:
     return sum([len(data) async for data in reading.body])
 

@@ -193,6 +193,21 @@ async def test_a_write_cancelled_at_any_moment_leaves_no_draft():
         await _settled(root)
 
 
+async def test_calls_cancelled_while_their_session_begins_use_up_none():
+    """OpenSSH allows ten on a connection."""
+    async with _proxied() as (store, proxy, _):
+        await store.write(KEY, BytesSource(b"."))
+        proxy.latency = 0.03
+        connections = proxy.connections
+        for turn in range(40):
+            call = asyncio.ensure_future(store.stat(KEY))
+            await asyncio.sleep(0.02 + turn % 8 * 0.03)  # in each of its steps
+            call.cancel()
+            await asyncio.wait([call])
+        assert (await store.stat(KEY)).size == 1
+        assert proxy.connections == connections
+
+
 async def test_refused_connections_fail_clearly():
     async with _proxied() as (store, proxy, _):
         proxy.refuse = True

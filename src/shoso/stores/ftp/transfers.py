@@ -99,6 +99,7 @@ class Transfer:
         except (OSError, EOFError, ValueError):
             pass
         finally:
+            self.session.drop()  # it may have more to say
             self.release()
         return ConnectionResetError(errno.ECONNRESET, "the data connection broke")
 

@@ -165,12 +165,24 @@ class Connection:
             self._ssh, self._sessions, self._most = await self._connected(), [], SESSIONS
         try:
             async with asyncio.timeout(PATIENCE):
-                client = await self._ssh.start_sftp_client(path_encoding=None)
-                session = Session(client, self)
-                await self.resolve(session)
+                session = await self._begun(self._ssh)
         except (OSError, asyncssh.Error) as error:
             return self._spare(error, fresh)
         self._sessions.append(session)
+        return session
+
+    async def _begun(self, ssh: asyncssh.SSHClientConnection) -> Session:
+        """A session that knows the root. One that nobody waits for any more ends when it has begun.
+
+        The library would let it go on: cancelled often enough, the server would refuse any further one.
+        """
+        beginning = asyncio.ensure_future(ssh.start_sftp_client(path_encoding=None))
+        try:
+            session = Session(await asyncio.shield(beginning), self)
+            await self.resolve(session)
+        except BaseException:
+            beginning.add_done_callback(_end)
+            raise
         return session
 
     def _spare(self, error: Exception, fresh: bool) -> Session:
@@ -193,6 +205,11 @@ class Connection:
             raise keeper.refusal(self._where, error) from error
         except (OSError, ValueError, asyncssh.Error, asyncssh.KeyImportError) as error:
             raise unreachable(error, self._where) from error
+
+
+def _end(begun: asyncio.Future[asyncssh.SFTPClient]) -> None:
+    if not begun.cancelled() and begun.exception() is None:
+        begun.result().exit()
 
 
 class _Keeper(asyncssh.SSHClient):

@@ -108,8 +108,13 @@ class Outgoing:
 
     async def copy(self, source: File) -> None:
         """Take in all of another file that is open on this session, copied by the server; closes it."""
-        client, size = self.session.client, (await source.stat()).size or 0
-        await client.remote_copy(source, self._handle.file, 0, 0, self._size)
+        client = self.session.client
+        try:
+            size = (await source.stat()).size or 0
+            await client.remote_copy(source, self._handle.file, 0, 0, self._size)
+        except asyncssh.SFTPError:
+            self.session.over = True  # and the file ends with it
+            raise
         self._size += size
         await tried(source.close())
 
