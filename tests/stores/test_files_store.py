@@ -13,7 +13,7 @@ from tests.stores.disk import Disk, whole
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, read_bytes
 from shoso.core.streams import CHUNK, BytesSource
-from shoso.core.types import CREATE
+from shoso.core.types import CREATE, OVERWRITE
 from shoso.errors import Kind, Retry, StoreError
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
@@ -21,6 +21,7 @@ from shoso.stores.files import FileStore, Traits
 
 KEY = Key("run/model/weights")
 ONCE = Policy(RetryPolicy(attempts=1))
+POLICY = Policy(RetryPolicy(first=0.01))
 
 
 @pytest.fixture
@@ -98,6 +99,26 @@ async def test_a_write_whose_connection_was_lost_leaves_nothing_and_may_be_tried
     assert (caught.value.op, caught.value.key, caught.value.store) == ("write", KEY, "the disk")
     assert _drafts(disk) == []
     assert await read_bytes(store, KEY) == b"old"
+
+
+class Unheard(Disk):
+    """Its replies to a rename are lost."""
+
+    async def rename(self, source: str, target: str, replace: bool) -> None:
+        await super().rename(source, target, replace)
+        if not target.startswith(".shoso"):
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+@pytest.mark.parametrize("mode", [CREATE, OVERWRITE])
+async def test_a_write_whose_last_reply_was_lost_is_known_to_have_been_done(tmp_path, mode):
+    bare = FileStore(StoreInfo("disk", "the disk"), disk := Unheard(tmp_path))
+    meta = await standard(bare, POLICY).write(KEY, BytesSource(b"kept"), mode)
+    assert meta == await bare.stat(KEY)
+    assert await read_bytes(bare, KEY) == b"kept"
+    assert [verb for verb, _ in disk.calls].count("seal") == 1
+    await bare.close()
+    assert _drafts(disk) == []
 
 
 async def test_a_draft_that_could_not_be_removed_is_removed_with_the_next(disk, store):

@@ -24,7 +24,7 @@ from shoso.core.types import (
     WriteMode,
     span,
 )
-from shoso.errors import Kind, StoreError, store_error
+from shoso.errors import Kind, StoreError, Unavailable, store_error
 from shoso.stores.files.drafts import Draft, Drafts
 from shoso.stores.files.errors import several, translated
 from shoso.stores.files.folders import Folders, above
@@ -120,7 +120,11 @@ class FileStore:
         """See Store. The type isn't kept: a file has its name."""
         async with self.filled("write", key, source) as draft:
             status = await self.run("write", key, draft.seal)
-            await self.run("write", key, draft.move, key, replace=mode is not CREATE)
+            try:
+                await self.run("write", key, draft.move, key, replace=mode is not CREATE)
+            except Unavailable:
+                if not await self._is(key, status):
+                    raise
         return _meta(key, status)
 
     @asynccontextmanager
@@ -180,6 +184,14 @@ class FileStore:
         return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=self.info.name)
 
     # -- their parts --------------------------------------------------------------------------------------
+
+    async def _is(self, key: Key, status: Status) -> bool:
+        """Whether this very file has the name: the reply to a rename may be lost after it was made."""
+        try:
+            there = await self.run("write", key, self.system.status, key)
+        except StoreError:
+            return False
+        return status.version is not None and there.version == status.version
 
     def _sweep(self) -> None:
         """Clear away what others left behind, once: a store that only reads changes nothing."""
