@@ -312,6 +312,12 @@ async def test_a_password_works_with_a_warning_and_is_shown_nowhere(facts, confi
     assert not any(PASSWORD in text for text in said)
 
 
+def test_the_special_characters_of_a_login_are_written_with_percent_signs():
+    store = open_store("sftp://me%40example.com:p%40ss%2Fword@host/a%20b")
+    options = store.system._options
+    assert (options.user, options.password, options.path) == ("me@example.com", "p@ss/word", "/a%20b")
+
+
 async def test_a_wrong_password_is_refused_and_shown_nowhere(facts, config, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     async with _gated(facts) as port:

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from shoso.core.locations import has_password, shown
 from shoso.core.options import Setting, from_environment, silence, text
@@ -99,7 +99,7 @@ def _options(uri: str, environment: Mapping[str, str]) -> SftpOptions:
         host=parts.hostname or "localhost",
         path="/" + parts.path.strip("/"),
         port=port,
-        user=parts.username or None,
-        password=parts.password if has_password(uri) else None,
+        user=unquote(parts.username or "") or None,
+        password=unquote(parts.password) if parts.password is not None and has_password(uri) else None,
         **settings,
     )
