@@ -14,7 +14,7 @@ from shoso.core.keys import Key
 from shoso.core.store import StoreInfo, read_bytes
 from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, OVERWRITE
-from shoso.errors import Kind, Retry, StoreError
+from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.files import FileStore, Traits
@@ -300,6 +300,15 @@ async def test_what_the_file_system_says_decides_the_kind(disk, store, number, k
         await store.write(KEY, BytesSource(b"."))
     assert (caught.value.kind, caught.value.retry) == (kind, Retry.NEVER)
     assert KEY in caught.value.message
+
+
+@pytest.mark.parametrize("kind", [Kind.CONFIG, Kind.FORBIDDEN])
+async def test_an_error_of_the_drivers_own_is_completed_and_not_its_own_cause(disk, store, kind):
+    disk.broken = _breaks("status", store_error(kind, "The host isn't known."))
+    with pytest.raises(StoreError) as caught:
+        await store.stat(KEY)
+    assert (caught.value.op, caught.value.key, caught.value.store) == ("stat", KEY, "the disk")
+    assert caught.value.__cause__ is None
 
 
 async def test_a_refused_create_tries_to_remove_no_folder(disk, store):

@@ -41,8 +41,6 @@ def known(error: OSError, op: str, kinds: Mapping[int, tuple[Kind, str]] = KINDS
 
 def translated(error: OSError, op: str, key: str, store: str) -> StoreError:
     """The error of a file system reached over a network; where the way there was lost, it may be retried."""
-    if isinstance(error, StoreError):
-        return _signed(error, op, key, store)
     if isinstance(error, TimeoutError):
         message = f"{store} gave no answer to {op} '{key}'."
         return store_error(Kind.TIMEOUT, message, retry=Retry.SOON, op=op, key=key, store=store)
@@ -62,7 +60,6 @@ def several(failures: Sequence[StoreError], store: str) -> StoreError:
     return store_error(first.kind, message, retry=first.retry, op="delete", key=first.key, store=store)
 
 
-def _signed(error: StoreError, op: str, key: str, store: str) -> StoreError:
-    """A driver's own error, which doesn't know who called."""
+def sign(error: StoreError, op: str, key: str, store: str) -> None:
+    """Complete a driver's own error, which doesn't know who called."""
     error.op, error.key, error.store = error.op or op, error.key or key, error.store or store
-    return error

@@ -26,7 +26,7 @@ from shoso.core.types import (
 )
 from shoso.errors import Kind, StoreError, Unavailable, store_error
 from shoso.stores.files.drafts import Draft, Drafts
-from shoso.stores.files.errors import several, translated
+from shoso.stores.files.errors import several, sign, translated
 from shoso.stores.files.folders import Folders, above
 from shoso.stores.files.listing import Level, behind, walk
 from shoso.stores.files.names import reserved, visible
@@ -84,6 +84,9 @@ class FileStore:
             raise self.error(Kind.UNAVAILABLE, op, key, "can't be reached: the store is closed")
         try:
             yield
+        except StoreError as error:
+            sign(error, op, key, self.info.name)
+            raise
         except OSError as error:
             raise translated(error, op, key, self.info.name) from error
 
