@@ -17,7 +17,7 @@ from shoso.core.streams import BytesSource
 from shoso.core.types import FromTo
 from shoso.layers import standard
 from shoso.stores import open_store
-from shoso.stores.hdfs import system
+from shoso.stores.hdfs import drafts, system
 
 KEY = Key("folder/object")
 BLOCK = 1024 * 1024
@@ -52,6 +52,21 @@ async def test_every_block_is_synced_before_a_write_returns(store, monkeypatch):
     before = await counted(hdfs.syncs)
     await store.write(KEY, BytesSource(os.urandom(3 * BLOCK + 1)))
     assert await counted(hdfs.syncs) - before >= 4
+
+
+async def test_a_draft_that_is_written_for_long_is_not_taken_for_left_behind(store, monkeypatch):
+    """HDFS gives an open file no later time than that of its making."""
+    await store.system.mkdir("")
+    draft = await store.system.create("draft")
+    times = []
+    for seconds in (3600, 0):
+        monkeypatch.setattr(drafts, "TOUCH_AFTER", seconds)
+        await asyncio.sleep(0.01)
+        await draft.append([b"x" * BLOCK])
+        times.append((await store.system.status("draft")).modified)
+    assert times[0] < times[1]
+    await draft.seal("ab" * 32)
+    assert (await store.stat(Key("draft"))).size == 2 * BLOCK
 
 
 async def test_the_round_trips_of_small_objects(store):

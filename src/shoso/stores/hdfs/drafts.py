@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TOUCH_AFTER = 3600.0
+"""Seconds after which a file that is being written is marked as such: HDFS gives it no later time than that
+of its making, and a file that nobody has touched for a day is swept."""
+
 FIRST, LONGEST = 0.005, 0.25
 """Seconds between two looks at a file that is being closed."""
 
@@ -31,6 +36,7 @@ class HdfsDraft:
         self._writer = writer
         self._size = 0
         self._closed = False
+        self._touched = time.monotonic()
 
     async def append(self, buffers: Sequence[Buffer]) -> None:
         """See NewFile."""
@@ -39,6 +45,9 @@ class HdfsDraft:
             data = bytes(data)  # the library takes a view byte by byte: 57 MiB/s
         self._size += len(data)
         await self._translating(self._writer.write(data))
+        if time.monotonic() - self._touched > TOUCH_AFTER:
+            self._touched = time.monotonic()
+            await self._system.touch(self._path)
 
     async def seal(self, digest: str) -> Status:
         """See NewFile."""

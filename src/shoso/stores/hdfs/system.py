@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,6 +186,11 @@ class HdfsFiles:
                 self._marks = False  # dfs.namenode.accesstime.precision is 0
         self._sealed[path] = await self.status(path)
         return self._sealed[path]
+
+    async def touch(self, path: str) -> None:
+        """Say that somebody is at that file."""
+        now = int(time.time() * 1000)
+        await self.call(path, lambda api, place: api.set_times(place, now, UNCHANGED))
 
     async def _renamed(self, source: str, target: str) -> bool:
         """Whether the library sent a rename twice, over a connection that broke behind the first."""
