@@ -5,7 +5,7 @@
 
 Control connections pass unharmed, but for the port in the reply to EPSV. `swallow_after` is a fault of its
 own: what goes up behind so many bytes is lost, and the connection ends in good order, as if that were all.
-`twice` has the server say 226 once more behind a 426, as some do when a transfer is broken off (RFC 959, ABOR).
+`twice` has the server say 226 once more behind a 426, as some do for a transfer that is broken off.
 """
 
 from __future__ import annotations
