@@ -64,6 +64,11 @@ class FaultProxy:
         for link in list(self._open):
             link.reset()
 
+    def deafen(self) -> None:
+        """Swallow, for as long as they live, what comes over the connections that are open now."""
+        for link in self._open:
+            link.deaf = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
@@ -92,6 +97,7 @@ class FaultProxy:
 class _Link:
     def __init__(self, proxy: FaultProxy, number: int, *ends: asyncio.StreamWriter) -> None:
         self._proxy, self._number, self._ends = proxy, number, ends
+        self.deaf = False
 
     def reset(self) -> None:
         for end in self._ends:
@@ -101,7 +107,7 @@ class _Link:
         proxy, seen = self._proxy, 0
         while data := await reader.read(CHUNK):
             await asyncio.sleep(proxy.latency + (len(data) / proxy.rate if proxy.rate else 0))
-            if proxy.blackhole:
+            if proxy.blackhole or self.deaf:
                 continue
             start, seen = seen, seen + len(data)
             writer.write(self._corrupted(data, start, up))

@@ -169,6 +169,7 @@ async def test_a_black_hole_is_given_up_in_time_and_forgotten(line, which):
             await call
         assert caught.value.kind is Kind.TIMEOUT
         assert time.monotonic() - start < SILENCE + PATIENCE + 2
+    proxy.deafen()
     proxy.blackhole = False
     assert await read_bytes(line.store, KEY) == DATA
     await line.store.write(Key("new"), BytesSource(DATA))
