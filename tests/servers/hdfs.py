@@ -68,7 +68,7 @@ class Cluster:
     def __init__(self, launcher: Launcher, site: Mapping[str, str] | None = None, jvm: tuple[str, ...] = ()):
         self._launcher = launcher
         self.folder = launcher.folder
-        self.namenode_port, self.web_port, self.datanode_port, self.datanode_web_port, ipc = free_ports(5)
+        self.namenode_port, self.web_port, self.datanode_port, self.datanode_web_port = free_ports(4)
         self._jvm = jvm
         self._nodes: dict[str, Popen[bytes]] = {}
         self.configuration = self.folder / "conf"
@@ -77,7 +77,7 @@ class Cluster:
         (self.configuration / "log4j.properties").write_text(_LOGGING)
         (self.configuration / "hadoop-metrics2.properties").write_text("*.period=1\n")
         write_site(self.configuration / "core-site.xml", {"fs.defaultFS": f"hdfs://{self.address}"})
-        self.site = {**self._site(ipc), **(site or {})}
+        self.site = {**self._site(), **(site or {})}
         write_site(self.configuration / "hdfs-site.xml", self.site)
 
     @property
@@ -85,7 +85,7 @@ class Cluster:
         """Host and port of the NameNode."""
         return f"{HOST}:{self.namenode_port}"
 
-    def _site(self, ipc_port: int) -> dict[str, str]:
+    def _site(self) -> dict[str, str]:
         return {
             "dfs.replication": "1",
             "dfs.namenode.rpc-address": self.address,
@@ -96,7 +96,7 @@ class Cluster:
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.fs-limits.min-block-size": "1048576",
             "dfs.datanode.address": f"{HOST}:{self.datanode_port}",
-            "dfs.datanode.ipc.address": f"{HOST}:{ipc_port}",
+            "dfs.datanode.ipc.address": f"{HOST}:0",
             "dfs.datanode.http.address": f"{HOST}:{self.datanode_web_port}",
             "dfs.datanode.data.dir": f"file://{self.folder}/data",
             "dfs.datanode.hostname": NICKNAME,
@@ -123,7 +123,15 @@ class Cluster:
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Wait until it's `ready`, or only `up`."""
-        self._launcher.until(ready, ready.__name__)
+        self._launcher.until(lambda: self._revived() and ready(), ready.__name__)
+
+    def _revived(self) -> bool:
+        """Start a node again that found its port taken: somebody else had it while the node was down."""
+        for node, process in [*self._nodes.items()]:
+            if process.poll() is not None:
+                self._launcher.processes.remove(process)
+                self.start_node(node)
+        return True
 
     def up(self) -> bool:
         """Whether the NameNode answers, be it in safe mode."""
