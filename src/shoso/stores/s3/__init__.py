@@ -1,9 +1,9 @@
 """s3: buckets of AWS and of everything that speaks S3: Ceph, MinIO, Spaces, R2 (`r2:`), B2 (`b2:`).
 
 Beyond the contract's promises:
-- every byte that goes up is covered by a hash that the storage compares (the signature's SHA-256), and what
-  comes down by the BLAKE3 that is kept with the object: as metadata where it's written in one request, as a
-  tag, bound to the etag, where it's written in parts;
+- every byte that goes up is covered by a hash that the storage compares (the signature's SHA-256; not in a
+  large part for R2, which takes no signed stream), and what comes down by the BLAKE3 that is kept with the
+  object: as metadata where it's written in one request, as a tag, bound to the etag, where it's in parts;
 - nothing is buffered but a window of parts, and no upload in parts is left pending by a write that failed.
 
 botocore decides where a bucket is and with which credentials; the requests are made here, over aiohttp

@@ -29,7 +29,7 @@ from botocore.utils import get_environ_proxies
 
 from shoso.errors import ConfigError, Kind, Retry, StoreError, store_error
 from shoso.stores.s3.extra import Extra, extra
-from shoso.stores.s3.options import S3Options
+from shoso.stores.s3.options import S3Options, is_b2, is_r2
 
 FALLBACK_REGION = "us-east-1"
 _PORTS = {"https": ":443", "http": ":80"}
@@ -83,7 +83,7 @@ class Account:
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(options.name, f"boto3 can't use these settings: {error}") from None
         self.endpoint = options.endpoint or _custom(client)
-        self.aws = not self.endpoint
+        self.aws, self.r2, self.b2 = not self.endpoint, is_r2(self.endpoint), is_b2(self.endpoint)
         self.extra: Extra = extra(options.upload_args, options.bucket_owner, client.meta.service_model)
         self.place = self._placed(client, self._region)
         self.tls = _tls(options, self._session) if self.place.scheme == "https" else None

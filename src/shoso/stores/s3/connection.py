@@ -20,6 +20,7 @@ from shoso.stores.s3.faults import Asked
 from shoso.stores.s3.signing import (
     CHUNKED,
     EMPTY,
+    UNSIGNED,
     Headers,
     Request,
     encoded_path,
@@ -125,9 +126,9 @@ class Connection:
         """Headers with a signature, and the body that they announce."""
         sized = Whole(body) if isinstance(body, Piece) and body.size else None
         length = {"content-length": str(body.size)} if body is not None else {}
+        if isinstance(body, Piece) and (self.extra.locked or who is None or self.options.signature == "s3"):
+            request = replace(request, headers={**request.headers, "content-md5": await body.md5()})
         if who is None or self.options.signature == "s3":
-            summed = {"content-md5": await body.md5()} if isinstance(body, Piece) else {}
-            request = replace(request, headers={**request.headers, **summed})
             headers = {**request.headers, "host": place.host}
             if who is not None:
                 headers = sign_v2(request, place, self.options.bucket, who)
@@ -135,6 +136,8 @@ class Connection:
         if not isinstance(body, Stream):
             payload = await body.sha256() if body is not None else EMPTY
             return sign(request, place, who, payload)[0] | length, sized
+        if self.account.r2:  # it takes no signed chunks, and nothing that isn't TLS
+            return sign(request, place, who, UNSIGNED)[0] | length, body.plain()
         chunked = {"x-amz-decoded-content-length": str(body.size), "content-encoding": "aws-chunked"}
         request = replace(request, headers={**request.headers, **chunked})
         headers, seed = sign(request, place, who, CHUNKED)

@@ -31,11 +31,15 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Headers by the operation that they go with; `private` where no client may see them."""
+    """Headers by the operation that they go with.
+
+    `private` where no client may see them; `locked` where S3 wants the MD5 of what they come with.
+    """
 
     headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     tags: tuple[tuple[str, str], ...] = ()
     private: bool = False
+    locked: bool = False
 
     def of(self, operation: str) -> dict[str, str]:
         """The headers of that operation."""
@@ -58,7 +62,8 @@ def extra(args: Mapping[str, Any], owner: str, model: ServiceModel) -> Extra:
         args |= _customer_key(args["SSECustomerKey"])
     headers = {operation: _headers(args, operation, model) for operation in OPERATIONS}
     tags = tuple(parse_qsl(args.get("Tagging", ""), keep_blank_values=True))
-    return Extra(headers, tags, private="SSECustomerKey" in args)
+    locked = any(name.startswith("ObjectLock") for name in args)
+    return Extra(headers, tags, private="SSECustomerKey" in args, locked=locked)
 
 
 def _require_possible(name: str, value: Any, model: ServiceModel) -> None:

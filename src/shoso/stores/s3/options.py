@@ -77,6 +77,16 @@ def parse(uri: str, environment: Mapping[str, str]) -> S3Options:
     return S3Options(**{**given, **place, "endpoint": place["endpoint"].rstrip("/")})
 
 
+def is_r2(endpoint: str) -> bool:
+    """Whether it is Cloudflare's, which takes no signed chunks, and parts of one size only."""
+    return bool(_R2.fullmatch(urlsplit(endpoint).hostname or ""))
+
+
+def is_b2(endpoint: str) -> bool:
+    """Whether it is Backblaze's, which knows no conditional write."""
+    return bool(_B2.fullmatch(urlsplit(endpoint).hostname or ""))
+
+
 def _variable(name: str) -> str:
     return next(setting.variable for setting in SETTINGS if setting.field == name)
 

@@ -28,6 +28,7 @@ class S3Signer:
     async def read(self, key: Key, expires: float) -> SignedRequest:
         """See Signer; a browser saves what it gets under its own name."""
         query = {"response-content-disposition": _attachment(name(key))}
+        query |= self._connection.extra.of("GetObject")  # S3 takes these headers in a signed query too
         return await self._signed("GET", key, query, {}, expires)
 
     async def write(self, key: Key, expires: float, content_type: str | None = None) -> SignedRequest:

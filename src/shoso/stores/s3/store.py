@@ -51,8 +51,9 @@ class S3Store:
         options = account.options
         self.info = StoreInfo(options.scheme, options.name, options.silence, account.endpoint)
         self.capabilities = Capabilities(
-            part_min=PART_MIN, part_max=PART_MAX, connections=options.connections, digests=Digests.WRITTEN
-        )
+            create=not account.b2, if_match=not account.b2, part_min=PART_MIN, part_max=PART_MAX,
+            connections=options.connections, digests=Digests.WRITTEN,
+        )  # fmt: skip
         self._options = options
         self._connection = Connection(account)
         self._tags = Tags(self._connection)
@@ -67,7 +68,7 @@ class S3Store:
 
     @property
     def signer(self) -> Signer | None:
-        """What signs; None without credentials, and where a client would have to know a key."""
+        """What signs; None without credentials, and where a client would have to know a key or an MD5."""
         return self._signer
 
     async def stat(self, key: Key) -> ObjectMeta:
@@ -205,7 +206,8 @@ class S3Store:
 
 
 def _signs(account: Account) -> bool:
-    return account.options.signature != "unsigned" and not account.extra.private
+    extra = account.extra
+    return account.options.signature != "unsigned" and not extra.private and not extra.locked
 
 
 def _order(entry: Entry) -> str:

@@ -50,9 +50,10 @@ class S3Uploads:
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
         name = self.real("put", ref)
-        if source.size is not None and source.size > BUFFERED:
+        locked = self._connection.extra.locked  # whose MD5 must be known before
+        if source.size is not None and source.size > BUFFERED and not locked:
             return await self.send("put", ref.key, name, number, Stream(ref.key, source, source.size))
-        most = BUFFERED if source.size is not None else 4 * BUFFERED
+        most = source.size if source.size is not None else 4 * BUFFERED
         return await self.send("put", ref.key, name, number, await buffered(ref.key, source, most))
 
     async def parts(self, ref: UploadRef) -> list[Part]:

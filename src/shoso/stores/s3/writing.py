@@ -27,14 +27,18 @@ WINDOW = 3 * PART
 """Bytes on their way at once: what AWS needs to fill a fast link, and what a server can hold many times."""
 
 PARTS_MAX = 10_000
+EVEN = 16 * MIB
 _GROWTH = 1000
 
 
-def sizes(size: int | None) -> Iterator[int]:
+def sizes(size: int | None, even: bool = False) -> Iterator[int]:
     """Bytes of each part, so that 10,000 of them hold the object.
 
-    Where its size isn't known the parts double every thousand, up to 4.8 TiB in all.
+    Where its size isn't known the parts double every thousand, up to 4.8 TiB in all;
+    `even`, as R2 wants it, they have 16 MiB, up to 156 GiB.
     """
+    if size is None and even:
+        return repeat(EVEN)
     if size is None:
         return (PART << (number // _GROWTH) for number in count())
     if size <= SINGLE:
@@ -50,7 +54,7 @@ class Writer:
 
     async def write(self, key: Key, source: Source, mode: WriteMode, content_type: str | None) -> ObjectMeta:
         """See Store."""
-        pieces = Pieces(key, source, sizes(source.size))
+        pieces = Pieces(key, source, sizes(source.size, self._connection.account.r2))
         async with closing(pieces.flow()) as flow:
             first = await anext(flow, None)
             second = await anext(flow, None) if first is not None else None
