@@ -18,6 +18,7 @@ from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.files import FileStore, Traits
+from shoso.stores.files import store as module
 
 KEY = Key("run/model/weights")
 ONCE = Policy(RetryPolicy(attempts=1))
@@ -172,6 +173,16 @@ async def test_a_draft_that_another_process_sweeps_first_is_no_hindrance(disk, s
     await store.write(KEY, BytesSource(b"."))
     await store.close()
     assert len(_drafts(disk)) == 1
+
+
+async def test_a_process_that_lives_long_sweeps_again(disk, store, monkeypatch):
+    monkeypatch.setattr(module, "SWEEP_EVERY", 0.0)
+    await store.write(KEY, BytesSource(b"."))
+    (left := disk.root / ".shoso/drafts/left").write_bytes(b".")
+    os.utime(left, (time.time() - 2 * 86400,) * 2)
+    await store.write(KEY, BytesSource(b"."))
+    await store.close()
+    assert _drafts(disk) == []
 
 
 async def test_uploads_finished_long_ago_are_forgotten_and_those_under_way_are_not(disk, store):

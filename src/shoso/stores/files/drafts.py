@@ -1,7 +1,7 @@
 """Drafts: files set aside until they are whole, under names that nobody else knows.
 
 A draft that its writer couldn't remove, because the connection was gone, is remembered and removed with the
-next one made; what a killed process left is swept by age, once for each store that writes.
+next one made; what a killed process left is swept by age, once a day by each store that writes.
 """
 
 from __future__ import annotations

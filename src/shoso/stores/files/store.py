@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import ParamSpec, TypeVar
@@ -33,6 +34,9 @@ from shoso.stores.files.names import reserved, visible
 from shoso.stores.files.system import FileSystem, Found, OpenFile, Status
 from shoso.stores.files.uploads import FileUploads
 
+SWEEP_EVERY = 86400.0
+"""Seconds between two sweeps; the first comes with the first write."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,7 +61,7 @@ class FileStore:
         self.drafts = Drafts(system, self.folders)
         self._uploads = FileUploads(self)
         self._closed = False
-        self._swept = False
+        self._sweep_due = 0.0
 
     @property
     def uploads(self) -> Uploads:
@@ -197,9 +201,10 @@ class FileStore:
         return status.version is not None and there.version == status.version
 
     def _sweep(self) -> None:
-        """Clear away what others left behind, once: a store that only reads changes nothing."""
-        if not self._swept:
-            self._swept = True
+        """Clear away what was left behind, now and then: a store that only reads changes nothing."""
+        now = time.monotonic()
+        if now >= self._sweep_due:
+            self._sweep_due = now + SWEEP_EVERY
             self.drafts.start(self._swept_by_age())
 
     def _match(self, op: str, meta: ObjectMeta, if_match: str | None) -> None:
