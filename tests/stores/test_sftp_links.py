@@ -115,6 +115,17 @@ async def test_names_that_are_no_text_are_not_shown(served):
     assert [entry.key async for entry in store.list(ROOT)] == ["folder"]
 
 
+async def test_a_server_that_names_no_limit_is_asked_for_what_memory_takes(served):
+    store, root = served
+    (root / "large").write_bytes(data := os.urandom(8 * 1024 * 1024))
+    async with store.system._connection.session() as session:
+        session.client.limits.max_read_len = 1 << 62
+    async with await store.read(Key("large")) as reading:
+        blocks = [block async for block in reading.body]
+    assert b"".join(blocks) == data
+    assert max(map(len, blocks)) <= 1024 * 1024
+
+
 async def test_versions_of_one_size_within_a_second_differ(served):
     store, _ = served
     tags = {(await store.write(KEY, BytesSource(b"%02d" % number))).etag for number in range(20)}

@@ -22,6 +22,9 @@ WRITING = 4 * 1024 * 1024
 READING = 8 * 1024 * 1024
 """Bytes of a read in flight."""
 
+BLOCK = 1024 * 1024
+"""Bytes in a block at most, whatever the server would take: OpenSSH takes 255 KiB, others say no limit."""
+
 File = asyncssh.SFTPClientFile
 T = TypeVar("T")
 
@@ -69,7 +72,8 @@ class Incoming:
 
     async def read(self, start: int, stop: int) -> AsyncIterator[Buffer]:
         """See OpenFile; fewer bytes where the file has become shorter."""
-        handle, block = self._handle, self._handle.session.client.limits.max_read_len
+        handle = self._handle
+        block = min(BLOCK, handle.session.client.limits.max_read_len)
         offsets = iter(range(start, stop, block))
         most = max(1, READING // block)
         while True:
@@ -120,7 +124,8 @@ class Outgoing:
 
     async def append(self, buffers: Sequence[Buffer]) -> None:
         """See NewFile."""
-        handle, block = self._handle, self._handle.session.client.limits.max_write_len
+        handle = self._handle
+        block = min(BLOCK, handle.session.client.limits.max_write_len)
         data = memoryview(buffers[0] if len(buffers) == 1 else b"".join(buffers))
         for start in range(0, len(data), block):
             while len(handle.flying) * block >= WRITING:
