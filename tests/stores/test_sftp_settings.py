@@ -153,6 +153,16 @@ async def test_a_key_may_come_from_an_agent(facts, config, tmp_path, monkeypatch
         agent.stop()
 
 
+@pytest.mark.parametrize(
+    "line", ["RequestTTY force", "RemoteCommand top", "ForwardX11 yes", "ForwardAgent yes"]
+)
+async def test_what_a_configuration_has_for_people_is_left_out(facts, config, tmp_path, monkeypatch, line):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    await _works(_uri(facts, tmp_path), config(f"Host *\n    {line}"))
+
+
 async def test_ciphers_of_the_configuration_are_heeded(facts, config, tmp_path):
     async with _store(_uri(facts, tmp_path), config("Host *\n    Ciphers aes256-ctr")) as store:
         await store.write(KEY, BytesSource(b"."))

@@ -246,6 +246,10 @@ _UNKNOWN = (
 )
 
 
+_UNWANTED = {"command": None, "request_pty": False, "agent_forwarding": False, "x11_forwarding": False}
+"""What a configuration has for people (RemoteCommand, RequestTTY …); OpenSSH's sftp leaves it out as well."""
+
+
 def _settings(given: SftpOptions) -> dict[str, Any]:
     """What asyncssh is to be told: the URI goes above the configuration. Reads files."""
     config = Path(given.config or "~/.ssh/config").expanduser()
@@ -262,7 +266,7 @@ def _settings(given: SftpOptions) -> dict[str, Any]:
     silence = given.silence or KEEPALIVE * 4
     return settings | {
         "known_hosts": _known_hosts(cast("list[str]", found.known_hosts or [])),
-        "command": None,  # a RemoteCommand of the configuration is for people
+        **_UNWANTED,
         "keepalive_interval": min(KEEPALIVE, silence / 4),
         "keepalive_count_max": 3,
         "max_pktsize": PACKET,

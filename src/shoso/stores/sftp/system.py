@@ -14,7 +14,7 @@ from typing import ParamSpec
 import asyncssh
 
 from shoso.errors import Kind, ShosoError, store_error
-from shoso.stores.files import Found, NewFile, OpenFile, Status, Traits
+from shoso.stores.files import Found, OpenFile, Status, Traits
 from shoso.stores.sftp import SftpOptions
 from shoso.stores.sftp.connection import Connection, Session
 from shoso.stores.sftp.errors import SAID, UNSAID
@@ -64,7 +64,7 @@ class SftpSystem:
             await handle.close()
             raise
 
-    async def create(self, path: str) -> NewFile:
+    async def create(self, path: str) -> Outgoing:
         """See FileSystem; a file that is made for somebody who has left is removed."""
         opening = asyncio.ensure_future(self._opened(path, _NEW))
         try:
@@ -135,7 +135,7 @@ class SftpSystem:
 
     async def join(self, sources: Sequence[str], target: str) -> Status:
         """See FileSystem: copied by the server (copy-data), or else by way of this machine."""
-        file = Outgoing(await self._opened(target, _NEW), self.remove)
+        file = await self.create(target)
         try:
             for source in sources:
                 await self._append(file, source)
