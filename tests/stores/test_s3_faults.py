@@ -125,6 +125,20 @@ async def test_an_upload_whose_beginning_had_no_answer_is_not_left_pending(bucke
             await asyncio.sleep(0.2)
 
 
+async def test_an_upload_that_another_process_began_later_is_not_dropped(proxy, bucket):
+    async with _behind(proxy, bucket, bare=True) as store:
+        proxy.blackhole = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await store.uploads.begin(OBJECT)
+        await asyncio.sleep(2.5)
+        where = {"Bucket": bucket.name, "Key": f"team/mlflow/{OBJECT}"}
+        begun = bucket.client.create_multipart_upload(**where)["UploadId"]
+        proxy.blackhole = False
+        await asyncio.sleep(12)
+        assert bucket.pending() == [begun]
+
+
 async def test_a_stream_that_is_reset_leaves_the_old_object(proxy, bucket):
     bucket.put(OBJECT, b"old")
     proxy.reset_up_after = MIB

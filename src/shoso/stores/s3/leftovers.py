@@ -39,7 +39,8 @@ class Leftovers:
             yield self._begun.append
         except (StoreError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) or error.retry.value == "soon":
-                self._start(lambda: self._sweep(key, start), delay=True)
+                end = time.monotonic()
+                self._start(lambda: self._sweep(key, start, end), delay=True)
             raise
         finally:
             self._beginning[key] -= 1
@@ -66,20 +67,22 @@ class Leftovers:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _sweep(self, key: Key, start: float) -> None:
-        """Drop what was begun at this key since, by nobody known, and has no part: its answer got lost.
+    async def _sweep(self, key: Key, start: float, end: float) -> None:
+        """Drop what was begun at this key then, by nobody known, and has no part: its answer got lost.
 
-        Another process that begins an upload of the same key in the same seconds may lose it before its
-        first part.
+        Another process that begins an upload of the same key while this one waited for its answer, or a
+        second later, may lose it before its first part.
         """
         name = self._connection.name(key)
         data, headers = await self._connection.fetch(
             "write", key, "ListMultipartUploads", "GET", bucket=True,
             query={"uploads": "", "encoding-type": "url", "prefix": name},
         )  # fmt: skip
-        since = parsedate_to_datetime(headers["date"]).timestamp() - (time.monotonic() - start) - 1
+        ago = parsedate_to_datetime(headers["date"]).timestamp() - time.monotonic()
         found = [
-            upload for upload in documents.uploads(data)[0] if upload.key == name and upload.begun >= since
+            upload
+            for upload in documents.uploads(data)[0]
+            if upload.key == name and start - 1 <= upload.begun - ago <= end + 1
         ]
         if key in self._beginning:
             raise TimeoutError  # one of those found may be the one that is beginning: look again later
