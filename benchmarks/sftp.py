@@ -86,8 +86,11 @@ class Ours:
 
 
 async def _blocks(path: Path) -> AsyncIterator[bytes]:
+    """The file, the next block being read while the last one is sent."""
     with path.open("rb") as file:
-        while data := await asyncio.to_thread(file.read, MIB):
+        coming = asyncio.ensure_future(asyncio.to_thread(file.read, MIB))
+        while data := await coming:
+            coming = asyncio.ensure_future(asyncio.to_thread(file.read, MIB))
             yield data
 
 

@@ -41,15 +41,17 @@ class Drafts:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def create(self, place: str) -> NewFile:
-        """The new file there; whatever was left behind is removed beside it. Raises OSError."""
+        """The new file there; what was left behind goes first, so that it can't get a name any more.
+
+        Raises OSError.
+        """
+        if self._left:
+            await _quietly(self._remove_left())
         try:
-            file = await self.system.create(place)
+            return await self.system.create(place)
         except FileNotFoundError:
             await self.folders.make(DRAFTS)
-            file = await self.system.create(place)
-        if self._left:
-            self.start(self._remove_left())
-        return file
+            return await self.system.create(place)
 
     async def abandon(self, draft: Draft) -> None:
         """Remove the draft, in bounded time, even if the wait for that is cancelled."""
@@ -101,15 +103,20 @@ class Draft:
         self._digester = Digester()
         self._file: NewFile | None = None
         self._touched = False
+        self._digesting: asyncio.Future[None] | None = None
 
     async def append(self, group: Sequence[Buffer]) -> None:
-        """Write and digest the next bytes, both at once where there are many. Raises OSError."""
+        """Write and digest the next bytes. Raises OSError.
+
+        Many are digested in a thread, while they are written and the next ones come.
+        """
         file = self._file or await self._created()
+        await self._digested()
         if sum(map(len, group)) > INLINE:
-            await asyncio.gather(file.append(group), asyncio.to_thread(self._digest, group))
+            self._digesting = asyncio.ensure_future(asyncio.to_thread(self._digest, group))
         else:
             self._digest(group)
-            await file.append(group)
+        await file.append(group)
 
     @property
     def digest(self) -> str:
@@ -118,6 +125,7 @@ class Draft:
 
     async def seal(self) -> Status:
         """Compare size and digest with what the sender announced, and sync. Raises CORRUPT, INCOMPLETE."""
+        await self._digested()
         complete(self._key, self._source, self._digester.size)
         confirm(self._key, self._source, self.digest)
         file = self._file or await self._created()
@@ -156,6 +164,12 @@ class Draft:
         self._touched = True
         self._file = await self._drafts.create(self.place)
         return self._file
+
+    async def _digested(self) -> None:
+        """What is being digested is."""
+        digesting, self._digesting = self._digesting, None
+        if digesting is not None:
+            await digesting
 
     def _digest(self, group: Sequence[Buffer]) -> None:
         for data in group:

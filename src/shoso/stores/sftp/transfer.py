@@ -131,7 +131,7 @@ class Outgoing:
             while len(handle.flying) * block >= WRITING:
                 await handle.run(asyncio.shield(handle.flying[0]))
                 handle.flying.popleft()
-            piece = bytes(data[start : start + block])
+            piece = data[start : start + block]
             handle.flying.append(asyncio.ensure_future(self._block(piece, self._size)))
             self._size += len(piece)
 
@@ -155,8 +155,8 @@ class Outgoing:
         await self._handle.close()
         await self._remove(self._handle.path)
 
-    async def _block(self, data: bytes, offset: int) -> bytes:
-        await self._handle.file.write(data, offset)
+    async def _block(self, data: memoryview, offset: int) -> bytes:
+        await self._handle.file.write(cast("bytes", data), offset)  # any buffer will do
         return b""
 
 
