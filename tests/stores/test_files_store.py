@@ -229,6 +229,17 @@ async def test_a_join_that_fails_leaves_nothing(tmp_path):
     await store.close()
 
 
+@pytest.mark.parametrize("verb", ["create", "append", "rename"])
+async def test_a_begin_that_failed_leaves_no_upload(disk, store, verb):
+    await store.write(KEY, BytesSource(b"."))
+    disk.broken = _breaks(verb, ConnectionResetError())
+    with pytest.raises(StoreError):
+        await store.uploads.begin(KEY)
+    await store.close()
+    assert _names(disk.root / ".shoso/uploads") == []
+    assert _drafts(disk) == []
+
+
 async def test_an_abort_that_broke_off_is_ended_by_the_next(disk, store):
     ref = await store.uploads.begin(KEY)
     await store.uploads.put(ref, 1, BytesSource(b"."))

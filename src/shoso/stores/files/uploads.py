@@ -59,10 +59,14 @@ class FileUploads:
     async def begin(
         self, key: Key, size_hint: int | None = None, content_type: str | None = None
     ) -> UploadRef:
-        """See Uploads."""
+        """See Uploads. One that nobody will know of is cleared away."""
         ref = UploadRef(key, f"{secrets.token_hex(16)}-{_bound(key)}")
-        await self._store.run("begin", key, self._store.folders.make, _place(ref))
-        await self._keep("begin", ref, "about", json.dumps({"key": key}))
+        try:
+            await self._store.run("begin", key, self._store.folders.make, _place(ref))
+            await self._keep("begin", ref, "about", json.dumps({"key": key}))
+        except BaseException:
+            self._store.drafts.start(self._clear(ref.id, "about"))
+            raise
         return ref
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
