@@ -93,10 +93,11 @@ async def test_latency_costs_time_and_nothing_else(line):
 
 async def test_every_third_connection_to_the_datanode_is_reset(line):
     line.data.reset_every = 3
-    for number in range(4):
+    number = 0
+    while line.data.resets < 3:  # how many connections an object takes is the library's affair
+        number += 1
         await line.store.write(Key(f"object-{number}"), BytesSource(DATA))
         assert await read_bytes(line.store, Key(f"object-{number}")) == DATA
-    assert line.data.resets >= 3
     assert await line.drafts() == 0
 
 
