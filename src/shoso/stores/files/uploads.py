@@ -65,7 +65,8 @@ class FileUploads:
             await self._store.run("begin", key, self._store.folders.make, _place(ref))
             await self._keep("begin", ref, "about", json.dumps({"key": key}))
         except BaseException:
-            self._store.drafts.start(self._clear(ref.id, "about"))
+            with suppress(StoreError), self._store.named("begin", key):  # unless it's closed
+                self._store.drafts.start(self._clear(ref.id, "about"))
             raise
         return ref
 
