@@ -19,6 +19,7 @@ from tests.stores.azure import environment, signature, store_of, with_signature
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
+from shoso.core.types import CREATE
 from shoso.errors import Kind, Retry, StoreError
 from shoso.stores.azure.credentials import Request
 from shoso.stores.azure.failures import Failures
@@ -257,6 +258,15 @@ async def test_a_mocked_refusal_says_what_to_change(status, code, kind, word):
             await store.write(OBJECT, BytesSource(b"."))
     assert (caught.value.kind, caught.value.retry) == (kind, Retry.NEVER)
     assert word in caught.value.message
+
+
+@pytest.mark.parametrize("status", [409, 412])
+async def test_what_is_there_mocked_is_there_in_either_way_azure_says_it(status):
+    code = {409: "BlobAlreadyExists", 412: "ConditionNotMet"}[status]
+    async with _answering(status, code) as store:
+        with pytest.raises(StoreError) as caught:
+            await store.write(OBJECT, BytesSource(b"."), CREATE)
+    assert caught.value.kind is Kind.EXISTS
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "ServerBusy"), (429, "TooManyRequests"), (503, "")])

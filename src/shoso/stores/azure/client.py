@@ -91,7 +91,7 @@ class Client:
                 await reply.read()  # so that the connection can be used again
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self.failures.broken(op, key, error) from None  # its text may hold a signed URL
-        raise self.failures.refused(op, key, reply.status, reply.headers, "if-match" in request.headers)
+        raise self.failures.refused(op, key, reply.status, reply.headers, request.headers)
 
     async def _sent(self, request: Request, body: Body | None) -> aiohttp.ClientResponse:
         connections: list[asyncio.WriteTransport] = []

@@ -23,6 +23,9 @@ SKEW = 15 * 60
 """Seconds that Azure lets a clock be off."""
 
 
+_NONE: Mapping[str, str] = {}
+
+
 class Failures:
     """Translates for one store."""
 
@@ -30,13 +33,15 @@ class Failures:
         self._options = options
 
     def refused(
-        self, op: str, key: str, status: int, headers: Mapping[str, str], conditional: bool = False
+        self, op: str, key: str, status: int, headers: Mapping[str, str], sent: Mapping[str, str] = _NONE
     ) -> StoreError:
-        """The error of a reply; `conditional` to a request about one version, which a write may find gone."""
+        """The error of a reply to a request with the headers `sent`, whose conditions say what it means."""
         code = headers.get("x-ms-error-code", "")
         known = CODES.get(code) or STATUSES.get(status)
-        if conditional and op == "write" and code == "BlobNotFound":
+        if "if-match" in sent and op == "write" and code == "BlobNotFound":
             known = CHANGED
+        if "if-none-match" in sent and known is CHANGED:
+            known = CODES["BlobAlreadyExists"]
         if known is not None:
             return self.of(known, op, key, _seconds(headers.get("retry-after")))
         if status in {401, 403}:
