@@ -167,7 +167,7 @@ def environment(at: int | None = None) -> dict[str, str]:
     }
 
 
-def client(at: int | None = None) -> Any:
+def client(at: int | None = None, connections: int = 10) -> Any:
     """A plain client of another make, for going around the store."""
     import boto3
     from botocore.config import Config
@@ -176,7 +176,7 @@ def client(at: int | None = None) -> Any:
         "s3", endpoint_url=f"http://127.0.0.1:{at or port()}", region_name=REGION,
         aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
         config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required",
-                      response_checksum_validation="when_required"),
+                      response_checksum_validation="when_required", max_pool_connections=connections),
     )  # fmt: skip
 
 
@@ -213,14 +213,20 @@ def _reused() -> str:
     return bucket()
 
 
-def _target(name: str) -> Target:
-    import obstore
+def bare(name: str, at: int | None = None) -> Any:
+    """A bucket by obstore."""
     from obstore.store import S3Store
 
-    around = S3Store(
-        name, endpoint=f"http://127.0.0.1:{port()}", region=REGION, access_key_id=ACCESS_KEY,
+    return S3Store(
+        name, endpoint=f"http://127.0.0.1:{at or port()}", region=REGION, access_key_id=ACCESS_KEY,
         secret_access_key=SECRET_KEY, client_options={"allow_http": True},
     )  # fmt: skip
+
+
+def _target(name: str) -> Target:
+    import obstore
+
+    around = bare(name)
 
     def put(key: str, data: bytes) -> None:
         obstore.put(around, key, data, use_multipart=False)

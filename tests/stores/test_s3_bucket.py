@@ -19,8 +19,11 @@ from shoso.core.store import delete_tree, read_bytes
 from shoso.core.streams import BytesSource
 from shoso.core.types import CREATE, IfMatch
 from shoso.errors import Kind, Retry, StoreError
+from shoso.stores.s3.account import Account
 from shoso.stores.s3.body import MIB
 from shoso.stores.s3.documents import Document
+from shoso.stores.s3.options import parse
+from shoso.stores.s3.store import S3Store
 from shoso.stores.s3.writing import PART, PARTS_MAX, sizes
 
 OBJECT = Key("run/model.bin")
@@ -329,3 +332,32 @@ async def test_the_time_to_come_again_mocked_is_kept(said, after):
 def test_spaces_that_come_before_an_answer_are_no_answer():
     said = b" \n  <?xml version='1.0'?><Result><ETag>a-1</ETag></Result>"
     assert Document(said).text("ETag") == "a-1"
+
+
+async def test_the_region_of_a_bucket_mocked_is_asked_for_once_and_signed_for():
+    """Only AWS says it, to whoever asks, so a server says it here."""
+    asked: list[bytes] = []
+
+    async def serve(reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            asked.append(head)
+            if not head.startswith(b"HEAD"):
+                break
+            writer.write(
+                b"HTTP/1.1 403 Forbidden\r\nx-amz-bucket-region: eu-west-9\r\ncontent-length: 0\r\n\r\n"
+            )
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        settings = radosgw.environment(server.sockets[0].getsockname()[1])
+        account = Account(parse("s3://bucket/path", settings))
+        account.aws = True
+        store = S3Store(account)
+        for _ in range(2):
+            await _fails(store.read(OBJECT), Kind.NOT_FOUND)
+        signed = await store.signer.read(OBJECT, 60)
+        await store.close()
+    assert [head.split()[0] for head in asked] == [b"HEAD", b"GET", b"GET"]
+    assert b"/eu-west-9/s3/aws4_request" in asked[1]
+    assert "eu-west-9" in signed.url

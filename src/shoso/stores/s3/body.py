@@ -23,10 +23,12 @@ MIB = 1024 * 1024
 
 @dataclass(slots=True)
 class Piece:
-    """Bytes in memory, in a few buffers."""
+    """Bytes in memory, in a few buffers; where `sent` is asked to be called, each is let go when it is."""
 
     buffers: list[Buffer] = field(default_factory=list)
     size: int = 0
+    sent: Callable[[int], None] | None = None
+    summed: str = ""
 
     def add(self, data: Buffer) -> None:
         """Put these behind."""
@@ -35,7 +37,9 @@ class Piece:
 
     async def sha256(self) -> str:
         """As the signature covers it."""
-        return (await self._hashed(hashlib.sha256)).hex()
+        if not self.summed:
+            self.summed = (await self._hashed(hashlib.sha256)).hex()
+        return self.summed
 
     async def md5(self) -> str:
         """As Content-MD5 has it, where no signature covers a body."""
@@ -61,15 +65,11 @@ class Pieces:
     def __init__(self, key: Key, source: Source, sizes: Iterator[int]) -> None:
         self._key, self._source, self._sizes = key, source, sizes
         self._digester = Digester()
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._digester.size
+        self.size = 0
 
     @property
     def digest(self) -> str:
-        """Of the bytes so far."""
+        """Of the pieces so far."""
         return self._digester.hex()
 
     async def flow(self) -> AsyncIterator[Piece]:
@@ -80,36 +80,42 @@ class Pieces:
         piece, wanted = Piece(), next(self._sizes)
         async with closing(regroup(self._source.open())) as groups:
             async for group in groups:
-                await self._take(group)
+                self._count(group)
                 for data in group:
                     view = memoryview(data)
                     while piece.size + len(view) > wanted:
                         cut = wanted - piece.size
                         piece.add(view[:cut])
+                        await self._hash(piece)
                         yield piece
                         piece, wanted, view = Piece(), next(self._sizes), view[cut:]
                     piece.add(view)
         complete(self._key, self._source, self.size)
+        await self._hash(piece)
         confirm(self._key, self._source, self.digest)
         if piece.size:
             yield piece
 
-    async def _take(self, group: Sequence[Buffer]) -> None:
-        def update() -> None:
-            for data in group:
-                self._digester.update(data)
-
-        size = sum(map(len, group))
-        if size > INLINE:
-            await asyncio.to_thread(update)
-        else:
-            update()
+    def _count(self, group: Sequence[Buffer]) -> None:
+        self.size += sum(map(len, group))
         if self._source.size is not None and self.size > self._source.size:
             complete(self._key, self._source, self.size)
 
+    async def _hash(self, piece: Piece) -> None:
+        """Both hashes of a piece in one hop to a thread, which costs more than a MiB does."""
+
+        def work() -> str:
+            hasher = hashlib.sha256()
+            for data in piece.buffers:
+                self._digester.update(data)
+                hasher.update(data)
+            return hasher.hexdigest()
+
+        piece.summed = work() if piece.size <= INLINE else await asyncio.to_thread(work)
+
 
 class Whole(Payload):
-    """A body in memory; it may be sent again on a fresh connection."""
+    """A body in memory; it may be sent again on a fresh connection, unless it is let go as it's sent."""
 
     def __init__(self, piece: Piece) -> None:
         super().__init__(piece)
@@ -122,8 +128,20 @@ class Whole(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send it."""
-        for data in self._piece.buffers:
-            await writer.write(data if isinstance(data, bytes) else memoryview(data).cast("B"))
+        if sum(map(len, self._piece.buffers)) != self._size:
+            raise ConnectionResetError  # aiohttp tries again what it has sent on a connection that was stale
+        if self._piece.sent is None:
+            for data in self._piece.buffers:
+                await writer.write(_flat(data))
+            return
+        while self._piece.buffers:
+            data = self._piece.buffers.pop(0)
+            await writer.write(_flat(data))
+            self._piece.sent(len(data))
+
+
+def _flat(data: Buffer) -> bytes | memoryview:
+    return data if isinstance(data, bytes) else memoryview(data).cast("B")
 
 
 FRAME = MIB

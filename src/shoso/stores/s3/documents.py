@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -171,6 +173,12 @@ def completion(named: Iterable[Part]) -> bytes:
 def bare(etag: str) -> str:
     """The etag without its quotes: in conditions Ceph takes no other, and AWS either."""
     return etag.strip('"')
+
+
+@lru_cache(256)
+def http_moment(text: str) -> float:
+    """Seconds since the epoch of a time in a header; many objects share a second."""
+    return parsedate_to_datetime(text).timestamp()
 
 
 def moment(text: str) -> float:

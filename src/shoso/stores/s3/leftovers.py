@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from email.utils import parsedate_to_datetime
 
 from shoso.core.keys import Key
 from shoso.errors import NotFound, StoreError
@@ -78,7 +77,7 @@ class Leftovers:
             "write", key, "ListMultipartUploads", "GET", bucket=True,
             query={"uploads": "", "encoding-type": "url", "prefix": name},
         )  # fmt: skip
-        ago = parsedate_to_datetime(headers["date"]).timestamp() - time.monotonic()
+        ago = documents.http_moment(headers["date"]) - time.monotonic()
         found = [
             upload
             for upload in documents.uploads(data)[0]

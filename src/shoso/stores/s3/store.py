@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from shoso.core import keys as names
@@ -31,7 +30,7 @@ from shoso.stores.s3 import documents
 from shoso.stores.s3.account import Account
 from shoso.stores.s3.body import MIB, Piece
 from shoso.stores.s3.connection import Connection
-from shoso.stores.s3.documents import Found, bare
+from shoso.stores.s3.documents import Found, bare, http_moment
 from shoso.stores.s3.faults import Asked
 from shoso.stores.s3.reading import body_of
 from shoso.stores.s3.signer import S3Signer
@@ -230,9 +229,7 @@ def _range(wanted: ByteRange) -> str | None:
 def _meta(key: Key, headers: Any) -> ObjectMeta:
     """What the headers of a HEAD or GET say; the size is the whole object's."""
     whole = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
-    modified = (
-        parsedate_to_datetime(headers["last-modified"]).timestamp() if "last-modified" in headers else 0.0
-    )
+    modified = http_moment(headers["last-modified"]) if "last-modified" in headers else 0.0
     return ObjectMeta(
         key, int(whole), modified, bare(headers.get("etag", "")) or None, headers.get(f"x-amz-meta-{DIGEST}"),
         headers.get("content-type"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from email.utils import parsedate_to_datetime
 from itertools import count, repeat
 from typing import Any
 
@@ -15,7 +14,7 @@ from shoso.core.types import CREATE, IfMatch, ObjectMeta, Part, WriteMode
 from shoso.errors import Kind, NotFound, StoreError
 from shoso.stores.s3.body import MIB, Piece, Pieces
 from shoso.stores.s3.connection import Connection
-from shoso.stores.s3.documents import bare
+from shoso.stores.s3.documents import bare, http_moment
 from shoso.stores.s3.faults import Asked
 from shoso.stores.s3.signing import Headers
 from shoso.stores.s3.tags import DIGEST, Tags
@@ -24,7 +23,9 @@ from shoso.stores.s3.uploads import S3Uploads, Stat, joined
 SINGLE = 8 * MIB
 PART = 5 * MIB
 WINDOW = 3 * PART
-"""Bytes on their way at once: what AWS needs to fill a fast link, and what a server can hold many times."""
+"""Bytes that wait to be sent, of one object: what a server can hold many times."""
+
+AT_ONCE = 12
 
 PARTS_MAX = 10_000
 EVEN = 16 * MIB
@@ -109,7 +110,7 @@ class Writer:
             async for piece in parts:
                 number += 1
                 await window.room(piece.size)
-                window.start(self._uploads.send("write", key, upload, number, piece), piece.size)
+                window.start(self._uploads.send("write", key, upload, number, piece), piece)
                 del piece
             return sorted(await window.all(), key=lambda part: part.number)
         finally:
@@ -143,20 +144,33 @@ class Writer:
 
 
 class Window:
-    """Parts on their way at once, up to WINDOW bytes, and at least one."""
+    """Parts on their way at once: up to WINDOW bytes that are still to be sent, and AT_ONCE parts.
+
+    A part that only waits for its answer takes no memory, so that it doesn't count.
+    """
 
     def __init__(self) -> None:
-        self._under_way: dict[asyncio.Task[Part], int] = {}
+        self._under_way: set[asyncio.Task[Part]] = set()
         self._done: list[Part] = []
+        self._unsent = 0
+        self._moved = asyncio.Event()
 
     async def room(self, size: int) -> None:
         """Wait until so many bytes may follow; raises what an earlier part failed with."""
-        while self._under_way and sum(self._under_way.values()) + size > WINDOW:
+        while self._under_way and (self._unsent + size > WINDOW or len(self._under_way) >= AT_ONCE):
             await self._wait()
 
-    def start(self, sending: Coroutine[Any, Any, Part], size: int) -> None:
+    def start(self, sending: Coroutine[Any, Any, Part], piece: Piece) -> None:
         """Send one more."""
-        self._under_way[asyncio.ensure_future(sending)] = size
+        self._unsent += piece.size
+        piece.sent = self._sent
+        task = asyncio.ensure_future(sending)
+        task.add_done_callback(lambda _: self._moved.set())
+        self._under_way.add(task)
+
+    def _sent(self, size: int) -> None:
+        self._unsent -= size
+        self._moved.set()
 
     async def all(self) -> list[Part]:
         """Wait for all."""
@@ -165,9 +179,10 @@ class Window:
         return self._done
 
     async def _wait(self) -> None:
-        done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            del self._under_way[task]
+        await self._moved.wait()
+        self._moved.clear()
+        for task in [task for task in self._under_way if task.done()]:
+            self._under_way.remove(task)
             self._done.append(task.result())
 
     async def close(self) -> None:
@@ -195,4 +210,4 @@ def _condition(mode: WriteMode) -> Headers:
 
 def _moment(headers: Headers) -> float:
     """When the storage answered: the time that the object will show, to the second."""
-    return parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
+    return http_moment(headers["date"]) if "date" in headers else time.time()
