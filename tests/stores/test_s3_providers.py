@@ -15,7 +15,7 @@ from tests.stores.s3 import Bucket, store_of
 from shoso.core.keys import Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
-from shoso.core.types import UploadRef
+from shoso.core.types import IfMatch, UploadRef
 from shoso.errors import StoreError
 from shoso.stores import open_store
 from shoso.stores.s3.account import Account
@@ -38,8 +38,8 @@ def bucket():
     made.close()
 
 
-async def _heard(call) -> str:
-    """The head of the request of a store with locks; the answer is a refusal."""
+async def _heard(call, r2: bool = False, **more: str) -> str:
+    """The head of the request that a store makes; the answer is a refusal."""
     heads = []
 
     async def serve(reader, writer):
@@ -50,17 +50,22 @@ async def _heard(call) -> str:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         settings = radosgw.environment(server.sockets[0].getsockname()[1])
-        async with store_of("s3://bucket", {**settings, **LOCK}) as store:
-            with pytest.raises(StoreError):
-                await call(store)
+        account = Account(parse("s3://bucket", {**settings, **more}))
+        account.r2 = r2
+        store = S3Store(account)
+        with pytest.raises(StoreError):
+            await call(store)
+        await store.close()
     return heads[0]
 
 
 @pytest.mark.parametrize("data", [b".", LARGE[: 8 * MIB + 1]], ids=len)
 async def test_what_is_locked_mocked_comes_with_its_md5(data):
     """Amazon refuses "Put Object" and "Put Part" with Object Lock parameters without one."""
-    whole = await _heard(lambda store: store.write(OBJECT, BytesSource(data[: 8 * MIB])))
-    part = await _heard(lambda store: store.uploads.put(UploadRef(OBJECT, "id"), 1, BytesSource(data)))
+    whole = await _heard(lambda store: store.write(OBJECT, BytesSource(data[: 8 * MIB])), **LOCK)
+    part = await _heard(
+        lambda store: store.uploads.put(UploadRef(OBJECT, "id"), 1, BytesSource(data)), **LOCK
+    )
     for head in (whole, part):
         assert "\r\ncontent-md5: " in head
     assert "\r\nx-amz-object-lock-legal-hold: on" in whole
@@ -68,6 +73,14 @@ async def test_what_is_locked_mocked_comes_with_its_md5(data):
 
 def test_what_is_locked_is_signed_for_nobody():
     assert open_store("s3://bucket", {**KEYS, **LOCK}).signer is None
+
+
+@pytest.mark.parametrize(("r2", "said"), [(False, "abc"), (True, '"abc"')])
+async def test_an_etag_mocked_is_in_quotes_where_they_are_taken(r2, said):
+    head = await _heard(lambda store: store.write(OBJECT, BytesSource(b"."), IfMatch("abc")), r2)
+    assert f"\r\nif-match: {said}\r\n" in head
+    head = await _heard(lambda store: store.read(OBJECT, if_match="abc"), r2)
+    assert '\r\nif-match: "abc"\r\n' in head
 
 
 async def test_a_large_part_for_r2_has_no_signed_chunks(bucket):

@@ -171,7 +171,7 @@ def completion(named: Iterable[Part]) -> bytes:
 
 
 def bare(etag: str) -> str:
-    """The etag without its quotes: in conditions Ceph takes no other, and AWS either."""
+    """The etag without its quotes."""
     return etag.strip('"')
 
 

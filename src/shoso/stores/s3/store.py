@@ -91,7 +91,10 @@ class S3Store:
         asked = _range(wanted)
         if asked is None:
             span(wanted, (await self.stat(key)).size)  # names no byte: says so, unless nothing is there
-        headers = {**({"range": asked} if asked else {}), **({"if-match": if_match} if if_match else {})}
+        headers = {
+            **({"range": asked} if asked else {}),
+            **({"if-match": f'"{if_match}"'} if if_match else {}),
+        }
         reply = await self._connection.send("read", key, "GetObject", "GET", headers=headers)
         try:
             meta = _meta(key, reply.headers)

@@ -72,7 +72,7 @@ class Writer:
         self, key: Key, piece: Piece, summed: str, mode: WriteMode, content_type: str | None
     ) -> ObjectMeta:
         typed = {"content-type": content_type} if content_type else {}
-        headers = {f"x-amz-meta-{DIGEST}": summed, **typed, **_condition(mode)}
+        headers = {f"x-amz-meta-{DIGEST}": summed, **typed, **self._condition(mode)}
         _, answered = await self._connection.fetch(
             "write", key, "PutObject", "PUT", headers=headers, body=piece
         )
@@ -91,7 +91,7 @@ class Writer:
         try:
             sent = await self._sent(key, upload, parts)
             await self._require(key, mode)
-            etag, answered = await self._uploads.complete("write", key, upload, sent, _condition(mode))
+            etag, answered = await self._uploads.complete("write", key, upload, sent, self._condition(mode))
             etag = etag or joined(sent) or ""  # Ceph 16 leaves it out
         except BaseException:
             await self._uploads.leave(key, upload)
@@ -138,6 +138,13 @@ class Writer:
         if isinstance(mode, IfMatch) and error.kind is Kind.NOT_FOUND:
             return self._error(Kind.CHANGED, key, "has changed since")
         return error
+
+    def _condition(self, mode: WriteMode) -> Headers:
+        """With the etag in quotes, as HTTP has it; of storages of one's own, Ceph takes a bare one only."""
+        if isinstance(mode, IfMatch):
+            account = self._connection.account
+            return {"if-match": f'"{mode.etag}"' if account.aws or account.r2 else mode.etag}
+        return {"if-none-match": "*"} if mode is CREATE else {}
 
     def _error(self, kind: Kind, key: Key, what: str) -> StoreError:
         return Asked("write", key, self._connection.options).error(kind, what)
@@ -199,13 +206,6 @@ async def _before(flow: AsyncIterator[Piece], *first: Piece) -> AsyncIterator[Pi
         yield held.pop(0)
     async for piece in flow:
         yield piece
-
-
-def _condition(mode: WriteMode) -> Headers:
-    """Ceph takes an etag without quotes only, and AWS takes it too."""
-    if isinstance(mode, IfMatch):
-        return {"if-match": mode.etag}
-    return {"if-none-match": "*"} if mode is CREATE else {}
 
 
 def _moment(headers: Headers) -> float:
