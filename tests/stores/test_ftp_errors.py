@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ async def test_a_certificate_for_another_host_is_named(own):
     uri = ftpd.uri(facts, "ftps", "a", "tls_port")
     error = await _failure(uri, SSL_CERT_FILE=facts["certificate"])
     _says(error, Kind.CONFIG, "isn't trusted", "the host name that stands in the certificate")
+
+
+async def test_a_mock_that_speaks_for_the_server_before_tls_begins_is_not_believed():
+    """What somebody in between adds in the clear would be taken for the first replies over TLS."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        await reader.readline()
+        writer.write(b"234 go on\r\n230 logged in already\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    error = await _failure(f"ftps://me@127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert error.kind is Kind.UNAVAILABLE
+    assert "in the clear where TLS is to begin" in error.message
+    server.close()
 
 
 async def test_a_server_without_tls_is_named(own):

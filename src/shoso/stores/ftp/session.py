@@ -145,12 +145,23 @@ class Session:
         options = self._options
         await self._client.connect(options.host, options.port)
         _keep_alive(self._client.stream.writer.get_extra_info("socket"))
-        if options.tls is Tls.EXPLICIT:
+        if options.tls is Tls.EXPLICIT and self._context is not None:
             try:
-                await self._client.upgrade_to_tls(self._context)
+                await self.ask("AUTH TLS", "234")
             except Refused:
                 what = f"{options.name}: the server offers no TLS; use ftp://, or switch it on there."
                 raise store_error(Kind.CONFIG, what, store=options.name) from None
+            await self._begin_tls(self._context)
+
+    async def _begin_tls(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on. What came in the clear behind 234 would be taken for what came over it."""
+        more = asyncio.ensure_future(self._client.stream.reader.read(1))
+        await asyncio.sleep(0)
+        if more.done() and more.result():
+            raise ConnectionError("somebody speaks up in the clear where TLS is to begin")
+        more.cancel()
+        await asyncio.wait([more])
+        await self._client.stream.start_tls(context, self._options.host)
 
     async def _log_in(self) -> None:
         try:
@@ -178,7 +189,7 @@ class Session:
         return store_error(Kind.UNAUTHENTICATED, f"{what}: {fix}.", store=self._options.name)
 
     async def _prepare(self) -> None:
-        if self._options.tls is Tls.IMPLICIT:
+        if self._options.tls is not Tls.NONE:
             await self.ask("PBSZ 0", "200")
             await self.ask("PROT P", "200")
         await self.ask("OPTS UTF8 ON", "xxx")
