@@ -64,12 +64,12 @@ SETTINGS = (
 
 def open_store(uri: str, environment: Mapping[str, str]) -> Store:
     """The store at an `hdfs:` or `viewfs:` URI. Raises ConfigError."""
-    values = from_environment(SETTINGS, environment)
-    properties = expanded({**load(environment), **values["extra"]})
-    found = place(uri, properties)
     from shoso.stores.files import FileStore
     from shoso.stores.hdfs.system import HdfsFiles
 
+    values = from_environment(SETTINGS, environment)
+    properties = expanded({**load(environment), **values["extra"]})
+    found = place(uri, properties)
     options = _options(uri, found, values)
     name = f"{found.address}{found.folder}"
     return FileStore(StoreInfo("hdfs", name, values["silence"]), HdfsFiles(options))
