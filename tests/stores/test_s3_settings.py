@@ -284,7 +284,7 @@ def test_a_value_that_cannot_be_read_is_named(variable, value):
 
 
 def test_the_silence_is_the_timeout_that_is_set():
-    assert open_store(SIMPLE, KEYS).info.silence == 60
+    assert open_store(SIMPLE, KEYS).info.silence == 120
     limited = {"MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "5"}
     assert open_store(SIMPLE, {**KEYS, **limited}).info.silence == 5
     assert open_store(SIMPLE, {**KEYS, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "-1"}).info.silence is None

@@ -20,7 +20,8 @@ from shoso.core.options import PUBLIC_ENDPOINT, Setting, boolean, one_of, silenc
 if TYPE_CHECKING:
     from shoso.stores.s3.store import S3Store
 
-SILENCE = 60.0
+SILENCE = 120.0
+"""boto3 gives up after 60; up to 15 MiB may be on their way at the end of an object, over a slow line."""
 
 SETTINGS = (
     Setting(
