@@ -7,11 +7,13 @@ brings the digest along, for the check layer to compare. Time-outs are of silenc
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -54,6 +56,9 @@ T = TypeVar("T")
 
 PAGE = 1000
 
+ROUNDS = 3
+"""Rounds of the event loop until a connection that was cut off is let go."""
+
 SILENCE = 120.0
 SETTINGS = (silence(SILENCE),)
 
@@ -86,6 +91,7 @@ class RemoteStore:
         self._options = options
         self._root = options.uri.rstrip("/") + objects.ROOT
         self._session: aiohttp.ClientSession | None = None
+        self._connections: WeakSet[socket.socket] = WeakSet()
         self._uploads = _RemoteUploads(self)
 
     @property
@@ -161,8 +167,12 @@ class RemoteStore:
         """See Store."""
         if self._session is not None:
             await self._session.close()
-            await asyncio.sleep(0)  # connections that were cut off are let go in the loop's next round
             self._session = None
+        for connection in [*self._connections]:
+            with suppress(OSError):  # it has gone already
+                connection.shutdown(socket.SHUT_RDWR)
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
 
     # -- HTTP ---------------------------------------------------------------------------------------------
 
@@ -235,13 +245,21 @@ class RemoteStore:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._options.silence)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._options.connections),
+                connector=aiohttp.TCPConnector(
+                    limit=self._options.connections, socket_factory=self._connection
+                ),
                 timeout=timeout,
                 headers={"accept-encoding": "identity"},
                 auto_decompress=False,
                 read_bufsize=2 * CHUNK,
             )
         return self._session
+
+    def _connection(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket that `close` knows of: aiohttp forgets one whose peer doesn't take what was sent."""
+        connection = socket.socket(*address[:3])
+        self._connections.add(connection)
+        return connection
 
     async def _body(self, key: Key, reply: aiohttp.ClientResponse) -> AsyncIterator[Buffer]:
         try:
