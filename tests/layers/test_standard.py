@@ -90,11 +90,11 @@ async def test_a_layer_forwards_every_verb(name):
         assert [bytes(data) async for data in reading.body] == [b"2"]
     assert [entry async for entry in layer.list(ROOT, True, "a")] == [meta]
     await layer.delete([key])
-    ref = await layer.uploads.begin(key, 5, "text/plain")
+    ref = await layer.uploads.begin(key, 5, "text/plain", 8)
     assert [found async for found in layer.uploads.pending(ROOT)] == [ref]
     part = await layer.uploads.put(ref, 1, source)
     assert await layer.uploads.parts(ref) == [part]
-    await layer.uploads.finish(ref, [part])
+    await layer.uploads.finish(ref, [part], part.digest)
     await layer.uploads.abort(await layer.uploads.begin(key))
     await layer.close()
     seen = {verb for verb, _ in inner.calls}
@@ -103,7 +103,8 @@ async def test_a_layer_forwards_every_verb(name):
     assert (written, sent.size, rest) == (outer, 5, [CREATE, "text/plain"])
     assert (outer, FromTo(1, 2), meta.etag) in inner.of("read")
     assert (Key(folder.rstrip("/")), True, f"{folder}a") in inner.of("list")
-    assert inner.of("begin")[0] == (outer, 5, "text/plain")
+    assert inner.of("begin")[0] == (outer, 5, "text/plain", 8)
+    assert inner.of("finish")[0][2] == part.digest
 
 
 def _shape(function) -> list[tuple]:

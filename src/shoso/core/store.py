@@ -30,10 +30,11 @@ from shoso.core.types import (
     Prefix,
     Reading,
     SignedRequest,
+    SmallObject,
     UploadRef,
     WriteMode,
 )
-from shoso.errors import NotFound
+from shoso.errors import NotFound, StoreError
 
 DELETE_BATCH = 1000
 
@@ -56,18 +57,41 @@ class StoreInfo:
 class Uploads(Protocol):
     """An object in parts. Ids are stateless: another process can go on with them.
 
-    Parts are numbered from 1 and may be put again (the last one counts). `finish` may be repeated when its
-    reply was lost. An unknown id is NOT_FOUND.
+    Parts are numbered from 1 and may be put again (the last one counts). Whoever gives `begin` a `part_size`
+    promises that every part but the last will have so many bytes: a store may then put each in its place at
+    once. `finish` may be repeated when its reply was lost; it takes the digest that the whole must have, and
+    raises CORRUPT where the store computes another. An unknown id is NOT_FOUND.
     """
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef: ...
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part: ...
     async def parts(self, ref: UploadRef) -> list[Part]: ...
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta: ...
+    async def finish(
+        self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None
+    ) -> ObjectMeta: ...
     async def abort(self, ref: UploadRef) -> None: ...
     def pending(self, prefix: Key) -> AsyncIterator[UploadRef]: ...
+
+
+class Batches(Protocol):
+    """Many small objects in one call. Each stands or fails by itself: a failure is handed back in its place.
+
+    What is raised is about all of them: nothing is known of any then, and the call may be made again.
+    """
+
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        """Each as `Store.write` would keep it, durably, replacing what is there."""
+        ...
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        """Each whole, its digest with it where that is kept; for objects known to be small."""
+        ...
 
 
 class Signer(Protocol):
@@ -90,6 +114,11 @@ class Store(Protocol):
     def capabilities(self) -> Capabilities: ...
     @property
     def uploads(self) -> Uploads: ...
+    @property
+    def batches(self) -> Batches | None:
+        """What takes many small objects at once, where the storage gains by it."""
+        ...
+
     @property
     def signer(self) -> Signer | None:
         """What signs requests, where the storage takes signed ones and the credentials can sign."""

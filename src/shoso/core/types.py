@@ -95,6 +95,14 @@ class ObjectMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class SmallObject:
+    """An object with all its bytes; a `digest` in `meta` is what they must have."""
+
+    meta: ObjectMeta
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
 class Prefix:
     """A folder in a shallow listing: objects lie below `key`."""
 

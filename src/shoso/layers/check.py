@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from shoso.core import digest as digests
 from shoso.core.keys import Key, parse
-from shoso.core.store import Signer, Uploads
+from shoso.core.store import Batches, Signer, Uploads
 from shoso.core.streams import Source, closing, verified
 from shoso.core.types import (
     ALL,
@@ -23,12 +24,13 @@ from shoso.core.types import (
     Part,
     Reading,
     SignedRequest,
+    SmallObject,
     UploadRef,
     UploadStyle,
     WriteMode,
 )
 from shoso.errors import Kind, StoreError, store_error
-from shoso.layers.layer import Attempt, Begin, Layer, LayerUploads, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerUploads, T
 
 
 class Check(Layer):
@@ -71,6 +73,11 @@ class Check(Layer):
         await super().delete(keys)
 
     @property
+    def batches(self) -> Batches | None:
+        """The Batches verbs, of objects only, each object read compared with its digest."""
+        return self.inner.batches and _CheckedBatches(self, self.inner.batches)
+
+    @property
     def signer(self) -> Signer | None:
         """The signer, of requests about objects only."""
         return self.inner.signer and _CheckedSigner(self.inner.signer)
@@ -88,10 +95,14 @@ class _CheckedUploads(LayerUploads):
         self._checked = layer
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         self._require("begin", key)
-        return await super().begin(key, size_hint, content_type)
+        return await super().begin(key, size_hint, content_type, part_size)
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         self._require("put", ref.key)
@@ -108,7 +119,7 @@ class _CheckedUploads(LayerUploads):
         self._require("parts", ref.key)
         return await super().parts(ref)
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         self._require("finish", ref.key)
         numbers = [part.number for part in parts]
         if not parts or numbers != sorted(set(numbers)):
@@ -117,7 +128,7 @@ class _CheckedUploads(LayerUploads):
             raise _invalid(
                 "finish", ref.key, f"Every part but the last needs {self._capabilities.part_min} bytes."
             )
-        return await super().finish(ref, parts)
+        return await super().finish(ref, parts, digest)
 
     async def abort(self, ref: UploadRef) -> None:
         self._require("abort", ref.key)
@@ -127,6 +138,18 @@ class _CheckedUploads(LayerUploads):
         if self._capabilities.uploads is UploadStyle.NONE:
             raise _unsupported(self._checked, op, key, "uploads in parts")
         _require_object(op, key)
+
+
+class _CheckedBatches(LayerBatches):
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        for each in objects:
+            _require_object("write_many", each.meta.key)
+        return await super().write(objects)
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        for key in keys:
+            _require_object("read_many", key)
+        return [_compared(found) for found in await super().read(keys)]
 
 
 class _CheckedSigner:
@@ -163,6 +186,16 @@ class _Bounded:
                 if seen > self._most:
                     raise _invalid("put", self._key, f"A part may have {self._most} bytes.")
                 yield data
+
+
+def _compared(found: SmallObject | StoreError) -> SmallObject | StoreError:
+    """The object, or the error of one whose bytes aren't what they should be."""
+    if isinstance(found, StoreError) or found.meta.digest is None:
+        return found
+    actual = digests.digest(found.data)
+    return (
+        found if actual == found.meta.digest else digests.mismatch(found.meta.key, found.meta.digest, actual)
+    )
 
 
 def _require_object(op: str, key: Key) -> None:

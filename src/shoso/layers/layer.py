@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shoso.core.keys import Key
-from shoso.core.store import Signer, Store, StoreInfo, Uploads
+from shoso.core.store import Batches, Signer, Store, StoreInfo, Uploads
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -21,9 +21,11 @@ from shoso.core.types import (
     ObjectMeta,
     Part,
     Reading,
+    SmallObject,
     UploadRef,
     WriteMode,
 )
+from shoso.errors import StoreError
 
 T = TypeVar("T")
 Attempt = Callable[[], Awaitable[T]]
@@ -66,6 +68,11 @@ class Layer:
         return self.inner.capabilities
 
     @property
+    def batches(self) -> Batches | None:
+        """The inner store's, through the same seams."""
+        return self.inner.batches and LayerBatches(self, self.inner.batches)
+
+    @property
     def signer(self) -> Signer | None:
         """The inner store's: signing is no call to the storage."""
         return self.inner.signer
@@ -105,6 +112,26 @@ class Layer:
         await self.inner.close()
 
 
+class LayerBatches:
+    """The Batches verbs through a layer's seams."""
+
+    def __init__(self, layer: Layer, inner: Batches) -> None:
+        self._layer = layer
+        self._inner = inner
+
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        """See Batches."""
+        if not objects:
+            return []
+        return await self._layer.call("write_many", objects[0].meta.key, lambda: self._inner.write(objects))
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        """See Batches."""
+        if not keys:
+            return []
+        return await self._layer.call("read_many", keys[0], lambda: self._inner.read(keys))
+
+
 class LayerUploads:
     """The Uploads verbs through a layer's seams."""
 
@@ -113,10 +140,16 @@ class LayerUploads:
         self._inner = inner
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
-        return await self._layer.call("begin", key, lambda: self._inner.begin(key, size_hint, content_type))
+        return await self._layer.call(
+            "begin", key, lambda: self._inner.begin(key, size_hint, content_type, part_size)
+        )
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
@@ -126,9 +159,9 @@ class LayerUploads:
         """See Uploads."""
         return await self._layer.call("parts", ref.key, lambda: self._inner.parts(ref))
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads."""
-        return await self._layer.call("finish", ref.key, lambda: self._inner.finish(ref, parts))
+        return await self._layer.call("finish", ref.key, lambda: self._inner.finish(ref, parts, digest))
 
     async def abort(self, ref: UploadRef) -> None:
         """See Uploads."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from shoso.core.keys import Key, below, join
-from shoso.core.store import Signer, Store, Uploads
+from shoso.core.store import Batches, Signer, Store, Uploads
 from shoso.core.streams import Source, closing
 from shoso.core.types import (
     OVERWRITE,
@@ -16,9 +16,11 @@ from shoso.core.types import (
     Part,
     Reading,
     SignedRequest,
+    SmallObject,
     UploadRef,
     WriteMode,
 )
+from shoso.errors import StoreError
 from shoso.layers.layer import Layer, LayerUploads
 
 
@@ -41,23 +43,24 @@ class PrefixLayer(Layer):
         """The key as this layer's users see it."""
         return Key(below(key, self._root))
 
-    def _seen(self, meta: ObjectMeta) -> ObjectMeta:
+    def seen(self, meta: ObjectMeta) -> ObjectMeta:
+        """What is known of an object, under the key that this layer's users see."""
         return replace(meta, key=self.outside(meta.key))
 
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
-        return self._seen(await self.inner.stat(self.inside(key)))
+        return self.seen(await self.inner.stat(self.inside(key)))
 
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         """See Store."""
         reading = await self.inner.read(self.inside(key), wanted, if_match)
-        return replace(reading, meta=self._seen(reading.meta))
+        return replace(reading, meta=self.seen(reading.meta))
 
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        return self._seen(await self.inner.write(self.inside(key), source, mode, content_type))
+        return self.seen(await self.inner.write(self.inside(key), source, mode, content_type))
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store."""
@@ -71,6 +74,11 @@ class PrefixLayer(Layer):
         await self.inner.delete([self.inside(key) for key in keys])
 
     @property
+    def batches(self) -> Batches | None:
+        """The Batches verbs below the prefix."""
+        return self.inner.batches and _PrefixedBatches(self, self.inner.batches)
+
+    @property
     def signer(self) -> Signer | None:
         """The signer, below the prefix."""
         return self.inner.signer and _PrefixedSigner(self, self.inner.signer)
@@ -79,6 +87,28 @@ class PrefixLayer(Layer):
     def uploads(self) -> Uploads:
         """The Uploads verbs below the prefix."""
         return _PrefixedUploads(self, self.inner.uploads)
+
+
+class _PrefixedBatches:
+    def __init__(self, layer: PrefixLayer, inner: Batches) -> None:
+        self._prefix = layer
+        self._inner = inner
+
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        inside = [replace(each, meta=self._moved(each.meta)) for each in objects]
+        return [
+            self._prefix.seen(outcome) if isinstance(outcome, ObjectMeta) else outcome
+            for outcome in await self._inner.write(inside)
+        ]
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        return [
+            replace(found, meta=self._prefix.seen(found.meta)) if isinstance(found, SmallObject) else found
+            for found in await self._inner.read([self._prefix.inside(key) for key in keys])
+        ]
+
+    def _moved(self, meta: ObjectMeta) -> ObjectMeta:
+        return replace(meta, key=self._prefix.inside(meta.key))
 
 
 class _PrefixedSigner:
@@ -102,9 +132,13 @@ class _PrefixedUploads(LayerUploads):
         self._prefix = layer
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
-        ref = await self._inner.begin(self._prefix.inside(key), size_hint, content_type)
+        ref = await self._inner.begin(self._prefix.inside(key), size_hint, content_type, part_size)
         return UploadRef(key, ref.id)
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
@@ -113,8 +147,8 @@ class _PrefixedUploads(LayerUploads):
     async def parts(self, ref: UploadRef) -> list[Part]:
         return await self._inner.parts(self._prefix.inside_ref(ref))
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
-        meta = await self._inner.finish(self._prefix.inside_ref(ref), parts)
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
+        meta = await self._inner.finish(self._prefix.inside_ref(ref), parts, digest)
         return replace(meta, key=ref.key)
 
     async def abort(self, ref: UploadRef) -> None:

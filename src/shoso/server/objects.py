@@ -89,7 +89,9 @@ async def delete_objects(services: Services, request: objects.DeleteObjects) -> 
 async def begin_upload(services: Services, request: objects.BeginUpload) -> objects.UploadEntry:
     """Begin an upload in parts."""
     uploads = services.locations.destination.uploads
-    ref = await uploads.begin(keys.parse(request.key), request.size_hint, request.content_type)
+    ref = await uploads.begin(
+        keys.parse(request.key), request.size_hint, request.content_type, request.part_size
+    )
     return objects.UploadEntry(ref.key, ref.id)
 
 
@@ -120,7 +122,7 @@ async def finish_upload(services: Services, request: objects.FinishUpload) -> ob
     """Join the named parts to the object."""
     ref = UploadRef(keys.parse(request.key), request.id)
     parts = [Part(part.number, part.size, part.etag, part.digest) for part in request.parts]
-    return _entry(await services.locations.destination.uploads.finish(ref, parts))
+    return _entry(await services.locations.destination.uploads.finish(ref, parts, request.digest))
 
 
 async def abort_upload(services: Services, request: objects.OfUpload) -> replies.Empty:

@@ -43,6 +43,7 @@ class MemoryStore:
     """Objects in a dict; gone with the process."""
 
     capabilities = Capabilities()
+    batches = None
     signer = None
 
     def __init__(self, options: MemoryOptions | None = None) -> None:
@@ -143,7 +144,11 @@ class _MemoryUploads:
         self._ids = itertools.count(1)
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
         ref = UploadRef(key, f"upload-{next(self._ids)}")
@@ -163,13 +168,13 @@ class _MemoryUploads:
         upload = self._find("parts", ref)
         return [upload.parts[number][0] for number in sorted(upload.parts)]
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads."""
         upload = self._find("finish", ref, finished=True)
         if upload.finished:
             return await self._store.stat(ref.key)
         data = b"".join(self._named(ref, upload, part) for part in parts)
-        meta = await self._store.write(ref.key, BytesSource(data), OVERWRITE, upload.content_type)
+        meta = await self._store.write(ref.key, BytesSource(data, digest), OVERWRITE, upload.content_type)
         upload.finished, upload.parts = True, {}
         return meta
 

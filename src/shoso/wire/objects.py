@@ -84,6 +84,7 @@ class BeginUpload(Struct, frozen=True):
     key: str
     size_hint: Count | None = None
     content_type: str | None = None
+    part_size: Count | None = None
 
 
 class UploadEntry(Struct, frozen=True):
@@ -119,3 +120,4 @@ class FinishUpload(Struct, frozen=True):
     id: str
     key: str
     parts: list[PartEntry]
+    digest: str | None = None

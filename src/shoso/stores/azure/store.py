@@ -46,6 +46,8 @@ _TRIES = 5
 class AzureStore:
     """Blobs below a folder of a container."""
 
+    batches = None
+
     def __init__(self, options: AzureOptions) -> None:
         self.info = StoreInfo(
             options.scheme, options.name, options.silence, options.endpoint if options.own else ""

@@ -63,7 +63,11 @@ class AzureUploads:
         self._signatures = signatures
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
         self._store.name("begin", key)
@@ -85,7 +89,7 @@ class AzureUploads:
         await self._require("parts", ref)
         return [staged.part for staged in await self._staged("parts", ref)]
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads. Two at once are fine: whoever comes second finds the object of its upload there."""
         if (done := await self._finished(ref)) is None:
             try:

@@ -48,6 +48,7 @@ class FileStore:
     take to the grave is no replacement.
     """
 
+    batches = None
     signer = None
 
     def __init__(self, info: StoreInfo, system: FileSystem) -> None:

@@ -57,7 +57,11 @@ class FileUploads:
         self._system = store.system
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads. One that nobody will know of is cleared away."""
         ref = UploadRef(key, f"{secrets.token_hex(16)}-{_bound(key)}")
@@ -85,7 +89,7 @@ class FileUploads:
         newest = {part.number: part for _, part in await self._parts("parts", ref)}
         return [newest[number] for number in sorted(newest)]
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads. Two at once are fine: whoever finds the parts gone finds the object there."""
         if await self._known("finish", ref) is _State.FINISHED:
             return await self._store.stat(ref.key)

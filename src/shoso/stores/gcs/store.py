@@ -74,6 +74,8 @@ class GcsOptions:
 class GcsStore:
     """Objects of a bucket below a folder."""
 
+    batches = None
+
     capabilities = Capabilities(digests=Digests.WRITTEN)
 
     def __init__(self, options: GcsOptions) -> None:

@@ -46,7 +46,11 @@ class GcsUploads:
         self._store = store
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
         self._store.name("begin", key)
@@ -73,7 +77,7 @@ class GcsUploads:
         there = await self._there("parts", ref)
         return [_part(number, there[number]) for number in sorted(there)]
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads. Two at once are fine: whoever finds the parts gone finds the object there."""
         try:
             about = await self._about("finish", ref)

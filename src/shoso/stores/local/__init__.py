@@ -85,6 +85,7 @@ class LocalOptions:
 class LocalStore:
     """Objects as files."""
 
+    batches = None
     signer = None
 
     def __init__(self, options: LocalOptions) -> None:

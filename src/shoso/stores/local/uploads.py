@@ -46,7 +46,11 @@ class LocalUploads:
         self._tree = store.tree
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
         ref = UploadRef(key, secrets.token_hex(16))
@@ -69,7 +73,7 @@ class LocalUploads:
         await self._require("parts", ref)
         return await self._store.run("parts", ref.key, self._parts, ref)
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads. Two at once are fine: whoever finds the parts gone finds the object there."""
         if await self._state("finish", ref) is _State.FINISHED:
             return await self._store.stat(ref.key)

@@ -80,6 +80,7 @@ class RemoteOptions:
 class RemoteStore:
     """The artifacts destination of a Shoso server."""
 
+    batches = None
     signer = None
 
     def __init__(self, options: RemoteOptions) -> None:
@@ -296,10 +297,14 @@ class _RemoteUploads:
         self._store = store
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
-        asked = objects.BeginUpload(key, size_hint, content_type)
+        asked = objects.BeginUpload(key, size_hint, content_type, part_size)
         begun = await self._store.ask("begin", key, "POST", "uploads", objects.UploadEntry, asked)
         return UploadRef(key, begun.id)
 
@@ -319,10 +324,10 @@ class _RemoteUploads:
         there = await self._store.ask("parts", ref.key, "GET", _upload(ref), objects.PartList, query=query)
         return [_part(part) for part in there.parts]
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads."""
         named = [objects.PartEntry(part.number, part.size, part.etag, part.digest) for part in parts]
-        asked = objects.FinishUpload(ref.id, ref.key, named)
+        asked = objects.FinishUpload(ref.id, ref.key, named, digest)
         entry = await self._store.ask("finish", ref.key, "POST", _upload(ref), objects.ObjectEntry, asked)
         meta = _entry(entry)
         assert isinstance(meta, ObjectMeta)  # noqa: S101  (a finished upload is no folder)

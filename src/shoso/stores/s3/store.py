@@ -46,6 +46,8 @@ PART_MAX = 5 * 1024 * MIB
 class S3Store:
     """Objects in a bucket, below a folder of it."""
 
+    batches = None
+
     def __init__(self, account: Account) -> None:
         options = account.options
         self.info = StoreInfo(options.scheme, options.name, options.silence, account.endpoint)

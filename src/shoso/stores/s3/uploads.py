@@ -42,7 +42,11 @@ class S3Uploads:
         self._leftovers = Leftovers(connection)
 
     async def begin(
-        self, key: Key, size_hint: int | None = None, content_type: str | None = None
+        self,
+        key: Key,
+        size_hint: int | None = None,
+        content_type: str | None = None,
+        part_size: int | None = None,
     ) -> UploadRef:
         """See Uploads."""
         return UploadRef(key, _shown(await self.create("begin", key, content_type, {})))
@@ -67,7 +71,7 @@ class S3Uploads:
                 return found
             query["part-number-marker"] = behind
 
-    async def finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads; Ceph takes one attempt at a time, so those of one process wait for each other."""
         name = self.real("finish", ref)
         async with self._finishing.setdefault(name, asyncio.Lock()):
