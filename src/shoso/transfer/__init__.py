@@ -1,0 +1,16 @@
+"""The copy engine: one verb for uploads, downloads, migration and backup.
+
+    listing   both ends, side by side, as they stream
+    plan      what is unchanged; small objects in batches, large ones in parts (pure)
+    engine    one sliding window of jobs, each a coroutine of `batches`, `streams` or `parts`
+
+A copy that failed or was stopped goes on where it was by being made again.
+"""
+
+from shoso.transfer.engine import copy
+from shoso.transfer.policy import Policy, Unchanged
+from shoso.transfer.progress import Progress, Silent
+from shoso.transfer.report import CopyError, Report
+from shoso.transfer.selection import Selection
+
+__all__ = ["CopyError", "Policy", "Progress", "Report", "Selection", "Silent", "Unchanged", "copy"]

@@ -1,0 +1,102 @@
+"""Both ends side by side: each object to copy with what the destination has of it, as the listings stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from shoso.core.keys import Key, join, name
+from shoso.core.store import Store
+from shoso.core.streams import closing
+from shoso.core.types import ObjectMeta
+from shoso.errors import Forbidden, NotFound
+from shoso.transfer.selection import Selection
+
+_log = logging.getLogger("shoso.transfer")
+
+Found = tuple[str, ObjectMeta]
+"""An object, by its path below the folder that is listed."""
+
+Pair = tuple[str, ObjectMeta, ObjectMeta | None]
+"""The path below the selection ("" for a selected object), the object, and what is there of it."""
+
+
+def target(selection: Selection, path: str) -> Key:
+    """Where the object at `path` goes. Raises INVALID_KEY."""
+    return join(selection.to, path) if path else selection.to or Key(name(selection.key))
+
+
+async def pairs(src: Store, dst: Store, selection: Selection) -> AsyncIterator[Pair]:
+    """Everything selected. Raises NOT_FOUND where there is neither an object nor a folder of that key."""
+    single = await _stat(src, selection.key) if selection.key else None
+    if single is not None:
+        yield "", single, await _stat(dst, target(selection, ""))
+        return
+    wanted = selection.filter()
+    async with (
+        closing(_source(src, selection.key)) as found,
+        closing(_destination(dst, selection.to)) as there,
+        closing(_beside(found, there, src, dst)) as both,
+    ):
+        async for pair in both:
+            if wanted(pair[0]):
+                yield pair
+
+
+async def _stat(store: Store, key: Key) -> ObjectMeta | None:
+    try:
+        return await store.stat(key)
+    except NotFound:
+        return None
+
+
+async def _source(store: Store, folder: Key) -> AsyncIterator[Found]:
+    """The objects of a folder, which is there; only the root may be empty."""
+    nothing = True
+    async with closing(_below(store, folder)) as found:
+        async for each in found:
+            nothing = False
+            yield each
+    if nothing and folder:
+        await store.stat(folder)  # says in the store's words that it isn't there
+
+
+async def _destination(store: Store, folder: Key) -> AsyncIterator[Found]:
+    """What is there already; nothing where that may not be known."""
+    try:
+        async with closing(_below(store, folder)) as found:
+            async for each in found:
+                yield each
+    except Forbidden as error:
+        _log.info("%s Everything is sent, whatever is there already.", error.message)
+
+
+async def _below(store: Store, folder: Key) -> AsyncIterator[Found]:
+    cut = len(folder) + 1 if folder else 0
+    async with closing(store.list(folder, deep=True)) as found:
+        async for meta in found:
+            if isinstance(meta, ObjectMeta):
+                yield meta.key[cut:], meta
+
+
+def _beside(
+    found: AsyncIterator[Found], there: AsyncIterator[Found], src: Store, dst: Store
+) -> AsyncIterator[Pair]:
+    both = src.capabilities.sorted_list and dst.capabilities.sorted_list
+    return _merged(found, there) if both else _looked_up(found, there)
+
+
+async def _merged(found: AsyncIterator[Found], there: AsyncIterator[Found]) -> AsyncIterator[Pair]:
+    """Both in the order of keys: one object of each is in memory."""
+    other = await anext(there, None)
+    async for path, meta in found:
+        while other is not None and other[0] < path:
+            other = await anext(there, None)
+        yield path, meta, other[1] if other is not None and other[0] == path else None
+
+
+async def _looked_up(found: AsyncIterator[Found], there: AsyncIterator[Found]) -> AsyncIterator[Pair]:
+    """Where one has no order, what is there is held in memory."""
+    known = {path: meta async for path, meta in there}
+    async for path, meta in found:
+        yield path, meta, known.get(path)

@@ -1,0 +1,116 @@
+"""The plan: what is unchanged, what travels together, what travels in parts. Pure.
+
+Jobs come out as objects go in, so that a folder of any length is copied in the same memory.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shoso.core.keys import Key
+from shoso.core.types import Capabilities, ObjectMeta, UploadStyle
+from shoso.transfer.policy import MIB, Policy
+
+SMALL = 256 * 1024
+"""Objects of at most so many bytes travel in batches."""
+
+BATCH_SIZE = 4 * MIB
+BATCH_COUNT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An object to copy: what is known of it, where it goes, its name in the journal.
+
+    `there` is the digest of an object of the same size that the destination has: with the same bytes, nothing
+    need be sent.
+    """
+
+    path: str
+    meta: ObjectMeta
+    to: Key
+    there: str | None = None
+
+
+class Way(enum.Enum):
+    """How objects travel: many in one call, one in one stream, one in parts."""
+
+    BATCH = enum.auto()
+    STREAM = enum.auto()
+    PARTS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Objects that travel together; only a batch has several."""
+
+    way: Way
+    items: tuple[Item, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(item.meta.size for item in self.items)
+
+
+def unchanged(meta: ObjectMeta, there: ObjectMeta | None) -> bool:
+    """Whether the destination is known to have these bytes, with nothing read."""
+    return there is not None and there.size == meta.size and None is not meta.digest == there.digest
+
+
+def candidate(meta: ObjectMeta, there: ObjectMeta | None) -> str | None:
+    """The digest of what is there, if its size is the object's: it may be the same."""
+    return there.digest if there is not None and there.size == meta.size else None
+
+
+class Planner:
+    """Objects in, jobs out."""
+
+    def __init__(self, policy: Policy, src: Capabilities, dst: Capabilities) -> None:
+        in_parts = src.ranges and dst.uploads is UploadStyle.PARTS
+        self._parts = range(policy.parts_from, dst.part_max * dst.parts_max + 1) if in_parts else range(0)
+        self._small = min(SMALL, policy.parts_from - 1)
+        self._items: list[Item] = []
+        self._size = 0
+
+    def add(self, item: Item) -> Iterator[Job]:
+        """The jobs that one more object completes."""
+        size = item.meta.size
+        if size > self._small:
+            yield Job(Way.PARTS if size in self._parts else Way.STREAM, (item,))
+            return
+        if self._size + size > BATCH_SIZE:
+            yield from self.rest()
+        self._items.append(item)
+        self._size += size
+        if len(self._items) == BATCH_COUNT:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Job]:
+        """The batch that was begun."""
+        if self._items:
+            yield Job(Way.BATCH, tuple(self._items))
+            self._items, self._size = [], 0
+
+
+def part_size(wanted: int, size: int, limits: Capabilities) -> int:
+    """Bytes of each part but the last of an object of `size`: as wanted, within what the store takes.
+
+    Where it needs larger ones than wanted, they are a multiple of 1 MiB.
+    """
+    needed = max(-(-size // limits.parts_max), limits.part_min, 1)
+    fitting = wanted if wanted >= needed else -(-needed // MIB) * MIB
+    return min(fitting, limits.part_max)
+
+
+def spans(size: int, part: int) -> Iterator[tuple[int, int, int]]:
+    """(number, start, stop) of each part, from 1 on."""
+    for number, start in enumerate(range(0, size, part), 1):
+        yield number, start, min(start + part, size)
+
+
+def version(meta: ObjectMeta) -> str:
+    """Another for other bytes: the etag, or time and size where a store has none."""
+    return meta.etag or f"{meta.modified!r}-{meta.size}"

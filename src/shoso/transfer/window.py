@@ -1,0 +1,48 @@
+"""The sliding window: so many jobs and bytes at once; whoever makes more waits, in the order of asking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Window:
+    """Room for `count` jobs of `size` bytes in all; a larger job has it for itself."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._count, self._size = count, size
+        self._jobs = self._bytes = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Wait for room for a job of `size` bytes, and have it until `give`."""
+        async with self._turn:
+            while not self._fits(size):
+                self._freed.clear()
+                await self._freed.wait()
+            self._jobs += 1
+            self._bytes += size
+
+    def give(self, size: int) -> None:
+        """Let the next have the room."""
+        self._jobs -= 1
+        self._bytes -= size
+        self._freed.set()
+
+    def _fits(self, size: int) -> bool:
+        return not self._jobs or (self._jobs < self._count and self._bytes + size <= self._size)
+
+
+@asynccontextmanager
+async def crew() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises the first failure by itself, not in a group."""
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        failure = failures.exceptions[0]
+    if failure is not None:
+        raise failure from failure.__cause__
