@@ -22,6 +22,7 @@ from msgspec import NODEFAULT, Struct, inspect
 
 from shoso.cli import main as command_line
 from shoso.cli.server import NOT_SERVED
+from shoso.client.settings import CLIENT
 from shoso.core.keys import MAX_BYTES
 from shoso.metadata import rules
 from shoso.metadata.paging import MAX_RESULTS
@@ -90,6 +91,12 @@ def _storage(backend: Backend) -> str:
     rows = [(_code(setting.variable), _default(setting.default), setting.help) for setting in settings]
     extra = f"Installed by `pip install 'shoso[{backend.extra}]'`.\n\n" if backend.extra else ""
     return f"### {title}\n\n{extra}{_table(('variable', 'default', 'what it is'), rows)}"
+
+
+def client() -> str:
+    """The variables that a client heeds beside those of a server it goes to."""
+    rows = [(_code(setting.variable), _default(setting.default), setting.help) for setting in CLIENT]
+    return _table(("variable", "default", "what it is"), rows)
 
 
 def not_served() -> str:
@@ -347,6 +354,7 @@ def _code(text: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "storages": storages,
+    "client": client,
     "not_served": not_served,
     "commands": commands,
     "errors": errors,

@@ -192,6 +192,9 @@ NOT_SERVED = {
 }
 """MLflow's flags that a team may bring along, by flag or variable, and what to say of them."""
 
+CLIENT = frozenset({"SHOSO_CREDENTIAL_HOSTS", "SHOSO_STATE"})
+"""The variables of Shoso's clients, which may be set where a server starts."""
+
 _VARIABLES = {"--disable-security-middleware": "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
 """Where MLflow's variable isn't MLFLOW_ and the flag."""
 
@@ -293,7 +296,7 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refuse variables that would be ignored: a misspelt one of ours, or one of MLflow's not served."""
-    known = {setting.variable for setting in (*SERVER, *stores.settings())}
+    known = {setting.variable for setting in (*SERVER, *stores.settings())} | CLIENT
     for name in environment:
         if name.startswith("SHOSO_") and name not in known:
             ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))

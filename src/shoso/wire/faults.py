@@ -56,14 +56,19 @@ class FaultReply(Struct, frozen=True):
     message: str
 
 
-def kind_of(status: int, named: str | None) -> Kind:
-    """The kind behind a reply: the one named in `shoso-error`, else the first that travels as `status`."""
+def kind_of(status: int, named: str | None, error_code: str = "") -> Kind:
+    """The kind behind a reply: the one named in `shoso-error`, else the first that travels so.
+
+    MLflow's server names none: status and error_code together say it, or the status alone.
+    """
     if named is not None and named in _KIND_VALUES:
         return Kind(named)
-    return _BY_STATUS.get(status, Kind.UNEXPECTED)
+    return _BY_FAULT.get(Fault(status, error_code), _BY_STATUS.get(status, Kind.UNEXPECTED))
 
 
 _KIND_VALUES = {kind.value for kind in Kind}
 _BY_STATUS: dict[int, Kind] = {}
+_BY_FAULT: dict[Fault, Kind] = {}
 for _kind, _fault in FAULTS.items():
     _BY_STATUS.setdefault(_fault.status, _kind)
+    _BY_FAULT.setdefault(_fault, _kind)

@@ -16,21 +16,21 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Milliseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, description="milliseconds since the epoch")]
 
 
-class TagInput(Struct, frozen=True):
+class TagInput(Struct, frozen=True, omit_defaults=True):
     """A tag to set; a missing value is stored as the empty string."""
 
     key: Required
     value: str = ""
 
 
-class ParamInput(Struct, frozen=True):
+class ParamInput(Struct, frozen=True, omit_defaults=True):
     """A param to log; a missing value is stored as the empty string."""
 
     key: Required
     value: str = ""
 
 
-class MetricInput(Struct, frozen=True):
+class MetricInput(Struct, frozen=True, omit_defaults=True):
     """A metric point to log."""
 
     key: Required
@@ -43,40 +43,40 @@ class MetricInput(Struct, frozen=True):
     run_id: str = ""
 
 
-class OfRun(Struct, frozen=True, kw_only=True):
+class OfRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whatever names a run, by the new field or by the old one."""
 
     run_id: str = ""
     run_uuid: str = ""
 
 
-class Nothing(Struct, frozen=True):
+class Nothing(Struct, frozen=True, omit_defaults=True):
     """A request that asks for nothing in particular."""
 
 
 # -- experiments ------------------------------------------------------------------------------------------
 
 
-class CreateExperiment(Struct, frozen=True):
+class CreateExperiment(Struct, frozen=True, omit_defaults=True):
     name: Required
     artifact_location: str = ""
     tags: list[TagInput] = []
 
 
-class ExperimentById(Struct, frozen=True):
+class ExperimentById(Struct, frozen=True, omit_defaults=True):
     experiment_id: Required
 
 
-class ExperimentByName(Struct, frozen=True):
+class ExperimentByName(Struct, frozen=True, omit_defaults=True):
     experiment_name: Required
 
 
-class UpdateExperiment(Struct, frozen=True):
+class UpdateExperiment(Struct, frozen=True, omit_defaults=True):
     experiment_id: Required
     new_name: str = ""
 
 
-class SearchExperiments(Struct, frozen=True):
+class SearchExperiments(Struct, frozen=True, omit_defaults=True):
     max_results: Int64 = 0
     page_token: str = ""
     filter: str = ""
@@ -84,13 +84,13 @@ class SearchExperiments(Struct, frozen=True):
     view_type: int | str = 1
 
 
-class SetExperimentTag(Struct, frozen=True):
+class SetExperimentTag(Struct, frozen=True, omit_defaults=True):
     experiment_id: Required
     key: Required
     value: str = ""
 
 
-class DeleteExperimentTag(Struct, frozen=True):
+class DeleteExperimentTag(Struct, frozen=True, omit_defaults=True):
     experiment_id: Required
     key: Required
 
@@ -98,7 +98,7 @@ class DeleteExperimentTag(Struct, frozen=True):
 # -- runs -------------------------------------------------------------------------------------------------
 
 
-class CreateRun(Struct, frozen=True):
+class CreateRun(Struct, frozen=True, omit_defaults=True):
     experiment_id: str = ""
     user_id: str = ""
     run_name: str = ""
@@ -106,21 +106,21 @@ class CreateRun(Struct, frozen=True):
     tags: list[TagInput] = []
 
 
-class UpdateRun(OfRun, frozen=True, kw_only=True):
+class UpdateRun(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     status: int | str | None = None
     end_time: Milliseconds | None = None
     run_name: str = ""
 
 
-class GetRun(OfRun, frozen=True, kw_only=True):
+class GetRun(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     pass
 
 
-class RunById(Struct, frozen=True):
+class RunById(Struct, frozen=True, omit_defaults=True):
     run_id: Required
 
 
-class SearchRuns(Struct, frozen=True):
+class SearchRuns(Struct, frozen=True, omit_defaults=True):
     experiment_ids: list[str] = []
     filter: str = ""
     run_view_type: int | str = 1
@@ -129,7 +129,7 @@ class SearchRuns(Struct, frozen=True):
     page_token: str = ""
 
 
-class LogMetric(OfRun, frozen=True, kw_only=True):
+class LogMetric(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     key: Required
     value: float
     timestamp: Milliseconds
@@ -139,45 +139,45 @@ class LogMetric(OfRun, frozen=True, kw_only=True):
     dataset_digest: str = ""
 
 
-class LogParam(OfRun, frozen=True, kw_only=True):
+class LogParam(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     key: Required
     value: str = ""
 
 
-class SetTag(OfRun, frozen=True, kw_only=True):
+class SetTag(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     key: Required
     value: str = ""
 
 
-class DeleteTag(Struct, frozen=True):
+class DeleteTag(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     key: Required
 
 
-class LogBatch(Struct, frozen=True):
+class LogBatch(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     metrics: list[MetricInput] = []
     params: list[ParamInput] = []
     tags: list[TagInput] = []
 
 
-class LogModel(Struct, frozen=True):
+class LogModel(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     model_json: Required
 
 
-class LogInputs(Struct, frozen=True):
+class LogInputs(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     datasets: list[DatasetInput] = []
     models: list[ModelInput] = []
 
 
-class LogOutputs(Struct, frozen=True):
+class LogOutputs(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     models: list[ModelOutput] = []
 
 
-class GetMetricHistory(OfRun, frozen=True, kw_only=True):
+class GetMetricHistory(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     metric_key: Required
     page_token: str = ""
     max_results: Int64 | None = None
@@ -186,24 +186,24 @@ class GetMetricHistory(OfRun, frozen=True, kw_only=True):
 # -- artifacts --------------------------------------------------------------------------------------------
 
 
-class ListArtifacts(OfRun, frozen=True, kw_only=True):
+class ListArtifacts(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     path: str = ""
     page_token: str = ""
 
 
-class ListProxiedArtifacts(Struct, frozen=True):
+class ListProxiedArtifacts(Struct, frozen=True, omit_defaults=True):
     path: str = ""
 
 
-class GetRunArtifact(OfRun, frozen=True, kw_only=True):
+class GetRunArtifact(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     path: Required
 
 
-class UploadRunArtifact(OfRun, frozen=True, kw_only=True):
+class UploadRunArtifact(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     path: Required
 
 
-class CreateMultipartUpload(Struct, frozen=True):
+class CreateMultipartUpload(Struct, frozen=True, omit_defaults=True):
     """`path` is the client's own path of the file, of which only the last name counts."""
 
     folder: str
@@ -211,7 +211,7 @@ class CreateMultipartUpload(Struct, frozen=True):
     num_parts: Int64 = 1
 
 
-class MultipartUploadPart(Struct, frozen=True):
+class MultipartUploadPart(Struct, frozen=True, omit_defaults=True):
     """A part that a client has put; Azure's parts have no etag."""
 
     part_number: Int64
@@ -219,24 +219,24 @@ class MultipartUploadPart(Struct, frozen=True):
     url: str | None = None
 
 
-class CompleteMultipartUpload(Struct, frozen=True):
+class CompleteMultipartUpload(Struct, frozen=True, omit_defaults=True):
     folder: str
     path: Required
     parts: list[MultipartUploadPart]
     upload_id: str | None = None
 
 
-class AbortMultipartUpload(Struct, frozen=True):
+class AbortMultipartUpload(Struct, frozen=True, omit_defaults=True):
     folder: str
     path: Required
     upload_id: str | None = None
 
 
-class PresignedDownload(Struct, frozen=True):
+class PresignedDownload(Struct, frozen=True, omit_defaults=True):
     path: str
 
 
-class PresignUpload(Struct, frozen=True):
+class PresignUpload(Struct, frozen=True, omit_defaults=True):
     """Exactly one of run and model is named; `expiration` in seconds."""
 
     path: Required
@@ -245,7 +245,7 @@ class PresignUpload(Struct, frozen=True):
     expiration: Int64 = 900
 
 
-class PresignDownload(Struct, frozen=True):
+class PresignDownload(Struct, frozen=True, omit_defaults=True):
     run_id: Required
     path: Required
     expiration: Int64 | None = None
@@ -254,7 +254,7 @@ class PresignDownload(Struct, frozen=True):
 # -- logged models ----------------------------------------------------------------------------------------
 
 
-class CreateLoggedModel(Struct, frozen=True):
+class CreateLoggedModel(Struct, frozen=True, omit_defaults=True):
     experiment_id: Required
     name: str = ""
     model_type: str = ""
@@ -263,35 +263,35 @@ class CreateLoggedModel(Struct, frozen=True):
     tags: list[TagInput] = []
 
 
-class FinalizeLoggedModel(Struct, frozen=True):
+class FinalizeLoggedModel(Struct, frozen=True, omit_defaults=True):
     model_id: str
     status: int | str
 
 
-class GetLoggedModel(Struct, frozen=True):
+class GetLoggedModel(Struct, frozen=True, omit_defaults=True):
     model_id: str
     allow_deleted: bool = False
 
 
-class LoggedModelById(Struct, frozen=True):
+class LoggedModelById(Struct, frozen=True, omit_defaults=True):
     model_id: str
 
 
-class ModelDataset(Struct, frozen=True):
+class ModelDataset(Struct, frozen=True, omit_defaults=True):
     """A dataset that restricts the metrics of a logged-model search."""
 
     dataset_name: Required
     dataset_digest: str = ""
 
 
-class ModelOrderBy(Struct, frozen=True):
+class ModelOrderBy(Struct, frozen=True, omit_defaults=True):
     field_name: Required
     ascending: bool = True
     dataset_name: str = ""
     dataset_digest: str = ""
 
 
-class SearchLoggedModels(Struct, frozen=True):
+class SearchLoggedModels(Struct, frozen=True, omit_defaults=True):
     experiment_ids: list[str] = []
     filter: str = ""
     datasets: list[ModelDataset] = []
@@ -300,27 +300,27 @@ class SearchLoggedModels(Struct, frozen=True):
     page_token: str = ""
 
 
-class SetLoggedModelTags(Struct, frozen=True):
+class SetLoggedModelTags(Struct, frozen=True, omit_defaults=True):
     model_id: str
     tags: list[TagInput] = []
 
 
-class DeleteLoggedModelTag(Struct, frozen=True):
+class DeleteLoggedModelTag(Struct, frozen=True, omit_defaults=True):
     model_id: str
     tag_key: str
 
 
-class LogLoggedModelParams(Struct, frozen=True):
+class LogLoggedModelParams(Struct, frozen=True, omit_defaults=True):
     model_id: str
     params: list[ParamInput] = []
 
 
-class ListLoggedModelArtifacts(Struct, frozen=True):
+class ListLoggedModelArtifacts(Struct, frozen=True, omit_defaults=True):
     model_id: str
     artifact_directory_path: str = ""
     page_token: str = ""
 
 
-class GetLoggedModelArtifact(Struct, frozen=True):
+class GetLoggedModelArtifact(Struct, frozen=True, omit_defaults=True):
     model_id: str
     artifact_file_path: Required

@@ -6,23 +6,18 @@ brings the digest along, for the check layer to compare. Time-outs are of silenc
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
-from weakref import WeakSet
+from urllib.parse import quote
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from shoso.core.keys import Key
-from shoso.core.options import from_environment, silence
+from shoso.core.locations import shown
 from shoso.core.store import StoreInfo, Uploads
-from shoso.core.streams import CHUNK, Source
+from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -46,7 +41,10 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.stores.remote.body import Body, Headers
+from shoso.http.credentials import Headers
+from shoso.http.options import SILENCE, STORE_SETTINGS, HttpOptions, http_options, silence
+from shoso.http.session import FAILURES, Reply, Session, elsewhere
+from shoso.stores.remote.body import Body
 from shoso.wire import objects
 from shoso.wire.entities import encode
 from shoso.wire.faults import KIND_HEADER, FaultReply, kind_of
@@ -56,16 +54,13 @@ T = TypeVar("T")
 
 PAGE = 1000
 
-ROUNDS = 3
-"""Rounds of the event loop until a connection that was cut off is let go."""
-
-SILENCE = 120.0
-SETTINGS = (silence(SILENCE),)
+SETTINGS = STORE_SETTINGS
 
 
 def open_store(uri: str, environment: Mapping[str, str]) -> RemoteStore:
     """The destination of the server at a http(s) URI. Raises ConfigError."""
-    return RemoteStore(RemoteOptions(uri, **from_environment(SETTINGS, environment)))
+    http = http_options(environment)
+    return RemoteStore(RemoteOptions(uri, silence=silence(environment), http=http))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +70,7 @@ class RemoteOptions:
     uri: str = field(repr=False)
     connections: int = 32
     silence: float | None = SILENCE
+    http: HttpOptions = field(default_factory=HttpOptions)
 
 
 class RemoteStore:
@@ -84,15 +80,14 @@ class RemoteStore:
     signer = None
 
     def __init__(self, options: RemoteOptions) -> None:
-        parts = urlsplit(options.uri)
-        host = parts.netloc.rpartition("@")[2]  # a name is safe to show: without a password
-        self.info = StoreInfo(parts.scheme, f"{parts.scheme}://{host}{parts.path}", options.silence)
+        self._session = Session(
+            shown(options.uri), options.uri, options.http, options.silence, options.connections
+        )
+        scheme = self._session.name.partition(":")[0]
+        self.info = StoreInfo(scheme, self._session.name, options.silence)
         # What this server's release has; `connect` asks the server itself.
         self.capabilities = Capabilities(connections=options.connections)
         self._options = options
-        self._root = options.uri.rstrip("/") + objects.ROOT
-        self._session: aiohttp.ClientSession | None = None
-        self._connections: WeakSet[socket.socket] = WeakSet()
         self._uploads = _RemoteUploads(self)
 
     @property
@@ -130,7 +125,7 @@ class RemoteStore:
 
         return Reading(meta, start, stop, self._body(key, reply), close)
 
-    def _require_span(self, key: Key, size: int, reply: aiohttp.ClientResponse) -> None:
+    def _require_span(self, key: Key, size: int, reply: Reply) -> None:
         if reply.headers.get("content-length") != str(size):
             raise self.error(Kind.UNEXPECTED, "read", key, "The server sent another range than asked for.")
 
@@ -166,14 +161,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """See Store."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        for connection in [*self._connections]:
-            with suppress(OSError):  # it has gone already
-                connection.shutdown(socket.SHUT_RDWR)
-        for _ in range(ROUNDS):
-            await asyncio.sleep(0)
+        await self._session.close()
 
     # -- HTTP ---------------------------------------------------------------------------------------------
 
@@ -193,17 +181,15 @@ class RemoteStore:
         async with self.request(op, Key(key), method, path, query=query, headers=headers, body=body) as reply:
             return await self.decoded(op, Key(key), reply, shape)
 
-    async def decoded(self, op: str, key: Key, reply: aiohttp.ClientResponse, shape: type[T]) -> T:
+    async def decoded(self, op: str, key: Key, reply: Reply, shape: type[T]) -> T:
         """The JSON of a reply. Raises StoreError."""
         try:
             return msgspec.json.decode(await reply.read(), type=shape)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+        except (*FAILURES, msgspec.MsgspecError) as error:
             raise self._translate(error, op, key) from error
 
     @asynccontextmanager
-    async def request(
-        self, op: str, key: Key, method: str, path: str, **more: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def request(self, op: str, key: Key, method: str, path: str, **more: Any) -> AsyncIterator[Reply]:
         """A call whose reply is open, and a success; see `_send`. Raises StoreError."""
         reply = await self._send(op, key, method, path, **more)
         try:
@@ -221,18 +207,18 @@ class RemoteStore:
         query: Mapping[str, str] | None = None,
         headers: Headers | None = None,
         body: bytes | Body | None = None,
-    ) -> aiohttp.ClientResponse:
-        url = URL(f"{self._root}/{path}", encoded=True).with_query(query)
+    ) -> Reply:
+        url = self._session.url(f"{objects.ROOT}/{path}", query)
         try:
-            reply = await self._open().request(method, url, headers=headers, data=body, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reply = await self._session.send(method, url, headers, body)
+        except FAILURES as error:
             raise getattr(body, "failure", None) or self._translate(error, op, key) from error
         if reply.status >= 300:
             async with reply:
                 raise await self._refused(reply, op, key)
         return reply
 
-    def _meta(self, op: str, key: Key, reply: aiohttp.ClientResponse, size: int | None = None) -> ObjectMeta:
+    def _meta(self, op: str, key: Key, reply: Reply, size: int | None = None) -> ObjectMeta:
         try:
             return _meta(key, reply.headers, size)
         except (KeyError, ValueError) as error:
@@ -242,52 +228,30 @@ class RemoteStore:
         """The error in this store's name."""
         return store_error(kind, message, retry=retry, op=op, key=key, store=self.info.name)
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=self._options.silence)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._options.connections, socket_factory=self._connection
-                ),
-                timeout=timeout,
-                headers={"accept-encoding": "identity"},
-                auto_decompress=False,
-                read_bufsize=2 * CHUNK,
-            )
-        return self._session
-
-    def _connection(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket that `close` knows of: aiohttp forgets one whose peer doesn't take what was sent."""
-        connection = socket.socket(*address[:3])
-        self._connections.add(connection)
-        return connection
-
-    async def _body(self, key: Key, reply: aiohttp.ClientResponse) -> AsyncIterator[Buffer]:
+    async def _body(self, key: Key, reply: Reply) -> AsyncIterator[Buffer]:
         try:
             async for data in reply.content.iter_any():
                 yield data
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except FAILURES as error:
             raise self._translate(error, "read", key) from error
 
-    async def _refused(self, reply: aiohttp.ClientResponse, op: str, key: Key) -> StoreError:
+    async def _refused(self, reply: Reply, op: str, key: Key) -> StoreError:
         kind = kind_of(reply.status, reply.headers.get(KIND_HEADER))
         try:
             message = msgspec.json.decode(await reply.read(), type=FaultReply).message
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
-            message = f"{self.info.name} answered {reply.status} to {op} '{key}'."
+        except (*FAILURES, msgspec.MsgspecError):
+            message = f"{self.info.name} answered {reply.status} to {op} '{key}'.{elsewhere(reply)}"
         return self.error(kind, op, key, message, _RETRIED.get(kind, Retry.NEVER))
 
     def _translate(self, error: Exception, op: str, key: Key) -> StoreError:
         if isinstance(error, StoreError):
             return error
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, TimeoutError):
-            message = f"{self.info.name} sent nothing for {self._options.silence:g} s ({op} '{key}')."
-            return self.error(Kind.TIMEOUT, op, key, message, Retry.SOON)
-        if isinstance(error, aiohttp.InvalidURL | KeyError | ValueError):  # msgspec's are ValueErrors
+        if isinstance(error, KeyError | ValueError):  # msgspec's are ValueErrors
+            what = f"{type(error).__name__}: {error}"
             return self.error(Kind.UNEXPECTED, op, key, f"{self.info.name} is no Shoso server ({what}).")
-        message = f"The connection to {self.info.name} failed ({op} '{key}'; {what})."
-        return self.error(Kind.UNAVAILABLE, op, key, message, Retry.SOON)
+        kind, message = self._session.explained(error)
+        retry = _RETRIED.get(kind, Retry.NEVER)
+        return self.error(kind, op, key, f"{message} ({op} '{key}').", retry)
 
 
 class _RemoteUploads:

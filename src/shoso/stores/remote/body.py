@@ -9,9 +9,8 @@ from shoso.core.digest import SIZE, Digester
 from shoso.core.keys import Key
 from shoso.core.streams import CHUNK, Source, confirm
 from shoso.errors import Kind, StoreError, store_error
+from shoso.http.credentials import Headers
 from shoso.wire.objects import TRAILER_HEADER
-
-Headers = dict[str, str]
 
 
 class Body:
