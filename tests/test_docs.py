@@ -23,6 +23,7 @@ from tests.e2e.servers import Server
 from shoso import stores
 from shoso.cli import main
 from shoso.cli.server import NOT_SERVED
+from shoso.client.settings import CLIENT
 from shoso.errors import Kind
 from shoso.settings import SERVER
 
@@ -206,7 +207,7 @@ def test_command_lines_are_found():
 def test_every_flag_and_variable_that_is_named_is_there(page):
     if page.name == "benchmarks.md" or page.parent.name == "decisions":
         return  # these name flags of other programs
-    variables = {setting.variable for setting in (*SERVER, *stores.settings())}
+    variables = {setting.variable for setting in (*SERVER, *CLIENT, *stores.settings())}
     known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help", "--version"}
     for code in _CODE.findall(prose(page.read_text())):
         if code.startswith("--"):
