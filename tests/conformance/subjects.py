@@ -7,6 +7,7 @@ Shoso server. What is left behind goes with the server.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import time
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +27,7 @@ from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
 from shoso.layers import standard
 from shoso.stores import open_store
+from shoso.stores.folder import open_folder
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
 from shoso.stores.remote import RemoteOptions, RemoteStore
@@ -91,6 +93,22 @@ async def _local(folder: Path) -> AsyncIterator[Opened]:
 
     async with again() as store:
         yield Opened(store, again, *around(folder))
+
+
+@asynccontextmanager
+async def _folder(folder: Path) -> AsyncIterator[Opened]:
+    @asynccontextmanager
+    async def again() -> AsyncIterator[Store]:
+        store = open_folder(folder)
+        yield store
+        await store.close()
+
+    async with again() as store:
+        yield Opened(store, again, *around(folder))
+        for ref in [ref async for ref in store.uploads.pending(ROOT)]:
+            await store.uploads.abort(ref)
+    left = await asyncio.to_thread(lambda: [*folder.rglob(".*.shoso-part*")])
+    assert not left
 
 
 @cache
@@ -184,6 +202,7 @@ SUBJECTS = {
     for subject in (
         Subject("memory", _memory, volatile=True),
         Subject("local", _local),
+        Subject("folder", _folder),
         Subject("remote", _remote),
         direct("gcs", gcs.fresh),
         through("gcs", gcs.fresh),

@@ -43,10 +43,10 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import ConfigError, Kind, StoreError, store_error
+from shoso.stores.disk.threads import Threads
 from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
 from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
-from shoso.stores.local.threads import Threads
 from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
 
