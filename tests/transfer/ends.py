@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shoso.core.digest import digest
 from shoso.core.keys import ROOT, Key
-from shoso.core.store import Store, read_bytes
+from shoso.core.store import Store, StoreInfo, read_bytes
 from shoso.core.streams import BytesSource
-from shoso.core.types import ObjectMeta
+from shoso.core.types import OVERWRITE, Capabilities, Digests, ObjectMeta
 from shoso.layers import Policy as Patience
 from shoso.layers import standard
 from shoso.layers.retry import RetryPolicy
@@ -24,9 +25,34 @@ SMALL_PARTS = Policy(part_size=64 * KIB, parts_from=200 * KIB)
 """A policy under which objects of a few hundred KiB go every way there is."""
 
 
-def memory() -> Store:
+def memory(store: MemoryStore | None = None) -> Store:
     """A store in memory, as the engine uses it."""
-    return standard(MemoryStore(), HURRIED)
+    return standard(store or MemoryStore(), HURRIED)
+
+
+class Undigested(MemoryStore):
+    """A store that keeps no digests, so that only versions tell what is unchanged.
+
+    `scheme` is "memory" where it is cheap to read and anybody may change it, else another.
+    """
+
+    def __init__(self, scheme: str = "memory", **capabilities) -> None:
+        super().__init__()
+        self.info = StoreInfo(scheme, self.info.name)
+        self.capabilities = Capabilities(digests=Digests.NONE, **capabilities)
+
+    async def write(self, key, source, mode=OVERWRITE, content_type=None) -> ObjectMeta:
+        meta = await super().write(key, source, mode, content_type)
+        return self._kept(replace(meta, digest=None))
+
+    def age(self, seconds: float) -> None:
+        """Make every object older."""
+        for meta, _ in [*self.objects.values()]:
+            self._kept(replace(meta, modified=meta.modified - seconds))
+
+    def _kept(self, meta: ObjectMeta) -> ObjectMeta:
+        self.objects[meta.key] = (meta, self.objects[meta.key][1])
+        return meta
 
 
 def local(path: Path) -> Store:
@@ -82,8 +108,3 @@ async def close(*stores: Store) -> None:
     """Close them all."""
     for store in stores:
         await store.close()
-
-
-def sizes(items: Iterable) -> list[int]:
-    """Sizes of planned items."""
-    return [item.meta.size for item in items]

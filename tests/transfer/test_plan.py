@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoso.core.keys import Key
 from shoso.core.types import Capabilities, ObjectMeta, UploadStyle
 from shoso.transfer import Policy, plan
+from shoso.transfer.journal import Done
 from shoso.transfer.plan import BATCH_COUNT, BATCH_SIZE, SMALL, Item, Job, Planner, Way, part_size, spans
 
 MIB = 1 << 20
@@ -101,11 +103,49 @@ def test_spans_cover_every_byte_once(size, part):
     assert {stop - start for _, start, stop in found[:-1]} <= {part}
 
 
-def test_the_same_digest_of_the_same_size_is_unchanged():
-    def meta(size, digest):
-        return ObjectMeta(Key("a"), size, 0.0, None, digest)
+def meta(size=1, digest=None, etag="e"):
+    return ObjectMeta(Key("a"), size, 0.0, etag, digest)
 
-    assert plan.unchanged(meta(1, "d"), meta(1, "d"))
-    for there in (None, meta(1, "e"), meta(2, "d"), meta(1, None)):
-        assert not plan.unchanged(meta(1, "d"), there)
-    assert not plan.unchanged(meta(1, None), meta(1, None))
+
+def done(digest=None, source="e", target="e"):
+    return Done("a", source, target, digest)
+
+
+@pytest.mark.parametrize(
+    ("there", "noted", "same"),
+    [
+        (None, done(), False),
+        (meta(digest="d"), None, True),
+        (meta(digest="x"), done(), False),
+        (meta(2, digest="d"), done(), False),
+        (meta(), None, False),
+        (meta(), done(), True),
+        (meta(), done(source=""), False),
+        (meta(), done(source="other"), False),
+        (meta(etag="other"), done(), False),
+        (meta(2), done(), False),
+    ],
+)
+def test_unchanged_is_what_digests_say_or_else_versions(there, noted, same):
+    assert plan.unchanged(meta(digest="d"), there, noted) is same
+
+
+@pytest.mark.parametrize(
+    ("there", "noted", "digest"),
+    [
+        (meta(2, digest="d"), done("d"), "none of that size"),
+        (meta(digest="d"), None, "d"),
+        (meta(), None, None),
+        (meta(), done("d"), "d"),
+        (meta(), done("d", target="other"), None),
+        (meta(digest="d"), done("x"), "d"),
+    ],
+)
+def test_the_journal_knows_digests_that_a_listing_leaves_out(there, noted, digest):
+    found = plan.candidate(meta(), there, noted)
+    assert (found.digest if found else "none of that size") == digest
+
+
+def test_a_version_is_the_etag_or_time_and_size():
+    assert plan.version(meta(etag="x")) == "x"
+    assert plan.version(meta(1, etag=None)) != plan.version(meta(2, etag=None))

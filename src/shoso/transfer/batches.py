@@ -33,10 +33,10 @@ def _digested(found: SmallObject) -> SmallObject:
 
 
 def _skipped(route: Route, item: Item, found: SmallObject) -> bool:
-    same = found.meta.digest == item.there
-    if same:
-        route.skip(item.to, len(found.data))
-    return same
+    read = replace(item, meta=found.meta)
+    if read.same and read.there is not None:
+        route.skip(read, read.there)
+    return read.same
 
 
 async def _written(route: Route, sending: Sequence[tuple[Item, SmallObject]]) -> list[Item]:
@@ -60,4 +60,4 @@ async def _written(route: Route, sending: Sequence[tuple[Item, SmallObject]]) ->
 def _finish(route: Route, item: Item, found: SmallObject, written: ObjectMeta) -> None:
     route.tally.sent += len(found.data)
     route.policy.progress.moved(len(found.data))
-    route.finish(item, written)
+    route.finish(item, found.meta, written)

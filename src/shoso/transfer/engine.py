@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, StoreError, store_error
 from shoso.transfer.batches import copy_batch
-from shoso.transfer.listing import Pair, pairs, target
-from shoso.transfer.parts import copy_in_parts
+from shoso.transfer.comparison import compared
+from shoso.transfer.journal import Journal
+from shoso.transfer.listing import pairs, target
+from shoso.transfer.parts import clear, copy_in_parts
 from shoso.transfer.plan import Item, Job, Planner, Way, candidate, unchanged
 from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.report import CopyError, Report, Tally
 from shoso.transfer.route import Route
 from shoso.transfer.selection import Selection
+from shoso.transfer.shelf import open_journal
 from shoso.transfer.streams import copy_whole
 from shoso.transfer.window import Window, crew
 
@@ -26,9 +31,9 @@ TRIES = 3
 LARGE = 4
 """Objects in parts at once: as one is put together, the next ones go on."""
 
-_OTHER_BYTES = {Kind.CHANGED, Kind.INCOMPLETE, Kind.CORRUPT}
+Move = Callable[[Route, Item], Awaitable[None]]
 
-Move = Callable[[Route, Item], Awaitable[ObjectMeta]]
+_OTHER_BYTES = {Kind.CHANGED, Kind.INCOMPLETE, Kind.CORRUPT}
 
 
 async def copy(src: Store, dst: Store, selection: Selection, policy: Policy | None = None) -> Report:
@@ -40,7 +45,9 @@ async def copy(src: Store, dst: Store, selection: Selection, policy: Policy | No
     """
     if src is dst:
         selection.require_apart()
-    report = await _Copy(src, dst, selection, policy or Policy()).run()
+    chosen = policy or Policy()
+    with contextlib.closing(open_journal(chosen.journal, src, dst, selection)) as journal:
+        report = await _Copy(src, dst, selection, chosen, journal).run()
     if report.failed:
         alone = report.copied + report.skipped + report.failed == 1
         raise report.failures[0] if alone else CopyError(report)
@@ -50,40 +57,47 @@ async def copy(src: Store, dst: Store, selection: Selection, policy: Policy | No
 class _Copy:
     """A copy under way."""
 
-    def __init__(self, src: Store, dst: Store, selection: Selection, policy: Policy) -> None:
+    def __init__(
+        self, src: Store, dst: Store, selection: Selection, policy: Policy, journal: Journal
+    ) -> None:
         window = Window(_width(src, dst, policy.parallel), policy.window)
-        self._route = Route(src, dst, policy, window, Tally())
+        self._route = Route(src, dst, policy, window, Tally(), journal)
         self._selection, self._policy = selection, policy
         self._planner = Planner(policy, src.capabilities, dst.capabilities)
         self._large = asyncio.Semaphore(LARGE)
 
     async def run(self) -> Report:
-        """Copy everything that can be."""
+        """Copy everything that can be; leave no upload behind that a copy could go on with."""
         async with crew() as group, closing(self._jobs()) as jobs:
             async for job in jobs:
                 await self._start(group, job)
-        return self._route.tally.report()
+        report = self._route.tally.report()
+        if not report.failed and not self._policy.dry_run:
+            await clear(self._route, lambda path: target(self._selection, path))
+        return report
 
     async def _jobs(self) -> AsyncIterator[Job]:
         async with closing(pairs(self._route.src, self._route.dst, self._selection)) as found:
-            async for pair in found:
-                if (item := self._due(pair)) is not None:
+            async for path, meta, there in found:
+                if (item := self._due(path, meta, there)) is not None:
                     for job in self._planner.add(item):
                         yield job
         for job in self._planner.rest():
             yield job
 
-    def _due(self, pair: Pair) -> Item | None:
+    def _due(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> Item | None:
         """The object, unless it's known to be there."""
-        path, meta, there = pair
-        to = target(self._selection, path)
         if self._policy.unchanged is Unchanged.SEND:
             there = None
-        if unchanged(meta, there):
-            self._route.skip(to, meta.size)
+        done = self._route.journal.find(path) if there is not None else None
+        if there is not None and unchanged(meta, there, done):
+            self._policy.progress.planned(there.key, meta.size)
+            self._policy.progress.skipped(there.key, meta.size)
+            self._route.tally.skipped += 1
             return None
+        to = target(self._selection, path)
         self._policy.progress.planned(to, meta.size)
-        return Item(path, meta, to, candidate(meta, there))
+        return Item(path, meta, to, candidate(meta, there, done))
 
     async def _start(self, group: asyncio.TaskGroup, job: Job) -> None:
         """Start a job as soon as there is room for it; in a dry run, count it."""
@@ -98,7 +112,7 @@ class _Copy:
             group.create_task(self._at_once(job, size))
 
     async def _in_parts(self, job: Job) -> None:
-        """Its parts have their own places in the window."""
+        """The parts have their own places in the window."""
         try:
             await self._each(job.items, copy_in_parts)
         finally:
@@ -107,35 +121,42 @@ class _Copy:
     async def _at_once(self, job: Job, size: int) -> None:
         try:
             batch = job.way is Way.BATCH
-            failed = await copy_batch(self._route, job.items) if batch else job.items
-            await self._each(failed, copy_whole)
+            await self._each(await copy_batch(self._route, job.items) if batch else job.items, copy_whole)
         finally:
             self._route.window.give(size)
 
     async def _each(self, items: Sequence[Item], move: Move) -> None:
+        """Copy these one by one; a failure that is an object's own is kept for the end."""
         for item in items:
-            await self._one(item, move)
-
-    async def _one(self, item: Item, move: Move) -> None:
-        """Copy one object; a failure that is its own is kept for the end."""
-        try:
-            written = await _settled(self._route, item, move)
-        except StoreError as error:
-            self._route.tally.fail(error)
-        else:
-            self._route.finish(item, written)
+            try:
+                await _settled(self._route, item, move)
+            except StoreError as error:
+                self._route.fail(item, error)
+        self._route.journal.flush()
 
 
-async def _settled(route: Route, item: Item, move: Move, tries: int = TRIES) -> ObjectMeta:
+async def _settled(route: Route, item: Item, move: Move, tries: int = TRIES) -> None:
     """Copy an object; if it changes meanwhile it starts over."""
     try:
-        return await move(route, item)
+        await _moved(route, item, move)
     except StoreError as error:
         if error.kind not in _OTHER_BYTES:
             raise
         if tries == 1:
             raise _restless(item, error) from error
-    return await _settled(route, item, move, tries - 1)
+    else:
+        return
+    fresh = replace(item, meta=await route.src.stat(item.meta.key))
+    await _settled(route, fresh, move, tries - 1)
+
+
+async def _moved(route: Route, item: Item, move: Move) -> None:
+    """Copy an object that isn't there yet."""
+    item = await compared(route, item)
+    if item.there is not None and item.same:
+        route.skip(item, item.there)
+    else:
+        await move(route, item)
 
 
 def _restless(item: Item, error: StoreError) -> StoreError:

@@ -1,72 +1,169 @@
-"""Large objects: in parts, several at once, whose whole is compared before it appears."""
+"""Large objects: in parts, several at once; an upload that broke off goes on with the parts it lacks."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
-from shoso.core.digest import Digester
+from shoso.core.keys import Key
+from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, Part, UploadRef
-from shoso.errors import StoreError
-from shoso.transfer.plan import Item, part_size, spans
-from shoso.transfer.progress import Meter, Silent
+from shoso.errors import Kind, NotFound, StoreError
+from shoso.transfer.comparison import digest_of
+from shoso.transfer.journal import Begin, End, Upload
+from shoso.transfer.plan import Item, part_size, spans, version
+from shoso.transfer.progress import Meter
 from shoso.transfer.route import Route
-from shoso.transfer.streams import ObjectSource, compare
+from shoso.transfer.streams import ObjectSource, changed, compare
 from shoso.transfer.window import crew
 
 PATIENCE = 10.0
-"""Seconds for clearing away an upload of which nothing becomes."""
+"""Seconds for clearing away an upload of which nothing will become."""
+
+_SPOILT = {Kind.CHANGED, Kind.INCOMPLETE, Kind.CORRUPT, Kind.INVALID, Kind.RANGE, Kind.NOT_FOUND}
+"""Errors behind which the parts that are there are of no use."""
 
 
-async def copy_in_parts(route: Route, item: Item) -> ObjectMeta:
-    """The object as the destination has it now. Raises CHANGED, and what either store raises."""
-    meta = await route.src.stat(item.meta.key)
-    part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
-    ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
-    upload = _Upload(route, meta, ref)
+async def copy_in_parts(route: Route, item: Item) -> None:
+    """Copy the object as it is now. Raises CHANGED, and what either store raises.
+
+    An upload that breaks off stays for the next copy, if a journal knows of it; else it is aborted.
+    """
+    meta = await _described(route, item)
+    sending = await _resumed(route, item, meta) or await _begun(route, item, meta)
     try:
-        written = await upload.send(part)
-    except BaseException:
-        await upload.drop()
+        written = await sending.finish()
+    except BaseException as error:
+        if not route.journal.kept or (isinstance(error, StoreError) and error.kind in _SPOILT):
+            await sending.drop()
         raise
     compare(meta, written)
-    return written
+    route.finish(item, meta, written)
 
 
-class _Upload:
-    """An object on its way, part by part."""
+async def _described(route: Route, item: Item) -> ObjectMeta:
+    """The object as it is now, with its digest if that is known already."""
+    meta = await route.src.stat(item.meta.key)
+    same = version(meta) == version(item.meta)
+    return replace(meta, digest=item.meta.digest) if same and meta.digest is None else meta
 
-    def __init__(self, route: Route, meta: ObjectMeta, ref: UploadRef) -> None:
-        self._route, self._meta, self._ref = route, meta, ref
-        self._parts: dict[int, Part] = {}
+
+async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
+    """A new upload, which the journal knows of before it can be left behind."""
+    if item.path in route.journal.begun:
+        await _abort_unknown(route, item.to)
+    part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
+    route.journal.note(Begin(item.path))
+    route.journal.flush()
+    ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
+    upload = Upload(item.path, version(meta), ref.id, part)
+    route.journal.note(upload)
+    route.journal.flush()
+    return _Sending(route, meta, item.to, upload, [])
+
+
+async def _resumed(route: Route, item: Item, meta: ObjectMeta) -> _Sending | None:
+    """The upload that an earlier copy has begun, if it's of this version and still known."""
+    upload = route.journal.uploads.get(item.path)
+    if upload is None:
+        return None
+    if upload.source != version(meta):
+        await _abort(route, item.to, upload)
+        return None
+    try:
+        parts = await route.dst.uploads.parts(UploadRef(item.to, upload.id))
+    except NotFound:
+        route.journal.note(End(item.path))
+        return None
+    return _Sending(route, meta, item.to, upload, parts)
+
+
+async def clear(route: Route, target: Callable[[str], Key]) -> None:
+    """Abort what earlier copies have begun and this one, which got everything done, had no use for."""
+    for path, upload in [*route.journal.uploads.items()]:
+        await _abort(route, target(path), upload)
+    for path in [*route.journal.begun]:
+        with suppress(StoreError):
+            await _abort_unknown(route, target(path))
+            route.journal.note(End(path))
+
+
+async def _abort(route: Route, to: Key, upload: Upload) -> None:
+    """Leave nothing of an upload behind; one that can't be cleared away now is, by the next copy."""
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            with suppress(NotFound):
+                await route.dst.uploads.abort(UploadRef(to, upload.id))
+        route.journal.note(End(upload.path))
+
+
+async def _abort_unknown(route: Route, to: Key) -> None:
+    """Abort what is under way to a key: among it an upload whose begin was the last thing a client did.
+
+    Who else sends something there now begins again.
+    """
+    async with closing(route.dst.uploads.pending(to)) as found:
+        refs = [ref async for ref in found if ref.key == to]
+    for ref in refs:
+        with suppress(NotFound):
+            await route.dst.uploads.abort(ref)
+
+
+class _Sending:
+    """An object on its way, part by part; `parts` are there already."""
+
+    def __init__(self, route: Route, meta: ObjectMeta, to: Key, upload: Upload, parts: list[Part]) -> None:
+        self._route, self._meta, self._upload = route, meta, upload
+        self._ref = UploadRef(to, upload.id)
         self._meters: list[Meter] = []
+        self._spans = {number: (start, stop) for number, start, stop in spans(meta.size, upload.part_size)}
+        self._parts = {part.number: part for part in parts if self._fits(part)}
 
-    async def send(self, part: int) -> ObjectMeta:
-        """Send what is missing, and put it together."""
-        async with crew() as group:
-            claim = group.create_task(self._claim())
-            for number, start, stop in spans(self._meta.size, part):
-                await self._route.window.take(stop - start)
-                group.create_task(self._put(number, start, stop))
-        parts = [self._parts[number] for number in sorted(self._parts)]
-        return await self._route.dst.uploads.finish(self._ref, parts, claim.result())
+    async def finish(self) -> ObjectMeta:
+        """Send what is missing, and put it together. Raises CHANGED where somebody has aborted it."""
+        try:
+            claim = await self._send()
+            parts = [self._parts[number] for number in self._spans]
+            return await self._route.dst.uploads.finish(self._ref, parts, claim)
+        except NotFound as error:
+            if error.op in {"put", "finish"}:
+                raise changed(self._meta.key) from error
+            raise
 
     async def drop(self) -> None:
         """Leave nothing of it behind."""
         for meter in self._meters:
             meter.undo()
-        with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._route.dst.uploads.abort(self._ref)
+        await _abort(self._route, self._ref.key, self._upload)
 
-    async def _put(self, number: int, start: int, stop: int) -> None:
+    async def _send(self) -> str | None:
+        """Send the missing parts; the digest of the whole meanwhile."""
+        async with crew() as group:
+            claim = group.create_task(self._claim())
+            for number, (start, stop) in self._spans.items():
+                meter = self._meter()
+                if number in self._parts:
+                    meter.at(stop - start)
+                else:
+                    await self._route.window.take(stop - start)
+                    group.create_task(
+                        self._put(number, ObjectSource(self._route, self._meta, meter, start, stop))
+                    )
+        return claim.result()
+
+    async def _put(self, number: int, source: ObjectSource) -> None:
         """Send a part, and give its room in the window back."""
         try:
-            source = ObjectSource(self._route, self._meta, self._meter(), start, stop)
             self._parts[number] = await self._route.dst.uploads.put(self._ref, number, source)
-            self._route.tally.sent += stop - start
+            self._route.tally.sent += source.size
         finally:
-            self._route.window.give(stop - start)
+            self._route.window.give(source.size)
+
+    def _fits(self, part: Part) -> bool:
+        start, stop = self._spans.get(part.number, (0, -1))
+        return part.size == stop - start
 
     def _meter(self) -> Meter:
         meter = Meter(self._route.policy.progress)
@@ -78,11 +175,3 @@ class _Upload:
         if self._meta.digest is not None or not self._route.near:
             return self._meta.digest
         return await digest_of(self._route, self._meta)
-
-
-async def digest_of(route: Route, meta: ObjectMeta) -> str:
-    """The digest of that version of an object, read from end to end. Raises CHANGED."""
-    digester = Digester()
-    async for data in ObjectSource(route, meta, Meter(Silent())).open():
-        await asyncio.to_thread(digester.update, data)
-    return digester.hex()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shoso.core.keys import Key
 from shoso.core.types import Capabilities, ObjectMeta, UploadStyle
+from shoso.transfer.journal import Done
 from shoso.transfer.policy import MIB, Policy
 
 SMALL = 256 * 1024
@@ -24,14 +25,18 @@ BATCH_COUNT = 512
 class Item:
     """An object to copy: what is known of it, where it goes, its name in the journal.
 
-    `there` is the digest of an object of the same size that the destination has: with the same bytes, nothing
-    need be sent.
+    `there` is what the destination has, if it's of the same size: with the same digest, nothing is sent.
     """
 
     path: str
     meta: ObjectMeta
     to: Key
-    there: str | None = None
+    there: ObjectMeta | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether both digests are known, and one."""
+        return self.there is not None and None is not self.meta.digest == self.there.digest
 
 
 class Way(enum.Enum):
@@ -55,14 +60,22 @@ class Job:
         return sum(item.meta.size for item in self.items)
 
 
-def unchanged(meta: ObjectMeta, there: ObjectMeta | None) -> bool:
+def unchanged(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> bool:
     """Whether the destination is known to have these bytes, with nothing read."""
-    return there is not None and there.size == meta.size and None is not meta.digest == there.digest
+    if there is None or there.size != meta.size:
+        return False
+    if meta.digest is not None and there.digest is not None:
+        return meta.digest == there.digest
+    return done is not None and done.source == version(meta) and done.target == version(there)
 
 
-def candidate(meta: ObjectMeta, there: ObjectMeta | None) -> str | None:
-    """The digest of what is there, if its size is the object's: it may be the same."""
-    return there.digest if there is not None and there.size == meta.size else None
+def candidate(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> ObjectMeta | None:
+    """What the destination has of the object's size, with the digest that the journal knows of it."""
+    if there is None or there.size != meta.size:
+        return None
+    if there.digest is None and done is not None and done.target == version(there):
+        return replace(there, digest=done.digest)
+    return there
 
 
 class Planner:

@@ -5,25 +5,33 @@ from __future__ import annotations
 from typing import Protocol
 
 from shoso.core.keys import Key
+from shoso.errors import StoreError
 
 
 class Progress(Protocol):
-    """Calls come from the loop of the copy and must not block; a key is the destination's."""
+    """Each planned object is skipped, finished or failed in the end, unless the copy is given up.
+
+    Calls come from the loop of the copy and must not block. A key is the destination's, a size in bytes.
+    """
 
     def planned(self, key: Key, size: int) -> None:
-        """An object is going to be copied; what is planned grows while the folder is listed."""
+        """An object is to be there; there are more and more of them while a folder is listed."""
         ...
 
     def skipped(self, key: Key, size: int) -> None:
-        """An object is there already."""
+        """It is there already."""
         ...
 
     def moved(self, size: int) -> None:
-        """So many bytes more have passed; fewer than none where an object starts over."""
+        """So many bytes more have passed, of whichever object; fewer than none where one starts over."""
         ...
 
     def finished(self, key: Key, size: int) -> None:
-        """An object is in the destination, whole and verified."""
+        """It has arrived, whole and verified."""
+        ...
+
+    def failed(self, key: Key, error: StoreError) -> None:
+        """It could not be copied."""
         ...
 
 
@@ -40,6 +48,9 @@ class Silent:
         """See Progress."""
 
     def finished(self, key: Key, size: int) -> None:
+        """See Progress."""
+
+    def failed(self, key: Key, error: StoreError) -> None:
         """See Progress."""
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
-from shoso.core.keys import Key
 from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
-from shoso.transfer.plan import Item
+from shoso.errors import StoreError
+from shoso.transfer.journal import Done, Journal
+from shoso.transfer.plan import Item, version
 from shoso.transfer.policy import Policy
 from shoso.transfer.report import Tally
 from shoso.transfer.window import Window
+
+YOUNG = 2.0
+"""Seconds in which a file may change twice and show one time (FAT counts in twos)."""
 
 _NEAR = {"file", "folder", "memory"}
 
@@ -24,18 +29,32 @@ class Route:
     policy: Policy
     window: Window
     tally: Tally
+    journal: Journal
+    started: float = field(default_factory=time.time)
 
     @property
     def near(self) -> bool:
-        """Whether reading the source again costs little, and it may be changed in place by anybody."""
+        """Whether reading the source again costs little, and anybody may change it in place."""
         return self.src.info.scheme in _NEAR
 
-    def finish(self, item: Item, written: ObjectMeta) -> None:
-        """An object has arrived."""
+    def finish(self, item: Item, meta: ObjectMeta, written: ObjectMeta) -> None:
+        """The object has arrived in the version that `meta` describes."""
         self.tally.succeed()
         self.policy.progress.finished(item.to, written.size)
+        self._note(item, meta, written)
 
-    def skip(self, to: Key, size: int) -> None:
-        """An object is there already."""
+    def skip(self, item: Item, there: ObjectMeta) -> None:
+        """The object is there already, as the digests say."""
         self.tally.skipped += 1
-        self.policy.progress.skipped(to, size)
+        self.policy.progress.skipped(item.to, there.size)
+        self._note(item, item.meta, there)
+
+    def fail(self, item: Item, error: StoreError) -> None:
+        """The object could not be copied; raises the error where no other could."""
+        self.policy.progress.failed(item.to, error)
+        self.tally.fail(error)
+
+    def _note(self, item: Item, meta: ObjectMeta, there: ObjectMeta) -> None:
+        young = self.near and meta.modified > self.started - YOUNG
+        source = "" if young else version(meta)
+        self.journal.note(Done(item.path, source, version(there), there.digest or meta.digest))

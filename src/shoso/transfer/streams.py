@@ -76,8 +76,8 @@ def changed(key: str) -> StoreError:
     return store_error(Kind.CHANGED, f"'{key}' has changed while it was copied.", op="copy", key=key)
 
 
-async def copy_whole(route: Route, item: Item) -> ObjectMeta:
-    """The object as the destination has it now. Raises CHANGED, and what either store raises."""
+async def copy_whole(route: Route, item: Item) -> None:
+    """Copy the object as it is now. Raises CHANGED, and what either store raises."""
     meter = Meter(route.policy.progress)
     try:
         async with _opened(route, item, meter) as (meta, source):
@@ -87,7 +87,7 @@ async def copy_whole(route: Route, item: Item) -> ObjectMeta:
         raise
     compare(meta, written)
     route.tally.sent += meta.size
-    return written
+    route.finish(item, meta, written)
 
 
 @asynccontextmanager

@@ -43,6 +43,10 @@ async def crew() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as failures:
-        failure = failures.exceptions[0]
+        failure = _first(failures)
     if failure is not None:
         raise failure from failure.__cause__
+
+
+def _first(failure: BaseException) -> BaseException:
+    return _first(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
