@@ -10,7 +10,10 @@ from shoso.core.keys import Key
 from shoso.core.store import Store
 from shoso.core.streams import BytesSource
 from shoso.core.types import ObjectMeta, SmallObject
-from shoso.errors import StoreError
+from shoso.errors import Kind, StoreError, store_error
+
+SMALL = 1024 * 1024
+"""Bytes of an object that is read whole among others; a larger one has to be read by itself."""
 
 AT_ONCE = 16
 
@@ -37,9 +40,17 @@ async def read_many(store: Store, keys: Sequence[Key]) -> list[SmallObject | Sto
 
     async def read(key: Key) -> SmallObject:
         async with await store.read(key) as reading:
+            require_small(reading.meta)
             return SmallObject(reading.meta, b"".join([bytes(data) async for data in reading.body]))
 
     return await _each(read, keys)
+
+
+def require_small(meta: ObjectMeta) -> None:
+    """Raise TOO_LARGE for an object that would take the memory of many."""
+    if meta.size > SMALL:
+        message = f"'{meta.key}' has {meta.size} bytes, over {SMALL}: read it by itself."
+        raise store_error(Kind.TOO_LARGE, message, op="read", key=meta.key)
 
 
 async def _each(do: Callable[[Asked], Awaitable[Got]], asked: Sequence[Asked]) -> list[Got | StoreError]:

@@ -90,7 +90,7 @@ class Batches(Protocol):
         ...
 
     async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
-        """Each whole, its digest with it where that is kept; for objects known to be small."""
+        """Each whole, its digest with it where that is kept; TOO_LARGE for one over `batches.SMALL` bytes."""
         ...
 
 

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from shoso.core import digest, keys
+from shoso.core.batches import require_small
 from shoso.core.keys import Key
-from shoso.core.store import StoreInfo, Uploads, order
+from shoso.core.store import Batches, StoreInfo, Uploads, order
 from shoso.core.streams import BytesSource, Source, complete, confirm
 from shoso.core.types import (
     ALL,
     CREATE,
     OVERWRITE,
+    Buffer,
     ByteRange,
     Capabilities,
     Entry,
@@ -23,6 +25,7 @@ from shoso.core.types import (
     Part,
     Prefix,
     Reading,
+    SmallObject,
     UploadRef,
     WriteMode,
     span,
@@ -43,19 +46,24 @@ class MemoryStore:
     """Objects in a dict; gone with the process."""
 
     capabilities = Capabilities()
-    batches = None
     signer = None
 
     def __init__(self, options: MemoryOptions | None = None) -> None:
         self.info = StoreInfo("memory", (options or MemoryOptions()).name)
         self.objects: dict[Key, tuple[ObjectMeta, bytes]] = {}
         self._uploads = _MemoryUploads(self)
+        self._batches = _MemoryBatches(self)
         self._versions = itertools.count(1)
 
     @property
     def uploads(self) -> Uploads:
         """Objects in parts."""
         return self._uploads
+
+    @property
+    def batches(self) -> Batches:
+        """Many small objects at once."""
+        return self._batches
 
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
@@ -116,6 +124,36 @@ class MemoryStore:
             raise self.error(Kind.EXISTS, "write", key, "is there already")
         if isinstance(mode, IfMatch) and (there is None or there[0].etag != mode.etag):
             raise self.error(Kind.CHANGED, "write", key, "has changed since")
+
+
+class _MemoryBatches:
+    """One after another: nothing is gained here, but the contract is shown."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        """See Batches."""
+        return [await self._write(each.meta, each.data) for each in objects]
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        """See Batches."""
+        return [await self._read(key) for key in keys]
+
+    async def _write(self, meta: ObjectMeta, data: Buffer) -> ObjectMeta | StoreError:
+        source = BytesSource(data, meta.digest)
+        try:
+            return await self._store.write(meta.key, source, content_type=meta.content_type)
+        except StoreError as error:
+            return error
+
+    async def _read(self, key: Key) -> SmallObject | StoreError:
+        try:
+            meta = await self._store.stat(key)
+            require_small(meta)
+        except StoreError as error:
+            return error
+        return SmallObject(meta, self._store.objects[key][1])
 
 
 async def _received(key: Key, source: Source) -> tuple[bytes, str]:

@@ -6,6 +6,10 @@ HEAD   objects/{key}           stat
 GET    objects/{key}           read: Range, If-Match
 PUT    objects/{key}           write: If-None-Match: *, If-Match
 POST   delete                  several keys
+POST   objects                 write the files of a tar, many at once: prefix
+POST   read                    several small objects, as a tar in the order of the keys
+GET    tar                     a folder as a tar: prefix
+PUT    tar                     a tar into a folder, all of it or an error: prefix
 POST   uploads                 begin
 GET    uploads                 pending: prefix
 PUT    uploads/{id}/{number}   put a part: key
@@ -30,6 +34,11 @@ TRAILER_HEADER = "shoso-trailer"
 
 MODIFIED_HEADER = "shoso-modified"
 """Seconds since the epoch; Last-Modified has whole ones only."""
+
+TAR_TYPE = "application/x-tar"
+
+MOST = 10_000
+"""Objects in one POST; a folder by PUT may have any number."""
 
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -78,6 +87,42 @@ class ObjectPage(Struct, frozen=True, omit_defaults=True):
 
 class DeleteObjects(Struct, frozen=True):
     keys: list[str]
+
+
+class ReadObjects(Struct, frozen=True):
+    keys: list[str]
+
+
+class OfFolder(Struct, frozen=True):
+    prefix: str = ""
+
+
+class FailureEntry(Struct, frozen=True):
+    """Why an object among many couldn't be kept."""
+
+    key: str
+    kind: str
+    message: str
+
+
+class OutcomeEntry(Struct, frozen=True, omit_defaults=True):
+    """What became of one object among many: one of the two is there."""
+
+    written: ObjectEntry | None = None
+    failure: FailureEntry | None = None
+
+
+class Outcomes(Struct, frozen=True):
+    """What became of the objects of a tar, in its order."""
+
+    outcomes: list[OutcomeEntry]
+
+
+class FolderWritten(Struct, frozen=True):
+    """How many objects were kept, and their bytes."""
+
+    objects: Count
+    size: Count
 
 
 class BeginUpload(Struct, frozen=True):
