@@ -23,6 +23,7 @@ from msgspec import NODEFAULT, Struct, inspect
 from shoso.cli import main as command_line
 from shoso.cli.server import NOT_SERVED
 from shoso.client.settings import CLIENT
+from shoso.core.batches import SMALL
 from shoso.core.keys import MAX_BYTES
 from shoso.metadata import rules
 from shoso.metadata.paging import MAX_RESULTS
@@ -33,6 +34,7 @@ from shoso.server.routes import API, API_3, OWN, Route
 from shoso.settings import SERVER, server_settings
 from shoso.stores import BACKENDS, Backend
 from shoso.wire.faults import FAULTS, FaultReply
+from shoso.wire.objects import MOST, TAR_TYPE
 
 REFERENCE = Path(__file__).parent / "reference"
 COMMAND = ".venv/bin/python docs/generate.py"
@@ -171,13 +173,13 @@ def all_routes() -> tuple[Route, ...]:
 def routes() -> str:
     """The calls, by subject and by the roots they are found below."""
     calls: dict[str, dict[tuple[str, ...], list[Sequence[str]]]] = {}
-    for (method, path, summary, request, reply), roots in _by_call(all_routes()).items():
+    for (method, path, summary, request, reply, media), roots in _by_call(all_routes()).items():
         sent = _shape(request, "bytes" if method in {"POST", "PUT"} else "–")
         row = (
             f"`{method}` {_code(_shown(path))}",
             summary,
             sent,
-            _shape(reply, "bytes" if method == "GET" else "–"),
+            _shape(reply, "bytes" if method == "GET" or media == TAR_TYPE else "–"),
         )
         calls.setdefault(_subject(roots[0], path), {}).setdefault(tuple(roots), []).append(row)
     titles = dict.fromkeys(title for _, title in SUBJECTS)
@@ -206,17 +208,23 @@ def limits() -> str:
         ("metrics, params and tags in a batch, together", rules.BATCH_MAX),
         ("results on a page", MAX_RESULTS),
         ("bytes in the path of an artifact, as UTF-8", MAX_BYTES),
+        ("files in the tar of a `POST` to `objects`, keys of a `read`", MOST),
+        ("bytes of an object that is fetched by a `read`", SMALL),
         ("bytes in an upload through `upload-artifact`", UPLOAD_LIMIT),
         ("bytes in the body of a JSON call", BODY_LIMIT),
     ]
     return _table(("what", "at most"), [(what, f"{limit:,}") for what, limit in rows])
 
 
-def _by_call(found: Iterable[Route]) -> dict[tuple[str, str, str, type | None, type | None], list[str]]:
-    calls: dict[tuple[str, str, str, type | None, type | None], list[str]] = {}
+Call = tuple[str, str, str, type | None, type | None, str]
+
+
+def _by_call(found: Iterable[Route]) -> dict[Call, list[str]]:
+    calls: dict[Call, list[str]] = {}
     for route in found:
         root = next((root for root in (*API, *API_3, *OWN) if route.path.startswith(root + "/")), "")
-        call = (route.method, route.path.removeprefix(root), route.summary, route.request, route.reply)
+        path = route.path.removeprefix(root)
+        call = (route.method, path, route.summary, route.request, route.reply, route.media)
         calls.setdefault(call, []).append(root)
     return calls
 

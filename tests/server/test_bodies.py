@@ -10,11 +10,17 @@ import pytest
 from tests.server import shapes
 from tests.server.sockets import API, Wire, ask, get, post, require_refusal
 
-from shoso.server import artifacts, models, objects, tracking
+from shoso.server import artifacts, batches, models, objects, tracking
 
 ROUTES = [
     route
-    for route in (*tracking.routes(), *models.routes(), *artifacts.routes(), *objects.routes())
+    for route in (
+        *tracking.routes(),
+        *models.routes(),
+        *artifacts.routes(),
+        *objects.routes(),
+        *batches.routes(),
+    )
     if route.request is not None and not route.path.startswith("/ajax-api")
 ]
 WITH_BODY = [route for route in ROUTES if route.method in {"POST", "PATCH"}]

@@ -17,11 +17,11 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.server.sockets import ask, get
 
-from shoso.server import artifacts, models, multipart, objects, openapi, plain, tracking
+from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, tracking
 from shoso.wire.faults import FAULTS
 
 TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *artifacts.routes()]
-TABLE += [*multipart.routes(), *objects.routes()]
+TABLE += [*multipart.routes(), *objects.routes(), *batches.routes()]
 DOCUMENT = "/api/shoso/1/openapi.json"
 NOT_IMPLEMENTED = re.compile(r"/mlflow-artifacts/(mpu|presigned)/|/mlflow/artifacts/presigned-")
 EXAMPLES = 12

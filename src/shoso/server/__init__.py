@@ -6,7 +6,7 @@ import logging
 import time
 
 from shoso.errors import Kind, ShosoError, TrackingError
-from shoso.server import artifacts, models, multipart, objects, openapi, plain, tracking
+from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, tracking
 from shoso.server.access import Access, preflight_headers
 from shoso.server.access_log import AccessLog
 from shoso.server.exchange import (
@@ -39,6 +39,7 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *artifacts.routes(),
         *multipart.routes(),
         *objects.routes(),
+        *batches.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
     return App(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from shoso.core.streams import closing
 from shoso.core.types import Buffer, Reading
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.wire.entities import encode
@@ -59,7 +60,16 @@ class StreamReply:
     reading: Reading
 
 
-AnyReply = Reply | StreamReply
+@dataclass(slots=True)
+class FlowReply:
+    """A reply whose body is made while it's sent: nobody knows its length before its end."""
+
+    status: int
+    headers: list[Header]
+    body: AsyncIterator[Buffer]
+
+
+AnyReply = Reply | StreamReply | FlowReply
 
 
 class Disconnected(Exception):
@@ -157,8 +167,16 @@ class Exchange:
         self.status = reply.status
         headers = reply.headers + extra
         if isinstance(reply, StreamReply):
-            await self._stream(reply, headers)
-            return
+            headers.append((b"content-length", b"%d" % reply.reading.size))
+            async with reply.reading as reading:
+                await self._stream(reply.status, headers, reading.body, reading.size)
+        elif isinstance(reply, FlowReply):
+            async with closing(reply.body) as body:
+                await self._stream(reply.status, headers, body, None)
+        else:
+            await self._send(reply, headers)
+
+    async def _send(self, reply: Reply, headers: list[Header]) -> None:
         if reply.status != 304:
             length = len(reply.body) if reply.length is None else reply.length
             headers.append((b"content-length", b"%d" % length))
@@ -167,25 +185,28 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": body})
         self.sent = len(body)
 
-    async def _stream(self, reply: StreamReply, headers: list[Header]) -> None:
-        reading = reply.reading
-        headers.append((b"content-length", b"%d" % reading.size))
-        async with reading:
-            # The first buffer is there before the headers go: what fails at once can still be said.
-            first = await anext(reading.body, b"")
-            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await self._write(first, reading)
-            if self.sent < reading.size:
-                await self._write_rest(reading)
+    async def _stream(
+        self, status: int, headers: list[Header], body: AsyncIterator[Buffer], size: int | None
+    ) -> None:
+        # The first buffer is there before the headers go: what fails at once can still be said.
+        first = b"" if self.method == "HEAD" else await anext(body, b"")
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        if self.method == "HEAD":
+            size = 0
+        await self._write(first, size)
+        if size is None or self.sent < size:
+            await self._write_rest(body, size)
 
-    async def _write_rest(self, reading: Reading) -> None:
+    async def _write_rest(self, body: AsyncIterator[Buffer], size: int | None) -> None:
         """Send what's left while the client is there: a server is not told of its end by sending alone."""
         gone = asyncio.ensure_future(self._gone())
         try:
-            async for data in reading.body:
+            async for data in body:
                 if gone.done():
                     raise Disconnected
-                await self._write(data, reading)
+                await self._write(data, size)
+            if size is None:
+                await self._write(b"", self.sent)
         finally:
             gone.cancel()
 
@@ -193,9 +214,10 @@ class Exchange:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def _write(self, data: Buffer, reading: Reading) -> None:
+    async def _write(self, data: Buffer, size: int | None) -> None:
+        """Send the next bytes of `size` in all; of None, more will follow."""
         self.sent += len(data)
-        more = self.sent < reading.size
+        more = size is None or self.sent < size
         try:
             async with asyncio.timeout(self.silence):
                 await self.send({"type": "http.response.body", "body": data, "more_body": more})

@@ -66,7 +66,7 @@ async def list_objects(services: Services, request: objects.ListObjects) -> obje
     limit = max(1, min(request.limit, PAGE_LIMIT))
     prefix = keys.parse(request.prefix)
     found, after = await page(store, prefix, deep=request.deep, after=request.after, limit=limit)
-    return objects.ObjectPage([_entry(entry) for entry in found], after)
+    return objects.ObjectPage([object_entry(entry) for entry in found], after)
 
 
 async def get_object(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
@@ -122,7 +122,7 @@ async def finish_upload(services: Services, request: objects.FinishUpload) -> ob
     """Join the named parts to the object."""
     ref = UploadRef(keys.parse(request.key), request.id)
     parts = [Part(part.number, part.size, part.etag, part.digest) for part in request.parts]
-    return _entry(await services.locations.destination.uploads.finish(ref, parts, request.digest))
+    return object_entry(await services.locations.destination.uploads.finish(ref, parts, request.digest))
 
 
 async def abort_upload(services: Services, request: objects.OfUpload) -> replies.Empty:
@@ -139,7 +139,8 @@ def _place(services: Services, path: str) -> Place:
     return Place(services.locations.destination, keys.parse(path))
 
 
-def _entry(entry: Entry) -> objects.ObjectEntry:
+def object_entry(entry: Entry) -> objects.ObjectEntry:
+    """An object, or a folder, as it travels."""
     if not isinstance(entry, ObjectMeta):
         return objects.ObjectEntry(entry.key)
     return objects.ObjectEntry(

@@ -80,13 +80,16 @@ def raw(
     *,
     roots: Sequence[str] = API,
     area: Area = Area.ARTIFACTS,
+    request: type | None = None,
     asked: type | None = None,
     reply: type | None = None,
     media: str = "*/*",
 ) -> list[Route]:
     """A call that moves bytes, or speaks plain text."""
     summary = _summary(endpoint)
-    return [Route(method, root + path, endpoint, area, None, reply, summary, asked, media) for root in roots]
+    return [
+        Route(method, root + path, endpoint, area, request, reply, summary, asked, media) for root in roots
+    ]
 
 
 async def parse_request(exchange: Exchange, shape: type, params: dict[str, str]) -> Any:

@@ -123,7 +123,7 @@ def object_headers(meta: ObjectMeta) -> list[Header]:
     """What a reply says of an object."""
     return [
         (b"content-type", content_type(meta).encode("latin-1", "replace")),
-        (b"content-disposition", _disposition(keys.name(meta.key))),
+        (b"content-disposition", disposition(keys.name(meta.key))),
         (b"last-modified", formatdate(meta.modified, usegmt=True).encode()),
         (b"accept-ranges", b"bytes"),
         *written_headers(meta),
@@ -149,7 +149,7 @@ def content_type(meta: ObjectMeta) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _disposition(name: str) -> bytes:
+def disposition(name: str) -> bytes:
     """Always an attachment; a name beyond plain ASCII goes the way of RFC 5987."""
     if name.isascii() and name.isprintable() and not set(name) & set('"\\'):
         return f'attachment; filename="{name}"'.encode()

@@ -6,7 +6,7 @@ brings the digest along, for the check layer to compare. Time-outs are of silenc
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import msgspec
 
 from shoso.core.keys import Key
 from shoso.core.locations import shown
-from shoso.core.store import StoreInfo, Uploads
+from shoso.core.store import Batches, StoreInfo, Uploads
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -32,10 +32,7 @@ from shoso.core.types import (
     IfMatch,
     Last,
     ObjectMeta,
-    Part,
-    Prefix,
     Reading,
-    UploadRef,
     UploadStyle,
     WriteMode,
     span,
@@ -44,7 +41,10 @@ from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.http.credentials import Headers
 from shoso.http.options import SILENCE, STORE_SETTINGS, HttpOptions, http_options, silence
 from shoso.http.session import FAILURES, Reply, Session, elsewhere
+from shoso.stores.remote.batches import RemoteBatches
 from shoso.stores.remote.body import Body
+from shoso.stores.remote.entries import seen
+from shoso.stores.remote.uploads import RemoteUploads
 from shoso.wire import objects
 from shoso.wire.entities import encode
 from shoso.wire.faults import KIND_HEADER, FaultReply, kind_of
@@ -76,7 +76,6 @@ class RemoteOptions:
 class RemoteStore:
     """The artifacts destination of a Shoso server."""
 
-    batches = None
     signer = None
 
     def __init__(self, options: RemoteOptions) -> None:
@@ -88,12 +87,18 @@ class RemoteStore:
         # What this server's release has; `connect` asks the server itself.
         self.capabilities = Capabilities(connections=options.connections)
         self._options = options
-        self._uploads = _RemoteUploads(self)
+        self._uploads = RemoteUploads(self)
+        self._batches = RemoteBatches(self)
 
     @property
     def uploads(self) -> Uploads:
         """Objects in parts."""
         return self._uploads
+
+    @property
+    def batches(self) -> Batches:
+        """Many small objects in one request."""
+        return self._batches
 
     async def connect(self) -> None:
         """Ask the server what its store can do; until then, what every Shoso server can is assumed."""
@@ -123,7 +128,7 @@ class RemoteStore:
         async def close() -> None:
             reply.close()
 
-        return Reading(meta, start, stop, self._body(key, reply), close)
+        return Reading(meta, start, stop, self.body("read", key, reply), close)
 
     def _require_span(self, key: Key, size: int, reply: Reply) -> None:
         if reply.headers.get("content-length") != str(size):
@@ -149,7 +154,7 @@ class RemoteStore:
                 query["after"] = after
             page = await self.ask("list", prefix, "GET", "objects", objects.ObjectPage, query=query)
             for entry in page.entries:
-                yield _entry(entry)
+                yield seen(entry)
             if (after := page.after) is None:
                 return
 
@@ -206,7 +211,7 @@ class RemoteStore:
         *,
         query: Mapping[str, str] | None = None,
         headers: Headers | None = None,
-        body: bytes | Body | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
     ) -> Reply:
         url = self._session.url(f"{objects.ROOT}/{path}", query)
         try:
@@ -228,12 +233,13 @@ class RemoteStore:
         """The error in this store's name."""
         return store_error(kind, message, retry=retry, op=op, key=key, store=self.info.name)
 
-    async def _body(self, key: Key, reply: Reply) -> AsyncIterator[Buffer]:
+    async def body(self, op: str, key: Key, reply: Reply) -> AsyncIterator[Buffer]:
+        """The bytes of a reply, as they come. Raises StoreError."""
         try:
             async for data in reply.content.iter_any():
                 yield data
         except FAILURES as error:
-            raise self._translate(error, "read", key) from error
+            raise self._translate(error, op, key) from error
 
     async def _refused(self, reply: Reply, op: str, key: Key) -> StoreError:
         kind = kind_of(reply.status, reply.headers.get(KIND_HEADER))
@@ -241,6 +247,10 @@ class RemoteStore:
             message = msgspec.json.decode(await reply.read(), type=FaultReply).message
         except (*FAILURES, msgspec.MsgspecError):
             message = f"{self.info.name} answered {reply.status} to {op} '{key}'.{elsewhere(reply)}"
+        return self.told(kind, op, key, message)
+
+    def told(self, kind: Kind, op: str, key: Key, message: str) -> StoreError:
+        """An error of the server's in this store's name."""
         return self.error(kind, op, key, message, _RETRIED.get(kind, Retry.NEVER))
 
     def _translate(self, error: Exception, op: str, key: Key) -> StoreError:
@@ -254,71 +264,11 @@ class RemoteStore:
         return self.error(kind, op, key, f"{message} ({op} '{key}').", retry)
 
 
-class _RemoteUploads:
-    """The Uploads verbs over HTTP."""
-
-    def __init__(self, store: RemoteStore) -> None:
-        self._store = store
-
-    async def begin(
-        self,
-        key: Key,
-        size_hint: int | None = None,
-        content_type: str | None = None,
-        part_size: int | None = None,
-    ) -> UploadRef:
-        """See Uploads."""
-        asked = objects.BeginUpload(key, size_hint, content_type, part_size)
-        begun = await self._store.ask("begin", key, "POST", "uploads", objects.UploadEntry, asked)
-        return UploadRef(key, begun.id)
-
-    async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
-        """See Uploads."""
-        body = Body(ref.key, source)
-        path = f"{_upload(ref)}/{number}"
-        query = {"key": ref.key}
-        async with self._store.request(
-            "put", ref.key, "PUT", path, query=query, headers=body.headers(), body=body
-        ) as reply:
-            return _part(await self._store.decoded("put", ref.key, reply, objects.PartEntry))
-
-    async def parts(self, ref: UploadRef) -> list[Part]:
-        """See Uploads."""
-        query = {"key": ref.key}
-        there = await self._store.ask("parts", ref.key, "GET", _upload(ref), objects.PartList, query=query)
-        return [_part(part) for part in there.parts]
-
-    async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
-        """See Uploads."""
-        named = [objects.PartEntry(part.number, part.size, part.etag, part.digest) for part in parts]
-        asked = objects.FinishUpload(ref.id, ref.key, named, digest)
-        entry = await self._store.ask("finish", ref.key, "POST", _upload(ref), objects.ObjectEntry, asked)
-        meta = _entry(entry)
-        assert isinstance(meta, ObjectMeta)  # noqa: S101  (a finished upload is no folder)
-        return meta
-
-    async def abort(self, ref: UploadRef) -> None:
-        """See Uploads."""
-        query = {"key": ref.key}
-        await self._store.ask("abort", ref.key, "DELETE", _upload(ref), dict[str, Any], query=query)
-
-    async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
-        """See Uploads."""
-        query = {"prefix": prefix}
-        found = await self._store.ask("pending", prefix, "GET", "uploads", objects.UploadList, query=query)
-        for upload in found.uploads:
-            yield UploadRef(Key(upload.key), upload.id)
-
-
 _RETRIED = {Kind.THROTTLED: Retry.SOON, Kind.UNAVAILABLE: Retry.SOON, Kind.TIMEOUT: Retry.SOON}
 
 
 def _quoted(key: Key) -> str:
     return quote(key, safe="/")
-
-
-def _upload(ref: UploadRef) -> str:
-    return f"uploads/{quote(ref.id, safe='') or '-'}"  # no id is an unknown one, and no other route
 
 
 def _range_header(wanted: ByteRange) -> Headers:
@@ -346,14 +296,3 @@ def _meta(key: Key, headers: Mapping[str, str], size: int | None) -> ObjectMeta:
     etag = headers.get("etag", "").strip('"') or None
     modified = float(headers.get(MODIFIED_HEADER, 0))
     return ObjectMeta(key, size, modified, etag, headers.get(DIGEST_HEADER), headers.get("content-type"))
-
-
-def _entry(entry: objects.ObjectEntry) -> Entry:
-    if entry.size is None:
-        return Prefix(Key(entry.key))
-    key = Key(entry.key)
-    return ObjectMeta(key, entry.size, entry.modified, entry.etag, entry.digest, entry.content_type)
-
-
-def _part(part: objects.PartEntry) -> Part:
-    return Part(part.number, part.size, part.etag, part.digest)
