@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.testing import CliRunner
@@ -22,6 +22,7 @@ from msgspec import NODEFAULT, Struct, inspect
 
 from shoso.cli import main as command_line
 from shoso.cli.server import NOT_SERVED
+from shoso.cli.shapes import SHAPES
 from shoso.client.settings import CLIENT
 from shoso.core.batches import SMALL
 from shoso.core.keys import MAX_BYTES
@@ -43,6 +44,8 @@ RETRIED = {408, 429, 500, 502, 503, 504}
 """The statuses that MLflow's client sends a request again for (mlflow/utils/request_utils.py)."""
 
 WIDTH = 88
+
+SHAPES_MODULE = "shoso.cli.shapes"
 
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -118,7 +121,9 @@ def command_names() -> list[tuple[str, ...]]:
 
 
 def _below(names: tuple[str, ...], group: click.Group) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield (*names, name)
         if isinstance(command, click.Group):
             yield from _below((*names, name), command)
@@ -130,6 +135,29 @@ def _help(names: Sequence[str]) -> str:
     )
     title = " ".join(("shoso", *names))
     return f"### `{title}`\n\n```text\n{shown.output.strip()}\n```"
+
+
+def results() -> str:
+    """What each command prints with --json."""
+    rows = [(_code(" ".join(("shoso", *names))), _result(shape)) for names, shape in SHAPES.items()]
+    shapes = {shape for found in SHAPES.values() if (shape := _element(found)).__module__ == SHAPES_MODULE}
+    described: dict[str, type[Struct]] = {}
+    for shape in shapes:
+        _collect(shape, described)
+    parts = [_described(shape, _when_there) for shape in _by_name(described)]
+    return "\n\n".join((_table(("command", "what it prints"), rows), *parts))
+
+
+def _element(shape: Any) -> Any:
+    """What a list is of; anything else is itself."""
+    return next(iter(get_args(shape)), shape)
+
+
+def _result(shape: Any) -> str:
+    element = _element(shape)
+    page = "" if element.__module__ == SHAPES_MODULE else "routes.md"
+    link = f"[{element.__name__}]({page}#{element.__name__.lower()})"
+    return link if element is shape else f"list of {link}"
 
 
 def _default(value: Any) -> str:
@@ -365,6 +393,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "client": client,
     "not_served": not_served,
     "commands": commands,
+    "results": results,
     "errors": errors,
     "routes": routes,
     "limits": limits,

@@ -15,8 +15,10 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from tests.e2e.servers import Server
 
@@ -177,8 +179,21 @@ def whereabouts(name: str) -> str:
 def test_every_command_line_is_one(page):
     """`shoso` takes what shell blocks and unit files say."""
     for arguments in command_lines(page.read_text()):
-        command, *rest = arguments
-        main.commands[command].make_context(command, rest)
+        parse(main, "shoso", arguments)
+
+
+def parse(command: click.Command, name: str, arguments: list[str]) -> None:
+    """Raise UsageError unless the command, or one below it, takes these arguments."""
+    context = command.make_context(name, arguments)
+    if isinstance(command, click.Group):
+        name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        parse(inner, name, rest)
+
+
+def test_an_unknown_command_line_is_refused():
+    for wrong in (["frobnicate"], ["runs", "frobnicate"], ["runs", "list", "--frobnicate"]):
+        with pytest.raises(click.UsageError):
+            parse(main, "shoso", wrong)
 
 
 def command_lines(text: str) -> list[list[str]]:
@@ -208,13 +223,23 @@ def test_every_flag_and_variable_that_is_named_is_there(page):
     if page.name == "benchmarks.md" or page.parent.name == "decisions":
         return  # these name flags of other programs
     variables = {setting.variable for setting in (*SERVER, *CLIENT, *stores.settings())}
-    known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help", "--version"}
+    known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help"} | {*flags(main)}
     for code in _CODE.findall(prose(page.read_text())):
         if code.startswith("--"):
             flag = _FLAG.match(code)[0]
             assert flag in known or flag.replace("--no-", "--") in known, f"no setting has the flag {code}"
         if code.startswith("SHOSO_"):
             assert code in variables, f"no setting has the variable {code}"
+
+
+def flags(group: click.Group) -> Iterator[str]:
+    """Every flag of the group and of the commands in it."""
+    context = click.Context(group)
+    for command in (group, *(group.get_command(context, name) for name in group.list_commands(context))):
+        for option in command.params:
+            yield from (*option.opts, *option.secondary_opts)
+        if command is not group and isinstance(command, click.Group):
+            yield from flags(command)
 
 
 # -- the README in two languages --------------------------------------------------------------------------

@@ -1,17 +1,29 @@
-"""The command line: arguments and rendering only, a file per command group."""
+"""The command line: arguments and rendering only, a file per command group.
+
+groups     commands found by name, imported when they're called; errors and exit codes
+options    the options that commands share
+server, experiments, runs, completion    the commands
+session    what a command talks to
+shapes     what `--json` prints
+words      sizes, times and tables for people
+"""
 
 from __future__ import annotations
 
 import click
 
 from shoso import __version__
-from shoso.cli.server import server
+from shoso.cli.groups import Lazy
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="shoso")
-def main() -> None:
-    """Artifact store and tracking server for machine-learning runs."""
-
-
-main.add_command(server)
+main = Lazy(
+    "shoso",
+    {
+        "completion": "shoso.cli.completion:completion",
+        "experiments": "shoso.cli.experiments:experiments",
+        "runs": "shoso.cli.runs:runs",
+        "server": "shoso.cli.server:server",
+    },
+    help="Artifact store and tracking server for machine-learning runs.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+click.version_option(__version__, prog_name="shoso")(main)

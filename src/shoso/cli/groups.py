@@ -1,0 +1,74 @@
+"""Commands found by name, and what becomes of an error: a sentence and an exit code.
+
+0    done
+1    failed, in part or whole
+2    the command line can't be understood
+130  interrupted (SIGINT, SIGTERM): the same command goes on
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Interrupted(click.ClickException):
+    """The user wants no more of it."""
+
+    exit_code = 130
+
+    def __init__(self, message: str = "Interrupted.") -> None:
+        super().__init__(message)
+
+    def show(self, file: Any = None) -> None:
+        """One line, which is no error."""
+        click.echo(self.message, file, err=True)
+
+
+class Lazy(click.Group):
+    """A group whose commands, as name → "module:command", are imported when they're asked for."""
+
+    def __init__(self, name: str, places: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return [*self._places]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None where there is none."""
+        if (place := self._places.get(cmd_name)) is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out a command; an error is shown as its sentence."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            raise Interrupted from None
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if (sentence := _sentence(error)) is None:
+                raise
+            raise click.ClickException(sentence) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell of an error; None for one that nobody foresaw."""
+    from shoso.errors import ShosoError
+
+    if isinstance(error, ShosoError):
+        return " ".join(error.message.splitlines())
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}."
+    return None

@@ -1,0 +1,83 @@
+"""What a command talks to, for as long as it runs: the tracking server, and places by their URI."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+from shoso.client import blocking
+from shoso.client.server import Server
+from shoso.client.settings import ClientSettings, client_settings
+from shoso.errors import ConfigError
+
+T = TypeVar("T")
+
+PAGE = 1000
+"""Items asked for at once."""
+
+
+class Session:
+    """One server, if there is one, with the settings of this process."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.settings = settings
+        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    @cached_property
+    def server(self) -> Server:
+        """The tracking server. Raises ConfigError where none is set."""
+        if not self.settings.tracking_uri:
+            message = (
+                "is not set. Say which server: shoso … --tracking-uri http://127.0.0.1:5000, or export it."
+            )
+            raise ConfigError("MLFLOW_TRACKING_URI", message)
+        server = Server(self.settings.tracking_uri, self.settings)
+        self._closing.append(server.close)
+        return server
+
+    def ask(self, method: str, path: str, reply: type[T], request: object = None) -> T:
+        """The reply to a call of the tracking server. Raises TrackingError."""
+        return blocking.run(self.server.ask(method, path, reply, request))
+
+    def every(self, page: Callable[[int, str], tuple[list[T], str | None]], most: int | None) -> list[T]:
+        """All items, or so many: `page` asks for a number of them behind a token."""
+        found: list[T] = []
+        token = ""
+        while most is None or len(found) < most:
+            items, following = page(PAGE if most is None else min(PAGE, most - len(found)), token)
+            found += items
+            if not following:
+                break
+            token = following
+        return found
+
+    async def close(self) -> None:
+        """Free what it holds."""
+        for close in self._closing:
+            await close()
+
+
+@contextmanager
+def session(tracking_uri: str | None = None) -> Iterator[Session]:
+    """A session, until the command is done."""
+    given = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
+    opened = Session(client_settings({**os.environ, **given}))
+    with _interruptible():
+        try:
+            yield opened
+        finally:
+            blocking.run(opened.close())
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
