@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Self
+from typing import Any
+
+from tests.servers.listener import Listener, closing
 
 CHUNK = 65536
 
 
-class FaultProxy:
+class FaultProxy(Listener):
     """Forwards connections to a port of this machine, with faults.
 
     latency            seconds that each chunk waits, in each direction
@@ -33,7 +36,8 @@ class FaultProxy:
     """
 
     def __init__(self, upstream: int, port: int = 0, host: str = "127.0.0.1") -> None:
-        self.upstream, self.port, self.host = upstream, port, host
+        super().__init__(self._forward, port, host)
+        self.upstream = upstream
         self.latency = 0.0
         self.rate: float | None = None
         self.reset_every: int | None = None
@@ -49,15 +53,9 @@ class FaultProxy:
         self.corrupted = 0
         self._open: set[_Link] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+    async def __aexit__(self, *details: object) -> None:
         self.reset_all()
-        await asyncio.sleep(0)
+        await super().__aexit__(*details)
 
     def reset_all(self) -> None:
         """Reset every open connection now."""
@@ -69,39 +67,41 @@ class FaultProxy:
         for link in self._open:
             link.deaf = True
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        number = self.connections
         if self.refuse:
             self.resets += 1
             return _reset(writer)
-        try:
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
-        except OSError:
-            return _reset(writer)
-        link = _Link(self, number, writer, up_writer)
+        link = _Link(self, self.connections, writer)
         self._open.add(link)
         try:
-            await asyncio.gather(
-                link.pump(reader, up_writer, up=True), link.pump(up_reader, writer, up=False)
-            )
-        except (OSError, asyncio.CancelledError):
-            pass
+            await link.serve(reader, writer)
         finally:
             self._open.discard(link)
-            writer.close()
-            up_writer.close()
-        return None
 
 
 class _Link:
-    def __init__(self, proxy: FaultProxy, number: int, *ends: asyncio.StreamWriter) -> None:
-        self._proxy, self._number, self._ends = proxy, number, ends
+    """A connection of a client's, and ours to the server."""
+
+    def __init__(self, proxy: FaultProxy, number: int, near: asyncio.StreamWriter) -> None:
+        self._proxy, self._number, self._ends = proxy, number, [near]
         self.deaf = False
 
     def reset(self) -> None:
         for end in self._ends:
             _reset(end)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._proxy.upstream)
+        except OSError:
+            _reset(writer)
+            raise
+        self._ends.append(up_writer)
+        async with closing(up_writer):
+            with suppress(OSError):
+                await both(self.pump(reader, up_writer, up=True), self.pump(up_reader, writer, up=False))
+            writer.close()
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool) -> None:
         proxy, seen = self._proxy, 0
@@ -134,6 +134,17 @@ class _Link:
         changed = bytearray(data)
         changed[at - start] ^= 0xFF
         return bytes(changed)
+
+
+async def both(*pumps: Coroutine[Any, Any, None]) -> None:
+    """Until both have ended, or one has failed. Raises what that raised."""
+    tasks = [asyncio.ensure_future(pump) for pump in pumps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

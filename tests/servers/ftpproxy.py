@@ -12,44 +12,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
-from typing import Self
+from contextlib import AsyncExitStack, suppress
 
-from tests.servers.faultproxy import FaultProxy
+from tests.servers.faultproxy import FaultProxy, both
+from tests.servers.listener import Listener, closing
 
 _EPSV = re.compile(rb"\(\|\|\|(\d+)\|\)")
 
 
-class FtpProxy:
+class FtpProxy(Listener):
     """Forwards FTP, without TLS, to a port of this machine; at most `times` data connections have faults."""
 
     def __init__(self, upstream: int) -> None:
+        super().__init__(self._forward)
         self.upstream = upstream
         self.faults: dict[str, object] = {}
         self.times: int | None = None
         self.twice = False
-        self.data: list[FaultProxy] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._data = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
+    async def __aexit__(self, *details: object) -> None:
+        await super().__aexit__(*details)
+        await self._data.aclose()
 
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for proxy in self.data:
-            await proxy.__aexit__()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
-        for work in (self._up(reader, up_writer), self._down(up_reader, writer)):
-            task = asyncio.ensure_future(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        async with closing(up_writer):
+            await both(self._up(reader, up_writer), self._down(up_reader, writer))
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -79,9 +68,7 @@ class FtpProxy:
         proxy = kind(upstream)
         for name, value in faults.items():
             setattr(proxy, name, value)
-        self.data.append(proxy)
-        await proxy.__aenter__()
-        return proxy.port
+        return (await self._data.enter_async_context(proxy)).port
 
 
 class _Swallowing(FaultProxy):
@@ -89,14 +76,13 @@ class _Swallowing(FaultProxy):
 
     swallow_after = 0
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         left = self.swallow_after
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                up_writer.write(data[:left])
-                left -= len(data[:left])
-                if not left and not up_writer.is_closing():
-                    up_writer.close()
-        up_writer.close()
-        writer.close()
+        async with closing(up_writer):
+            with suppress(OSError):
+                while data := await reader.read(65536):
+                    up_writer.write(data[:left])
+                    left -= len(data[:left])
+                    if not left and not up_writer.is_closing():
+                        up_writer.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import time
@@ -14,6 +13,7 @@ from azure.storage.blob import BlobLeaseClient
 from tests.conformance.sources import Endless
 from tests.servers import azurite
 from tests.servers.azurite import ACCOUNT, KEY
+from tests.servers.listener import Listener
 from tests.stores.azure import environment, signature, store_of, with_signature
 
 from shoso.core.keys import ROOT, Key
@@ -230,11 +230,9 @@ async def _answering(status: int, code: str = "", **headers: str):
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        settings = environment(server.sockets[0].getsockname()[1])
+    async with Listener(serve) as listener:
+        settings = environment(listener.port)
         async with store_of(f"wasbs://c@{ACCOUNT}.blob.core.windows.net", settings) as store:
             yield store
 

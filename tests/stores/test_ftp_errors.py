@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.sources import Endless
 from tests.servers import ftpd
+from tests.servers.listener import Listener
 from tests.servers.processes import Launcher, free_ports
 
 from shoso.core.keys import ROOT, Key
@@ -83,13 +84,11 @@ async def test_a_mock_that_speaks_for_the_server_before_tls_begins_is_not_believ
         await reader.readline()
         writer.write(b"234 go on\r\n230 logged in already\r\n")
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    error = await _failure(f"ftps://me@127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    async with Listener(serve) as listener:
+        error = await _failure(f"ftps://me@127.0.0.1:{listener.port}/")
     assert error.kind is Kind.UNAVAILABLE
     assert "in the clear where TLS is to begin" in error.message
-    server.close()
 
 
 async def test_a_server_without_tls_is_named(own):

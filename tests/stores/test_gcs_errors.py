@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.servers import gcs
+from tests.servers.listener import Listener
 from tests.stores.gcs_mock import Mock, refusal, stored
 
 from shoso.core.keys import ROOT, Key
@@ -222,11 +223,14 @@ async def test_a_server_that_is_not_there_is_unavailable():
 
 
 async def test_a_certificate_that_is_not_trusted_is_named(tmp_path):
-    context = _context(tmp_path)
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
-    async with emulated(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+    async def serve(reader, writer):
+        await reader.read()
+
+    async with (
+        Listener(serve, tls=_context(tmp_path)) as listener,
+        emulated(f"https://127.0.0.1:{listener.port}") as store,
+    ):
         error = await _failure(store.stat(KEY))
-    server.close()
     assert error.kind is Kind.CONFIG
     assert "SSL_CERT_FILE" in error.message
 
@@ -264,15 +268,12 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(monkeypatch):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{port}")
     monkeypatch.setenv("NO_PROXY", "elsewhere")
-    async with emulated("https://storage.test") as store:
-        error = await _failure(store.stat(KEY))
-    server.close()
+    async with Listener(refuse) as listener:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{listener.port}")
+        async with emulated("https://storage.test") as store:
+            error = await _failure(store.stat(KEY))
     assert error.kind is Kind.UNAVAILABLE
     assert "407" in error.message
     assert "hidden" not in "".join(traceback.format_exception(error))

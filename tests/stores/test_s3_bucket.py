@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -11,6 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 from tests.conformance.sources import Endless, stream
 from tests.servers import radosgw
+from tests.servers.listener import Listener
 from tests.stores.s3 import Bucket, store_of
 
 from shoso.core.digest import digest
@@ -282,11 +282,10 @@ async def _answered(code: str, status: int, extra: str = "", **headers: str) -> 
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         await writer.drain()
-        writer.close()
 
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
-        settings = radosgw.environment(server.sockets[0].getsockname()[1])
+        listener = await stack.enter_async_context(Listener(serve))
+        settings = radosgw.environment(listener.port)
         store = await stack.enter_async_context(store_of("s3://bucket", settings))
         with pytest.raises(StoreError) as caught:
             await store.write(OBJECT, BytesSource(b"."))
@@ -347,10 +346,9 @@ async def test_the_region_of_a_bucket_mocked_is_asked_for_once_and_signed_for():
                 b"HTTP/1.1 403 Forbidden\r\nx-amz-bucket-region: eu-west-9\r\ncontent-length: 0\r\n\r\n"
             )
         writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        settings = radosgw.environment(server.sockets[0].getsockname()[1])
+    async with Listener(serve) as listener:
+        settings = radosgw.environment(listener.port)
         account = Account(parse("s3://bucket/path", settings))
         account.aws = True
         store = S3Store(account)

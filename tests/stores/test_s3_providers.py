@@ -10,6 +10,7 @@ from itertools import islice
 import pytest
 import requests
 from tests.servers import radosgw
+from tests.servers.listener import Listener
 from tests.stores.s3 import Bucket, store_of
 
 from shoso.core.keys import Key
@@ -46,10 +47,9 @@ async def _heard(call, r2: bool = False, **more: str) -> str:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
         writer.write(b"HTTP/1.1 400 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        settings = radosgw.environment(server.sockets[0].getsockname()[1])
+    async with Listener(serve) as listener:
+        settings = radosgw.environment(listener.port)
         account = Account(parse("s3://bucket", {**settings, **more}))
         account.r2 = r2
         store = S3Store(account)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from urllib.parse import urlsplit
 
 import pytest
 from boto3.s3.transfer import S3Transfer
+from tests.servers.listener import Listener
 from tests.stores.s3 import store_of
 
 from shoso.core.keys import Key
@@ -197,14 +197,12 @@ async def test_a_role_that_mocked_sts_refuses_is_told(nobodys_account, monkeypat
         await reader.readuntil(b"\r\n\r\n")
         writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
-        writer.close()
 
     _web_identity(nobodys_account, nobodys_account / "token")
     (nobodys_account / "token").write_text(SECRET)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{port}")
+    async with Listener(serve) as listener:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{listener.port}")
         async with store_of(SIMPLE, {"AWS_PROFILE": "web", "AWS_DEFAULT_REGION": "eu-west-1"}) as store:
             with pytest.raises(StoreError) as caught:
                 await store.stat(Key("key"))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.servers import radosgw
+from tests.servers.listener import Listener, closing
 from tests.stores.s3 import Bucket, store_of
 
 from shoso.core.keys import ROOT, Key
@@ -55,7 +56,6 @@ async def _secured(certificate):
     """A port where TLS is spoken, in front of the gateway."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    writers = []
 
     async def pump(reader, writer):
         with suppress(OSError):
@@ -66,17 +66,11 @@ async def _secured(certificate):
 
     async def serve(reader, writer):
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", radosgw.port())
-        writers.extend([writer, up_writer])
-        await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
+        async with closing(up_writer):
+            await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in writers:
-            writer.close()
-        await asyncio.sleep(0.1)
+    async with Listener(serve, tls=context) as listener:
+        yield listener.port
 
 
 @pytest.fixture
