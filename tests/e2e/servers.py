@@ -8,6 +8,7 @@ loads this file too.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ ATTACHED = os.environ.get("SHOSO_E2E_URI", "")
 
 START_SECONDS = 120
 STOP_SECONDS = 45  # a server may finish the requests in flight for 30 s
+
+_MORTAL = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+"""In front of a command: SIGTERM once the thread that started it is gone; xdist's workers call no atexit."""
 
 
 def free_port() -> int:
@@ -63,7 +67,10 @@ class Server:
         return self._running().pid
 
     def start(self) -> Server:
-        """Start, and return when /health answers. Raises RuntimeError with the end of the log."""
+        """Start, and return when /health answers. Raises RuntimeError with the end of the log.
+
+        The server is stopped when the thread that called this ends, and with it the process that is killed.
+        """
         if REFERENCE:
             for other in tuple(self._live):
                 other.stop()
@@ -114,7 +121,8 @@ class Server:
             flags += ["--workers", "1"]
         flags += ["--artifacts-destination", str(self.artifacts)]
         program = Path(sys.executable).with_name("mlflow" if REFERENCE else "shoso")
-        return [str(program), "server", "--host", "127.0.0.1", "--port", str(self.port), *flags, *self.flags]
+        here = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [*_MORTAL, str(program), "server", *here, *flags, *self.flags]
 
     def _database(self) -> str:
         return f"sqlite:///{self.folder / 'tracking.db'}"
