@@ -105,6 +105,7 @@ async def _folder(folder: Path) -> AsyncIterator[Opened]:
 
     async with again() as store:
         yield Opened(store, again, *around(folder))
+    async with again() as store:
         for ref in [ref async for ref in store.uploads.pending(ROOT)]:
             await store.uploads.abort(ref)
     left = await asyncio.to_thread(lambda: [*folder.rglob(".*.shoso-part*")])

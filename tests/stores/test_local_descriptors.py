@@ -20,8 +20,9 @@ from shoso.core.store import read_bytes
 from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, From, FromTo, IfMatch, UploadRef
 from shoso.errors import Kind, StoreError
+from shoso.stores.disk.drafts import Draft
 from shoso.stores.local import LocalOptions, LocalStore
-from shoso.stores.local.files import Draft
+from shoso.stores.local.files import Aside, seal
 
 KEY = Key("folder/object")
 LARGE = b"." * (3 * CHUNK + 1)
@@ -169,7 +170,7 @@ async def test_a_cancelled_write_closes_its_file_only_when_its_thread_is_done(lo
         "write": lambda: local.write(KEY, BytesSource(LARGE)),
         "put": lambda: local.uploads.put(ref, 1, BytesSource(LARGE)),
     }
-    held = Held(monkeypatch, "write")
+    held = Held(monkeypatch, "pwrite")
     writing = asyncio.ensure_future(calls[verb]())
     await held.reached.wait()
     others = _open_files(local)
@@ -187,10 +188,10 @@ async def test_a_cancelled_write_closes_its_file_only_when_its_thread_is_done(lo
 
 async def test_a_draft_that_was_abandoned_takes_no_more_work(local, root):
     """A thread that was queued when its call was cancelled may start behind the one that cleans up."""
-    draft = Draft(local.tree, BytesSource(b"late"))
+    draft = Draft(KEY, BytesSource(b"late"), Aside(local.tree))
     draft.append([b"in time"])
     draft.discard()
-    for work in (lambda: draft.append([b"late"]), lambda: draft.seal(KEY), lambda: draft.move(KEY, True)):
+    for work in (lambda: draft.append([b"late"]), draft.seal, lambda: seal(draft)):
         with pytest.raises(OSError, match="canceled"):
             work()
     assert list((root / ".shoso/drafts").iterdir()) == []
@@ -212,7 +213,7 @@ async def test_a_write_cancelled_while_it_commits_is_whole_or_not_at_all(local, 
 
 
 async def test_a_write_given_up_on_a_disk_that_hangs_never_appears(local, root, monkeypatch):
-    monkeypatch.setattr("shoso.stores.local.PATIENCE", 0.05)
+    monkeypatch.setattr("shoso.stores.disk.calls.PATIENCE", 0.05)
     for _ in range(5):
         held = Held(monkeypatch, "fsync")
         writing = asyncio.ensure_future(local.write(KEY, BytesSource(b"late")))

@@ -27,7 +27,7 @@ class Journal:
             ("replace", self._replace),
             ("link", self._replace),
             ("mkdir", self._mkdir),
-            ("write", self._write),
+            ("pwrite", self._write),
         ):
             patch.setattr(os, name, self._around(getattr(os, name), record))
 
@@ -42,7 +42,7 @@ class Journal:
     def _fsync(self, file):
         self._add("sync", self._path(file))
 
-    def _write(self, file, data):
+    def _write(self, file, data, position):
         if self._path(file) is not None and (self._path(file) or "").startswith(".shoso/drafts"):
             self._add("bytes", self._path(file))
 

@@ -22,7 +22,7 @@ from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, IfMatch
 from shoso.errors import Kind
 from shoso.layers.limits import Limits
-from shoso.stores import local as module
+from shoso.stores.disk import calls
 from shoso.stores.local import LocalOptions, LocalStore, mounts, tree
 from shoso.stores.local.mounts import Mount, mount_of
 
@@ -212,7 +212,7 @@ async def test_a_full_disk_reported_once_more_when_a_draft_is_closed_is_no_secon
 
 
 async def test_a_thread_that_hangs_keeps_neither_its_call_nor_the_store_from_ending(root, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(calls, "PATIENCE", 0.2)
     store = LocalStore(LocalOptions(root))
     held = Held(monkeypatch, "replace")
     with expect.failure(Kind.TIMEOUT):
@@ -222,7 +222,7 @@ async def test_a_thread_that_hangs_keeps_neither_its_call_nor_the_store_from_end
     await store.write(Key("other"), BytesSource(b"."))
     await store.close()
     assert time.monotonic() - begun < 10
-    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("shoso-local")]
+    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("shoso-disk")]
     assert hanging
     assert all(thread.daemon for thread in hanging)
     held.go.set()
@@ -238,4 +238,4 @@ async def test_calls_one_after_the_other_take_few_threads(local):
         async with await local.read(KEY) as reading:
             async for _ in reading.body:
                 pass
-    assert len(local._threads._threads) < 8
+    assert len(local.calls._threads._threads) < 8

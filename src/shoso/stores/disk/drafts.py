@@ -20,6 +20,12 @@ from shoso.core.streams import Source, complete, confirm
 from shoso.core.types import Buffer
 from shoso.errors import Kind, store_error
 
+WINDOW = 32 * 1024 * 1024
+"""Bytes of a draft that may wait in memory before the disk is told to begin."""
+
+BACKLOG = 512 * 1024 * 1024
+"""Bytes of a draft that may wait in all: more would make the sync at its end longer than anybody waits."""
+
 
 class Berth(Protocol):
     """Where a draft lies: opened with its first bytes. Its methods block and raise OSError, StoreError."""
@@ -39,10 +45,15 @@ class Berth(Protocol):
 
 
 class Draft:
-    """Bytes that nobody sees yet. Every method blocks, and waits for the one at work in another thread."""
+    """Bytes that nobody sees yet. Every method blocks, and waits for the one at work in another thread.
 
-    def __init__(self, key: Key, source: Source, berth: Berth) -> None:
+    One that is going to be synced (`durable`) is written to the disk while it comes.
+    """
+
+    def __init__(self, key: Key, source: Source, berth: Berth, durable: bool = False) -> None:
         self._key, self._source, self._berth = key, source, berth
+        self._durable = durable
+        self._written_back = self._synced = 0
         self._digester = Digester()
         self._lock = threading.Lock()
         self._file, self._start = -1, 0
@@ -55,6 +66,8 @@ class Draft:
                 self._require_room(len(data))
                 write_at(file, data, self._start + self._digester.size)
                 self._digester.update(data)
+            if self._durable:
+                self._write_back(file)
 
     def seal(self) -> tuple[int, str]:
         """Size and digest, as the sender announced them. Raises CORRUPT, INCOMPLETE."""
@@ -91,6 +104,20 @@ class Draft:
             if self._file < 0:
                 self._file, self._start = self._berth.open(self._source.size)
             yield self._file
+
+    def _write_back(self, file: int) -> None:
+        """Start writing the last window to the disk: the sync at the end then has little left to do.
+
+        For a dirty page the advice means no more than that; see docs/decisions/0004-local-files.md.
+        """
+        size = self._digester.size
+        if size - self._written_back >= WINDOW:
+            place, window = self._start + self._written_back, size - self._written_back
+            os.posix_fadvise(file, place, window, os.POSIX_FADV_DONTNEED)
+            self._written_back = size
+        if size - self._synced >= BACKLOG:
+            os.fdatasync(file)
+            self._synced = size
 
     def _require_room(self, more: int) -> None:
         room = self._berth.room

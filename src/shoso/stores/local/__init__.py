@@ -11,21 +11,18 @@ remembers is refreshed before it is believed, and where locks end at the machine
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key
 from shoso.core.locations import local_path
 from shoso.core.options import from_environment, silence
 from shoso.core.store import StoreInfo, Uploads, order
-from shoso.core.streams import Source, closing, regroup
+from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
     CREATE,
@@ -43,23 +40,19 @@ from shoso.core.types import (
     span,
 )
 from shoso.errors import ConfigError, Kind, StoreError, store_error
-from shoso.stores.disk.threads import Threads
+from shoso.stores.disk.calls import Calls
+from shoso.stores.disk.drafts import Draft
+from shoso.stores.disk.reading import OpenFile
 from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
-from shoso.stores.local.files import Draft, OpenFile, attributes_work, digest_of, etag_of
+from shoso.stores.local.files import Aside, attributes_work, digest_of, meta_of, seal
 from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 SILENCE = 120.0
 """Seconds after which a disk that answers nothing is given up, e.g. a mount whose server is gone."""
 
 SETTINGS = (silence(SILENCE),)
-
-PATIENCE = 5.0
-"""Seconds to wait for threads that clean up; one at a mount whose server is gone may never end."""
 
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file that no process holds is swept, when a store is opened."""
@@ -90,11 +83,11 @@ class LocalStore:
 
     def __init__(self, options: LocalOptions) -> None:
         self.info = StoreInfo("file", str(options.path), options.silence)
-        self._closed = False
         try:
             self.tree = Tree(options.path)
         except OSError as error:
             raise _unusable(options.path, error) from error
+        self.calls = Calls(self.info.name, options.threads, self)
         self._uploads = LocalUploads(self)
         try:
             digests = Digests.ALL if self._prepared() else Digests.NONE
@@ -103,7 +96,6 @@ class LocalStore:
         except OSError as error:
             self.tree.close()
             raise _unusable(options.path, error) from error
-        self._threads = Threads(options.threads, "shoso-local")
 
     def _prepared(self) -> bool:
         """Whether digests can be kept; what others left behind is swept."""
@@ -117,32 +109,11 @@ class LocalStore:
         """Objects in parts."""
         return self._uploads
 
-    # -- threads ------------------------------------------------------------------------------------------
-
-    async def run(self, op: str, key: Key, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`work` in a thread; its OSErrors come back as this store's errors."""
-        return await self._outcome(op, key, self._start(op, key, work, *args, **kwargs))
-
-    def _start(self, op: str, key: Key, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        if reserved(key):
-            raise self.error(Kind.INVALID_KEY, op, key, "is a name that the store keeps for itself")
-        if self._closed:
-            raise self.error(Kind.UNAVAILABLE, op, key, "can't be reached: the store is closed")
-        return self._threads.submit(work, *args, **kwargs)
-
-    async def _outcome(self, op: str, key: Key, working: Future[T]) -> T:
-        try:
-            return await asyncio.wrap_future(working)
-        except StoreError:
-            raise
-        except OSError as error:
-            raise self._translate(error, op, key) from error
-
     # -- the verbs ----------------------------------------------------------------------------------------
 
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
-        return await self.run("stat", key, self._stat, key)
+        return await self.calls.run("stat", key, self._stat, key)
 
     async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
         """See Store."""
@@ -152,60 +123,27 @@ class LocalStore:
         self, op: str, key: Key, place: str, wanted: ByteRange = ALL, if_match: str | None = None
     ) -> Reading:
         """The file at `place` as a reading of `key`."""
-        opening = self._start(op, key, self._open, key, place, wanted, if_match)
-        try:
-            file = await self._outcome(op, key, opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_let_go)
-            raise
-        return Reading(file.meta, file.start, file.stop, self._body(op, file), _closer(file))
+        return await self.calls.opened(op, key, lambda: self._open(key, place, wanted, if_match))
 
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store. The type isn't kept: a file has its name."""
-        draft = Draft(self.tree, source)
+        berth = Aside(self.tree)
+        draft = Draft(key, source, berth, durable=True)
         try:
-            rest = await self.take("write", key, source, draft)
-            return await self.run("write", key, self._commit, draft, rest, key, mode)
+            rest = await self.calls.take("write", key, source, draft)
+            return await self.calls.run("write", key, self._commit, draft, berth, rest, key, mode)
         except BaseException:
-            await self.abandon(draft)
+            await self.calls.abandon(draft)
             raise
-
-    async def take(self, op: str, key: Key, source: Source, draft: Draft) -> list[Buffer]:
-        """Append the source to the draft but for its last buffers, which are returned.
-
-        So a small object takes one hop to a thread, and of a large one the next buffers come while the last
-        ones are written.
-        """
-        held: list[Buffer] = []
-        appending: Future[None] | None = None
-        async with closing(regroup(source.open())) as groups:
-            async for group in groups:
-                if appending is not None:
-                    await self._outcome(op, key, appending)
-                if held:
-                    appending = self._start(op, key, draft.append, held)
-                held = group
-        if appending is not None:
-            await self._outcome(op, key, appending)
-        return held
-
-    async def abandon(self, draft: Draft) -> None:
-        """Remove the draft as soon as no thread is at it; even if nobody waits for that any more.
-
-        It's refused at once: a disk that wakes up late must not give its name to what has failed, over what
-        was written since.
-        """
-        draft.refuse()
-        await asyncio.wait([asyncio.wrap_future(self._threads.submit(draft.discard))], timeout=PATIENCE)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; one folder is held in memory at a time."""
-        for found in await self.run("list", prefix, self.tree.entries, prefix):
+        for found in await self.calls.run("list", prefix, self.tree.entries, prefix):
             key = Key(f"{prefix}/{found.name}" if prefix else found.name)
             if not found.folder:
-                entry = _meta(key, found.status)
+                entry = meta_of(key, found.status)
                 if after is None or key > after:
                     yield entry
             elif not deep:
@@ -220,7 +158,7 @@ class LocalStore:
         failures: list[StoreError] = []
         for key in keys:
             try:
-                await self.run("delete", key, self._remove, key)
+                await self.calls.run("delete", key, self._remove, key)
             except StoreError as error:
                 failures.append(error)
         if failures:
@@ -228,8 +166,7 @@ class LocalStore:
 
     async def close(self) -> None:
         """See Store."""
-        self._closed = True
-        await asyncio.to_thread(self._threads.close, PATIENCE)
+        await self.calls.close()
         self.tree.close()
 
     # -- in threads ---------------------------------------------------------------------------------------
@@ -238,7 +175,7 @@ class LocalStore:
     def _stat(self, key: Key) -> ObjectMeta:
         file = self.tree.open_file(key)
         try:
-            return _meta(key, os.fstat(file), digest_of(file))
+            return meta_of(key, os.fstat(file), digest_of(file))
         finally:
             os.close(file)
 
@@ -246,7 +183,7 @@ class LocalStore:
     def _open(self, key: Key, place: str, wanted: ByteRange, if_match: str | None) -> OpenFile:
         file = self.tree.open_file(place)
         try:
-            meta = _meta(key, os.fstat(file), digest_of(file))
+            meta = meta_of(key, os.fstat(file), digest_of(file))
             self._match(meta, if_match)
             return OpenFile(file, meta, *span(wanted, meta.size))
         except BaseException:
@@ -257,14 +194,17 @@ class LocalStore:
         if if_match is not None and if_match != meta.etag:
             raise self.error(Kind.CHANGED, "read", meta.key, "has changed since")
 
-    def _commit(self, draft: Draft, held: Sequence[Buffer], key: Key, mode: WriteMode) -> ObjectMeta:
-        draft.append(held)
-        status, digest = draft.seal(key)
-        with self.tree.commit_lock(exclusive=isinstance(mode, IfMatch)):
+    def _commit(
+        self, draft: Draft, berth: Aside, rest: Sequence[Buffer], key: Key, mode: WriteMode
+    ) -> ObjectMeta:
+        draft.append(rest)
+        sealed = seal(draft)
+        with draft.at_work(), self.tree.commit_lock(exclusive=isinstance(mode, IfMatch)):
             if isinstance(mode, IfMatch):
                 self._require(key, mode.etag)
-            draft.move(key, replace=mode is not CREATE)
-        return _meta(key, status, digest if draft.kept else None)
+            berth.move(key, replace=mode is not CREATE)
+        draft.close()
+        return sealed.meta(key)
 
     def _remove(self, key: Key) -> None:
         with self.tree.commit_lock(exclusive=False):
@@ -285,7 +225,13 @@ class LocalStore:
         name = self.info.name
         return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=name)
 
-    def _translate(self, error: OSError, op: str, key: Key) -> StoreError:
+    def refuse(self, op: str, key: Key) -> None:
+        """See Rules."""
+        if reserved(key):
+            raise self.error(Kind.INVALID_KEY, op, key, "is a name that the store keeps for itself")
+
+    def translate(self, error: OSError, op: str, key: Key) -> StoreError:
+        """See Rules."""
         number = error.errno or 0
         kind, what = known(error, op, _KINDS)
         if number == errno.EIO and self.tree.mount.remote:
@@ -294,41 +240,12 @@ class LocalStore:
             what = f"may not be touched: {_SQUASHED}"
         return self.error(kind, op, key, what)
 
-    async def _body(self, op: str, file: OpenFile) -> AsyncIterator[Buffer]:
-        """The file's bytes, the next buffer being read while the last one is used."""
-        key, data, position = file.meta.key, file.first, file.start
-        while data:
-            position += len(data)
-            if position < file.stop:
-                file.coming = self._start(op, key, file.read, position)
-            yield data
-            data = await self._outcome(op, key, file.coming) if position < file.stop and file.coming else b""
-        if position < file.stop:
-            raise self.error(Kind.CHANGED, op, key, "was cut short while it was read")
-
-
-def _closer(file: OpenFile) -> Callable[[], Awaitable[None]]:
-    async def close() -> None:
-        file.close()
-
-    return close
-
-
-def _let_go(opening: Future[OpenFile]) -> None:
-    """Close what a thread has opened for a caller who is gone."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
     fix = ""
     if error.errno in _DENIED:
         fix = f"; {_SQUASHED}" if os.geteuid() == 0 else "; let the user that Shoso runs as write there"
     return ConfigError(str(path), f"can't be used as an artifact folder: {error.strerror}{fix}.")
-
-
-def _meta(key: Key, status: os.stat_result, digest: str | None = None) -> ObjectMeta:
-    return ObjectMeta(key, status.st_size, status.st_mtime, etag_of(status), digest)
 
 
 _DENIED = {errno.EACCES, errno.EPERM}

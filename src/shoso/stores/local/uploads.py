@@ -21,8 +21,9 @@ from shoso.core.keys import Key
 from shoso.core.streams import CHUNK, BytesSource, Source, verified
 from shoso.core.types import Buffer, ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, StoreError
+from shoso.stores.disk.drafts import Draft
 from shoso.stores.files.names import UPLOADS
-from shoso.stores.local.files import Draft
+from shoso.stores.local.files import Aside, seal
 from shoso.stores.local.tree import again
 
 if TYPE_CHECKING:
@@ -54,24 +55,27 @@ class LocalUploads:
     ) -> UploadRef:
         """See Uploads."""
         ref = UploadRef(key, secrets.token_hex(16))
-        await self._store.run("begin", key, self._keep, f"{_place(ref)}/about", json.dumps({"key": key}))
+        await self._store.calls.run(
+            "begin", key, self._keep, f"{_place(ref)}/about", json.dumps({"key": key})
+        )
         return ref
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
         await self._require("put", ref)
-        draft = Draft(self._tree, source)
+        berth = Aside(self._tree)
+        draft = Draft(ref.key, source, berth, durable=True)
         try:
-            rest = await self._store.take("put", ref.key, source, draft)
-            return await self._store.run("put", ref.key, self._commit, ref, number, draft, rest)
+            rest = await self._store.calls.take("put", ref.key, source, draft)
+            return await self._store.calls.run("put", ref.key, self._commit, ref, number, draft, berth, rest)
         except BaseException:
-            await self._store.abandon(draft)
+            await self._store.calls.abandon(draft)
             raise
 
     async def parts(self, ref: UploadRef) -> list[Part]:
         """See Uploads."""
         await self._require("parts", ref)
-        return await self._store.run("parts", ref.key, self._parts, ref)
+        return await self._store.calls.run("parts", ref.key, self._parts, ref)
 
     async def finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None = None) -> ObjectMeta:
         """See Uploads. Two at once are fine: whoever finds the parts gone finds the object there."""
@@ -92,18 +96,18 @@ class LocalUploads:
                 raise self._store.error(Kind.INVALID, "finish", ref.key, what)
         named = [there[part.number, part.etag] for part in parts]
         meta = await self._store.write(ref.key, _Joined(self, ref, named))
-        await self._store.run("finish", ref.key, self._finished, ref)
+        await self._store.calls.run("finish", ref.key, self._finished, ref)
         return meta
 
     async def abort(self, ref: UploadRef) -> None:
         """See Uploads."""
         await self._require("abort", ref)
-        await self._store.run("abort", ref.key, self._clear, _place(ref))
+        await self._store.calls.run("abort", ref.key, self._clear, _place(ref))
 
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         """See Uploads."""
-        for found in await self._store.run("pending", prefix, self._tree.entries, UPLOADS):
-            ref = await self._store.run("pending", prefix, self._under_way, found.name)
+        for found in await self._store.calls.run("pending", prefix, self._tree.entries, UPLOADS):
+            ref = await self._store.calls.run("pending", prefix, self._under_way, found.name)
             if ref is not None and keys.contains(prefix, ref.key):
                 yield ref
 
@@ -116,7 +120,7 @@ class LocalUploads:
                     yield data
 
     async def _state(self, op: str, ref: UploadRef) -> _State:
-        state = await self._store.run(op, ref.key, self._look, ref)
+        state = await self._store.calls.run(op, ref.key, self._look, ref)
         if state is _State.UNKNOWN:
             raise self._store.error(Kind.NOT_FOUND, op, ref.key, "has no such upload under way")
         return state
@@ -137,11 +141,13 @@ class LocalUploads:
                 self._clear(place)
 
     def _keep(self, name: str, text: str) -> None:
-        draft = Draft(self._tree, BytesSource(text.encode()))
+        data = text.encode()
+        berth = Aside(self._tree)
+        draft = Draft(Key(name), BytesSource(data), berth)
         try:
-            draft.append([text.encode()])
-            draft.seal(Key(name))
-            draft.move(name, replace=True)
+            draft.append([data])
+            seal(draft)
+            berth.move(name, replace=True)
         finally:
             draft.discard()
 
@@ -167,11 +173,15 @@ class LocalUploads:
         ref = self._about(upload_id)
         return ref if ref and self._look(ref) is _State.OPEN else None
 
-    def _commit(self, ref: UploadRef, number: int, draft: Draft, rest: Sequence[Buffer]) -> Part:
+    def _commit(
+        self, ref: UploadRef, number: int, draft: Draft, berth: Aside, rest: Sequence[Buffer]
+    ) -> Part:
         draft.append(rest)
-        status, digest = draft.seal(ref.key)
-        part = Part(number, status.st_size, digest, digest)
-        draft.move(_part_name(ref, part), replace=True)
+        sealed = seal(draft)
+        part = Part(number, sealed.status.st_size, sealed.digest, sealed.digest)
+        with draft.at_work():
+            berth.move(_part_name(ref, part), replace=True)
+        draft.close()
         return part
 
     def _parts(self, ref: UploadRef) -> list[Part]:
