@@ -64,7 +64,7 @@ class _Copy:
         self._route = Route(src, dst, policy, window, Tally(), journal)
         self._selection, self._policy = selection, policy
         self._planner = Planner(policy, src.capabilities, dst.capabilities)
-        self._large = asyncio.Semaphore(LARGE)
+        self._large = Window(LARGE, 0)
 
     async def run(self) -> Report:
         """Copy everything that can be; leave no upload behind that a copy could go on with."""
@@ -103,27 +103,16 @@ class _Copy:
         """Start a job as soon as there is room for it; in a dry run, count it."""
         if self._policy.dry_run:
             self._route.tally.foresee(len(job.items), job.size)
-        elif job.way is Way.PARTS:
-            await self._large.acquire()
-            group.create_task(self._in_parts(job))
+        elif job.way is Way.PARTS:  # they have their own places in the window
+            await self._large.start(group, 0, self._each(job.items, copy_in_parts))
         else:
             size = min(job.size, self._policy.part_size)  # of a longer stream only a few buffers are held
-            await self._route.window.take(size)
-            group.create_task(self._at_once(job, size))
+            work = self._batch(job.items) if job.way is Way.BATCH else self._each(job.items, copy_whole)
+            await self._route.window.start(group, size, work)
 
-    async def _in_parts(self, job: Job) -> None:
-        """The parts have their own places in the window."""
-        try:
-            await self._each(job.items, copy_in_parts)
-        finally:
-            self._large.release()
-
-    async def _at_once(self, job: Job, size: int) -> None:
-        try:
-            batch = job.way is Way.BATCH
-            await self._each(await copy_batch(self._route, job.items) if batch else job.items, copy_whole)
-        finally:
-            self._route.window.give(size)
+    async def _batch(self, items: Sequence[Item]) -> None:
+        """Copy these at once; what failed among them is tried by itself, so that its own error is known."""
+        await self._each(await copy_batch(self._route, items), copy_whole)
 
     async def _each(self, items: Sequence[Item], move: Move) -> None:
         """Copy these one by one; a failure that is an object's own is kept for the end."""
@@ -152,7 +141,7 @@ async def _settled(route: Route, item: Item, move: Move, tries: int = TRIES) -> 
 
 async def _moved(route: Route, item: Item, move: Move) -> None:
     """Copy an object that isn't there yet."""
-    item = await compared(route, item)
+    item = await compared(route.src, route.dst, item)
     if item.there is not None and item.same:
         route.skip(item, item.there)
     else:

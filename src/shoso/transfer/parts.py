@@ -11,12 +11,13 @@ from shoso.core.keys import Key
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, Part, UploadRef
 from shoso.errors import Kind, NotFound, StoreError
-from shoso.transfer.comparison import digest_of
+from shoso.transfer.comparison import digest_of, near
 from shoso.transfer.journal import Begin, End, Upload
 from shoso.transfer.plan import Item, part_size, spans, version
 from shoso.transfer.progress import Meter
 from shoso.transfer.route import Route
-from shoso.transfer.streams import ObjectSource, changed, compare
+from shoso.transfer.source import ObjectSource, changed
+from shoso.transfer.streams import compare
 from shoso.transfer.window import crew
 
 PATIENCE = 10.0
@@ -147,19 +148,13 @@ class _Sending:
                 if number in self._parts:
                     meter.at(stop - start)
                 else:
-                    await self._route.window.take(stop - start)
-                    group.create_task(
-                        self._put(number, ObjectSource(self._route, self._meta, meter, start, stop))
-                    )
+                    source = ObjectSource(self._route.src, self._meta, meter, start, stop)
+                    await self._route.window.start(group, source.size, self._put(number, source))
         return claim.result()
 
     async def _put(self, number: int, source: ObjectSource) -> None:
-        """Send a part, and give its room in the window back."""
-        try:
-            self._parts[number] = await self._route.dst.uploads.put(self._ref, number, source)
-            self._route.tally.sent += source.size
-        finally:
-            self._route.window.give(source.size)
+        self._parts[number] = await self._route.dst.uploads.put(self._ref, number, source)
+        self._route.tally.sent += source.size
 
     def _fits(self, part: Part) -> bool:
         start, stop = self._spans.get(part.number, (0, -1))
@@ -172,6 +167,6 @@ class _Sending:
 
     async def _claim(self) -> str | None:
         """The digest of the whole: the source's, or read beside the parts where that costs little."""
-        if self._meta.digest is not None or not self._route.near:
+        if self._meta.digest is not None or not near(self._route.src):
             return self._meta.digest
-        return await digest_of(self._route, self._meta)
+        return await digest_of(self._route.src, self._meta)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
 from shoso.errors import StoreError
+from shoso.transfer.comparison import near
 from shoso.transfer.journal import Done, Journal
 from shoso.transfer.plan import Item, version
 from shoso.transfer.policy import Policy
@@ -16,8 +17,6 @@ from shoso.transfer.window import Window
 
 YOUNG = 2.0
 """Seconds in which a file may change twice and show one time (FAT counts in twos)."""
-
-_NEAR = {"file", "folder", "memory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,6 @@ class Route:
     tally: Tally
     journal: Journal
     started: float = field(default_factory=time.time)
-
-    @property
-    def near(self) -> bool:
-        """Whether reading the source again costs little, and anybody may change it in place."""
-        return self.src.info.scheme in _NEAR
 
     def finish(self, item: Item, meta: ObjectMeta, written: ObjectMeta) -> None:
         """The object has arrived in the version that `meta` describes."""
@@ -55,6 +49,6 @@ class Route:
         self.tally.fail(error)
 
     def _note(self, item: Item, meta: ObjectMeta, there: ObjectMeta) -> None:
-        young = self.near and meta.modified > self.started - YOUNG
+        young = near(self.src) and meta.modified > self.started - YOUNG
         source = "" if young else version(meta)
         self.journal.note(Done(item.path, source, version(there), there.digest or meta.digest))

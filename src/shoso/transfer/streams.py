@@ -1,4 +1,4 @@
-"""An object in one stream, and any span of one version of an object as a source."""
+"""An object in one stream."""
 
 from __future__ import annotations
 
@@ -6,74 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shoso.core.digest import mismatch
-from shoso.core.types import ALL, Buffer, ByteRange, FromTo, ObjectMeta, Reading
-from shoso.errors import Kind, StoreError, store_error
-from shoso.transfer.plan import Item, version
+from shoso.core.types import ObjectMeta
+from shoso.transfer.plan import Item
 from shoso.transfer.progress import Meter
 from shoso.transfer.route import Route
-
-
-class ObjectSource:
-    """Bytes `start` up to `stop` of the very version that `meta` describes.
-
-    Raises CHANGED as soon as another is there: at the latest behind the last byte, before whoever writes
-    them has committed.
-    """
-
-    reopenable = True
-
-    def __init__(
-        self, route: Route, meta: ObjectMeta, meter: Meter, start: int = 0, stop: int | None = None
-    ) -> None:
-        self._route, self._meta, self._meter = route, meta, meter
-        self._start, self._stop = start, meta.size if stop is None else stop
-        self._begun: Reading | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._stop - self._start
-
-    def expected(self) -> str | None:
-        """The digest of the whole, where the source's store has it."""
-        return self._meta.digest if self.size == self._meta.size else None
-
-    def resume(self, reading: Reading) -> None:
-        """Take the first bytes from a reading that is open already."""
-        self._begun = reading
-
-    async def open(self, start: int = 0) -> AsyncIterator[Buffer]:
-        """The bytes from `start` on."""
-        at = self._start + start
-        if 0 < at == self._stop:
-            return
-        async with await self._reading(at) as reading:
-            self._require(reading.meta, size=reading.size == self._stop - at)
-            async for data in reading.body:
-                at += len(data)
-                yield data
-                self._meter.at(at - self._start)
-        self._require(self._meta, size=at == self._stop)
-        if self._route.near:
-            self._require(await self._route.src.stat(self._meta.key))
-
-    async def _reading(self, at: int) -> Reading:
-        reading, self._begun = self._begun, None
-        if reading is not None and at == 0:
-            return reading
-        return await self._route.src.read(self._meta.key, self._range(at), self._meta.etag)
-
-    def _range(self, at: int) -> ByteRange:
-        return ALL if at == 0 and self._stop == self._meta.size else FromTo(at, self._stop)
-
-    def _require(self, found: ObjectMeta, size: bool = True) -> None:
-        if not size or version(found) != version(self._meta):
-            raise changed(self._meta.key)
-
-
-def changed(key: str) -> StoreError:
-    """The error of an object that isn't any more what it was when its copy began."""
-    return store_error(Kind.CHANGED, f"'{key}' has changed while it was copied.", op="copy", key=key)
+from shoso.transfer.source import ObjectSource
 
 
 async def copy_whole(route: Route, item: Item) -> None:
@@ -94,7 +31,7 @@ async def copy_whole(route: Route, item: Item) -> None:
 async def _opened(route: Route, item: Item, meter: Meter) -> AsyncIterator[tuple[ObjectMeta, ObjectSource]]:
     """The object as it is now: its type must be known before it is written."""
     async with await route.src.read(item.meta.key) as reading:
-        source = ObjectSource(route, reading.meta, meter)
+        source = ObjectSource(route.src, reading.meta, meter)
         source.resume(reading)
         yield reading.meta, source
 

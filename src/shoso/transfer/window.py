@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 
@@ -16,17 +16,25 @@ class Window:
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
 
-    async def take(self, size: int) -> None:
-        """Wait for room for a job of `size` bytes, and have it until `give`."""
+    async def start(self, group: asyncio.TaskGroup, size: int, work: Coroutine[None, None, None]) -> None:
+        """Begin a job of `size` bytes as soon as there is room; it has the room until it ends."""
+        try:
+            await self._take(size)
+        except BaseException:
+            work.close()
+            raise
+        task = group.create_task(work)
+        task.add_done_callback(lambda _: self._give(size))  # a task that's cancelled at once runs no line
+
+    async def _take(self, size: int) -> None:
         async with self._turn:
             while not self._fits(size):
                 self._freed.clear()
                 await self._freed.wait()
-            self._jobs += 1
-            self._bytes += size
+        self._jobs += 1
+        self._bytes += size
 
-    def give(self, size: int) -> None:
-        """Let the next have the room."""
+    def _give(self, size: int) -> None:
         self._jobs -= 1
         self._bytes -= size
         self._freed.set()
