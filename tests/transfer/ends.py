@@ -15,6 +15,7 @@ from shoso.core.types import OVERWRITE, Capabilities, Digests, ObjectMeta
 from shoso.layers import Policy as Patience
 from shoso.layers import standard
 from shoso.layers.retry import RetryPolicy
+from shoso.stores.folder import open_folder
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
 from shoso.transfer import Policy
@@ -58,6 +59,11 @@ class Undigested(MemoryStore):
 def local(path: Path) -> Store:
     """A store on disk, as the engine uses it."""
     return standard(LocalStore(LocalOptions(path)), HURRIED)
+
+
+def folder(path: Path) -> Store:
+    """A folder of the user's, as the engine uses it."""
+    return standard(open_folder(path), HURRIED)
 
 
 def some_bytes(size: int, seed: int = 0) -> bytes:

@@ -14,6 +14,7 @@ from tests.transfer.ends import (
     content,
     digests,
     fill,
+    folder,
     local,
     memory,
     pending,
@@ -29,11 +30,14 @@ from shoso.transfer import Selection, Unchanged, copy
 pytestmark = pytest.mark.usefixtures("unsynced")
 
 
-@pytest.fixture(params=["memory-memory", "memory-local", "local-memory", "local-local"])
+def opened(kind, path):
+    return memory() if kind == "memory" else {"local": local, "folder": folder}[kind](path)
+
+
+@pytest.fixture(params=["memory-memory", "folder-local", "local-folder", "folder-folder", "local-memory"])
 async def ends(request, tmp_path):
     """Source and destination."""
-    kinds = request.param.split("-")
-    src, dst = (memory() if kind == "memory" else local(tmp_path / str(n)) for n, kind in enumerate(kinds))
+    src, dst = (opened(kind, tmp_path / str(number)) for number, kind in enumerate(request.param.split("-")))
     yield src, dst
     await close(src, dst)
 

@@ -15,10 +15,12 @@ NAMED = 3
 """Errors whose words are in the message."""
 
 STREAK = 8
-"""Objects that fail in a row, for a reason that may be everybody's, before the copy is given up."""
+"""Objects in a row that fail for a reason that seems to be everybody's, before the copy is given up."""
 
 _FATAL = {Kind.NO_SPACE, Kind.CONFIG, Kind.UNAUTHENTICATED}
-_SHARED = {Kind.FORBIDDEN, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.UNEXPECTED, Kind.UNSUPPORTED}
+_GONE = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.THROTTLED}
+_REFUSED = {Kind.FORBIDDEN, Kind.UNSUPPORTED, Kind.UNEXPECTED}
+"""Everybody's as long as nothing else was possible; then some objects' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,15 @@ class Tally:
     def fail(self, error: StoreError) -> None:
         """An object has failed; raises the error where the others would fail like it."""
         self._streak[error.kind] += 1
-        if error.kind in _FATAL or (error.kind in _SHARED and self._streak[error.kind] >= STREAK):
+        if error.kind in _FATAL or self._hopeless(error.kind):
             raise error
         self.failed += 1
         if len(self._failures) < KEPT:
             self._failures.append(error)
+
+    def _hopeless(self, kind: Kind) -> bool:
+        shared = kind in _GONE or (kind in _REFUSED and not self.copied)
+        return shared and self._streak[kind] >= STREAK
 
     def report(self) -> Report:
         """So far."""
