@@ -67,6 +67,15 @@ async def test_parts_become_one_object(opened, uploads, pieces):
         assert found.digest == digest(b"".join(pieces))
 
 
+async def test_the_digest_of_the_whole_may_come_with_finishing(opened, uploads, pieces):
+    ref = await uploads.begin(KEY, sum(map(len, pieces)))
+    parts = await _put_all(uploads, ref, pieces)
+    whole = digest(b"".join(pieces))
+    for _ in range(2):
+        assert (await uploads.finish(ref, parts, whole)).digest in {whole, None}
+    await expect.whole(opened, KEY, b"".join(pieces))
+
+
 async def test_a_part_says_what_the_store_has(uploads, pieces):
     ref = await uploads.begin(KEY)
     parts = await _put_all(uploads, ref, pieces)

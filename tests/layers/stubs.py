@@ -10,7 +10,7 @@ from dataclasses import replace
 from shoso.core.keys import Key
 from shoso.core.store import Store, Uploads
 from shoso.core.streams import BytesSource
-from shoso.core.types import Buffer, Capabilities, Reading
+from shoso.core.types import Buffer, Capabilities, ObjectMeta, Reading
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.stores.memory import MemoryStore
 
@@ -131,3 +131,26 @@ class Gated(Limited):
         async for data in reading.body:
             await self._wait()
             yield data
+
+
+class Notes:
+    """A book in memory, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, ObjectMeta] = {}
+        self.recorded: list[int] = []
+        self.asked: list[int] = []
+
+    def record(self, metas):
+        self.recorded.append(len(metas))
+        self.rows |= {meta.key: meta for meta in metas if meta.digest}
+
+    async def known(self, metas):
+        self.asked.append(len(metas))
+        rows = [self.rows.get(meta.key) for meta in metas]
+        pairs = zip(rows, metas, strict=True)
+        return [row.digest if row and row.etag == meta.etag else None for row, meta in pairs]
+
+    def forget(self, keys):
+        for key in keys:
+            self.rows.pop(key, None)

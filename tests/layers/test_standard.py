@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 from tests.conformance import expect
-from tests.layers.stubs import KEY, UPLOAD_VERBS, VERBS, Breaking, Limited, Recorder, filled
+from tests.layers.stubs import KEY, UPLOAD_VERBS, VERBS, Breaking, Limited, Notes, Recorder, filled
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store, Uploads, read_bytes
@@ -17,6 +17,7 @@ from shoso.layers import Policy, rooted, standard
 from shoso.layers.check import Check
 from shoso.layers.faults import Faults
 from shoso.layers.layer import Layer
+from shoso.layers.ledger import Ledger
 from shoso.layers.limits import Limits
 from shoso.layers.observe import Observe
 from shoso.layers.prefix import PrefixLayer
@@ -28,6 +29,7 @@ QUICK = Policy(RetryPolicy(attempts=3, first=0.0001, longest=0.0001))
 LAYERS = {
     "layer": Layer,
     "check": Check,
+    "ledger": lambda inner: Ledger(inner, Notes()),
     "observe": lambda inner: Observe(inner, [].append),
     "retry": lambda inner: RetryLayer(inner, QUICK.retry),
     "limits": lambda inner: Limits(inner, 30.0),
@@ -44,6 +46,8 @@ def _chain(store) -> list[type]:
 def test_the_order_is_decided_here():
     inner = MemoryStore()
     assert _chain(standard(inner)) == [Check, Observe, RetryLayer, Limits, MemoryStore]
+    with_book = standard(inner, Policy(book=Notes()))
+    assert _chain(with_book) == [Check, Ledger, Observe, RetryLayer, Limits, MemoryStore]
     assert _chain(rooted(standard(inner), Key("folder")))[0] is PrefixLayer
 
 
@@ -121,7 +125,7 @@ def _kind(function) -> str:
     return "awaited" if inspect.iscoroutinefunction(function) else "called"
 
 
-STORES = [MemoryStore, LocalStore, Layer, Check, Observe, RetryLayer, Limits, Faults, PrefixLayer]
+STORES = [MemoryStore, LocalStore, Layer, Check, Ledger, Observe, RetryLayer, Limits, Faults, PrefixLayer]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.dialects import mssql, mysql, postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from shoso.metadata import runs
+from shoso.core.keys import Key
+from shoso.core.types import ObjectMeta
+from shoso.metadata import objects, runs
 from shoso.metadata.connect import Database
+from shoso.metadata.own import OWN
 from shoso.metadata.schema import HEAD, SCHEMA
 from shoso.wire.requests import CreateRun
 
@@ -44,7 +49,7 @@ def test_head_is_the_revision_of_the_installed_mlflow(theirs):
 
 @pytest.mark.parametrize("dialect", [postgresql, mysql, mssql])
 def test_tables_can_be_written_for_other_databases(dialect):
-    for table in SCHEMA.sorted_tables:
+    for table in [*SCHEMA.sorted_tables, *OWN.sorted_tables]:
         CreateTable(table).compile(dialect=dialect.dialect())
         for index in table.indexes:
             CreateIndex(index).compile(dialect=dialect.dialect())
@@ -68,12 +73,36 @@ async def test_mlflow_works_on_a_database_that_shoso_made(tmp_path):
     assert (seen.info.run_name, seen.data.params[0].value, seen.data.metrics[0].value) == ("theirs", "1", 1.0)
 
 
-async def test_a_database_that_shoso_made_is_like_mlflows(tmp_path, theirs):
+async def test_a_database_that_shoso_made_is_like_mlflows_with_our_own_tables_beside(tmp_path, theirs):
     database = Database.open(f"sqlite:///{tmp_path}/made.db", artifact_root="/a")
     await database.close()
     made = create_engine(f"sqlite:///{tmp_path}/made.db")
-    assert inspect(made).get_table_names() == inspect(theirs).get_table_names()
+    assert set(inspect(made).get_table_names()) == {*inspect(theirs).get_table_names(), *OWN.tables}
     made.dispose()
+
+
+async def test_our_own_tables_are_beside_mlflows_in_name_too(theirs):
+    assert all(name.startswith("shoso_") for name in OWN.tables)
+    assert not set(inspect(theirs).get_table_names()) & OWN.tables.keys()
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+async def test_mlflows_upgrade_and_check_pass_our_own_tables_by(tmp_path, mlflow_template):
+    from mlflow.store.db.utils import _upgrade_db, _verify_schema
+
+    path = shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    database = Database.open(f"sqlite:///{path}", artifact_root="/a")
+    meta = ObjectMeta(Key("1/x"), 3, 1.5, "tag", "d" * 64)
+    await database.write(objects.write, [objects.row("file:///a", meta, 7)], [])
+    await database.close()
+    engine = create_engine(f"sqlite:///{path}")
+    _verify_schema(engine)
+    _upgrade_db(engine)
+    _verify_schema(engine)
+    with engine.connect() as connection:
+        [row] = connection.exec_driver_sql("SELECT root, key, size, digest, etag, time FROM shoso_objects")
+    engine.dispose()
+    assert tuple(row) == ("file:///a", "1/x", 3, "d" * 64, "tag", 7)
 
 
 def portrait(engine, table):

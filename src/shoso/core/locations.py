@@ -37,6 +37,12 @@ class Location:
     authority: str
     folder: str
 
+    @property
+    def name(self) -> str:
+        """The location as a URI; characters that no text can hold are written out."""
+        uri = f"{self.scheme}://{self.authority}/{self.folder}"
+        return uri.encode(errors="backslashreplace").decode()
+
     def __contains__(self, other: object) -> bool:
         """Whether the other location is this one or lies below it, by whole segments."""
         return (

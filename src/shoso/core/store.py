@@ -60,7 +60,8 @@ class Uploads(Protocol):
     Parts are numbered from 1 and may be put again (the last one counts). Whoever gives `begin` a `part_size`
     promises that every part but the last will have so many bytes: a store may then put each in its place at
     once. `finish` may be repeated when its reply was lost; it takes the digest that the whole must have, and
-    raises CORRUPT where the store computes another. An unknown id is NOT_FOUND.
+    raises CORRUPT where the store computes another. The object comes back with its digest, claimed or
+    computed, where it is sure to be of these parts. An unknown id is NOT_FOUND.
     """
 
     async def begin(
@@ -135,7 +136,9 @@ class Store(Protocol):
     async def write(
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
-        """The object as written. Raises EXISTS, CHANGED, CORRUPT, NO_SPACE; then nothing has changed."""
+        """The object as written, with its digest. Raises EXISTS, CHANGED, CORRUPT, NO_SPACE; then nothing has
+        changed.
+        """
         ...
 
     def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:

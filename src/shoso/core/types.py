@@ -83,7 +83,8 @@ class ObjectMeta:
     """What is known of an object.
 
     `size` in bytes; `modified` in seconds since the epoch; `etag` opaque, equal only for equal bytes;
-    `digest` the BLAKE3 of the whole object in hex where the store kept it.
+    `digest` the BLAKE3 of the whole object in hex: of what was just written where the store computed it or
+    was told it, of what is read where it was kept.
     """
 
     key: Key
@@ -121,7 +122,7 @@ class UploadStyle(enum.Enum):
 
 
 class Digests(enum.Enum):
-    """Of which objects a store keeps the digest: of none, of those written in one call, or of all."""
+    """Of which objects a store itself keeps the digest: of none, of those written in one call, or of all."""
 
     NONE = "none"
     WRITTEN = "written"
@@ -141,7 +142,7 @@ class Capabilities:
     sorted_list    listings come in the order of keys [store.page]
     bulk_delete    keys per round trip [limits]
     connections    calls under way at once [limits]
-    digests        whole-object digests are kept and returned [check]
+    digests        whole-object digests are kept and returned with the object [ledger]
     """
 
     create: bool = True

@@ -18,7 +18,6 @@ from shoso.core.types import (
     Buffer,
     ByteRange,
     Capabilities,
-    Digests,
     IfMatch,
     ObjectMeta,
     Part,
@@ -34,7 +33,7 @@ from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerUploads
 
 
 class Check(Layer):
-    """Refuses what the store can't do, by its capabilities; verifies the digests that the store has."""
+    """Refuses what the store can't do, by its capabilities; verifies the digests that are known."""
 
     async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
         """See Layer; a call is about an object, which the root is not."""
@@ -51,8 +50,7 @@ class Check(Layer):
         if wanted != ALL and not self.capabilities.ranges:
             raise _unsupported(self, "read", key, "ranges")
         reading = await super().open(key, wanted, if_match)
-        kept = self.capabilities.digests is not Digests.NONE
-        if kept and reading.meta.digest and reading.size == reading.meta.size:
+        if reading.meta.digest and reading.size == reading.meta.size:
             return Reading(reading.meta, reading.start, reading.stop, verified(reading), reading.close)
         return reading
 

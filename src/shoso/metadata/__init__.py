@@ -1,9 +1,9 @@
 """What runs are and what they measured, in MLflow's database schema.
 
 connect       opens a database and runs work on it; commit writes in groups, sqlite knows SQLite
-schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone
+schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone, own Shoso's
 rules         the limits of the API; lifecycle what may be written to
-experiments, runs, metrics, datasets, models
+experiments, runs, metrics, datasets, models, objects
               repository functions: each takes a connection and is one whole piece of work
 search, search_models
               filter text → expression (filters, searchable) → SQL (clauses), page by page (paging)

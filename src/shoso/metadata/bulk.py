@@ -41,7 +41,7 @@ class BulkSelect:
         compiled = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True})
         self._text = _Repeated(str(compiled), "(?)", "?")
 
-    def rows(self, conn: Connection, ids: Sequence[str | int]) -> Iterator[Any]:
+    def rows(self, conn: Connection, ids: Sequence[str | int | bytes]) -> Iterator[Any]:
         """The rows of all the ids, in no order; many ids are asked for in several statements."""
         for chunk in _chunks(ids, _IDS_MAX):
             yield from conn.exec_driver_sql(self._text(len(chunk)), tuple(chunk))

@@ -22,6 +22,7 @@ from shoso.core import locations
 from shoso.errors import ConfigError, Kind, ShosoError
 from shoso.metadata import mlflow_services, mlflow_tables, sqlite
 from shoso.metadata.commit import Job, Writer
+from shoso.metadata.own import OWN
 from shoso.metadata.schema import (
     HEAD,
     SCHEMA,
@@ -158,6 +159,7 @@ def _prepare(path: Path, uri: str, artifact_root: str) -> None:
         if set(inspect(connection).get_table_names()) <= {alembic_version.name}:
             _create(connection)
         _check(connection, uri)
+        OWN.create_all(connection)
         _ensure_default(connection, artifact_root)
         connection.exec_driver_sql("COMMIT")
     sqlite.connect(path).close()  # the change to WAL needs the file for itself, once

@@ -17,7 +17,8 @@ from shoso.core.locations import Location
 from shoso.core.options import PUBLIC_ENDPOINT
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
-from shoso.layers import standard
+from shoso.layers import Policy, standard
+from shoso.server.books import Books
 from shoso.settings import ServerSettings
 from shoso.stores import SCHEMES, open_store
 
@@ -40,7 +41,8 @@ class Place:
 class Locations:
     """The stores that this server opens, and where a location lies in them. Raises ConfigError."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, books: Books | None = None) -> None:
+        self._books = books
         self._environment = dict(settings.environment)
         self._environment[PUBLIC_ENDPOINT.variable] = settings.public_endpoint_url
         self._roots: list[tuple[Location, Store]] = []
@@ -113,9 +115,11 @@ class Locations:
         root = _parsed(setting, uri)
         if root not in [there for there, _ in self._roots]:
             try:
-                self._roots.append((root, standard(open_store(uri, self._environment))))
+                store = open_store(uri, self._environment)
             except ShosoError as error:
                 raise ConfigError(setting, error.message) from None
+            book = self._books.of(root.name) if self._books else None
+            self._roots.append((root, standard(store, Policy(book=book))))
             self._environment[PUBLIC_ENDPOINT.variable] = ""
 
 

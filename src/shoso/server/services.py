@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoso.metadata.connect import Database
+from shoso.server.books import Books
 from shoso.server.direct import Direct, open_direct
 from shoso.server.locations import Locations
 from shoso.settings import ServerSettings
@@ -18,6 +19,7 @@ class Services:
     locations: Locations
     direct: Direct
     opened: Database | None
+    books: Books | None
 
     @property
     def database(self) -> Database:
@@ -27,6 +29,8 @@ class Services:
 
     async def close(self) -> None:
         """Finish what is under way and let go."""
+        if self.books is not None:
+            await self.books.close()
         if self.opened is not None:
             await self.opened.close()
         await self.locations.close()
@@ -34,9 +38,11 @@ class Services:
 
 def open_services(settings: ServerSettings) -> Services:
     """Open database and stores. Raises ConfigError with the setting and the fix."""
-    locations = Locations(settings)
+    books = None if settings.artifacts_only else Books()
+    locations = Locations(settings, books)
     direct = open_direct(settings, locations)
-    if settings.artifacts_only:
-        return Services(settings, locations, direct, None)
+    if books is None:
+        return Services(settings, locations, direct, None, None)
     database = Database.open(settings.backend_store_uri, artifact_root=settings.artifact_root)
-    return Services(settings, locations, direct, database)
+    books.open(database)
+    return Services(settings, locations, direct, database, books)

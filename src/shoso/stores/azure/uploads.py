@@ -93,7 +93,7 @@ class AzureUploads:
         """See Uploads. Two at once are fine: whoever comes second finds the object of its upload there."""
         if (done := await self._finished(ref)) is None:
             try:
-                done = await self._joined(ref, parts)
+                done = await self._joined(ref, parts, digest)
             except StoreError:
                 if (done := await self._finished(ref)) is None:
                     raise
@@ -151,7 +151,7 @@ class AzureUploads:
                 return self._store.meta("finish", ref.key, headers)
         return None
 
-    async def _joined(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def _joined(self, ref: UploadRef, parts: Sequence[Part], digest: str | None) -> ObjectMeta:
         about = await self._require("finish", ref)
         there = {
             (staged.part.number, staged.part.etag): staged for staged in await self._staged("finish", ref)
@@ -164,7 +164,9 @@ class AzureUploads:
         headers = written_headers(OVERWRITE, about.get("content-type"))
         headers[META + UPLOAD] = ref.id
         if len(named) == 1 and named[0].part.digest:
-            headers[META + DIGEST] = named[0].part.digest
+            digest = named[0].part.digest
+        if digest:
+            headers[META + DIGEST] = digest
         return await self._copied(ref, named, headers)
 
     async def _copied(self, ref: UploadRef, named: list[_Staged], headers: Mapping[str, str]) -> ObjectMeta:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key, join
@@ -133,7 +134,7 @@ class FileStore:
             except Unavailable:
                 if not await self._is(key, status):
                     raise
-        return _meta(key, status)
+        return replace(_meta(key, status), digest=draft.digest)
 
     @asynccontextmanager
     async def filled(self, op: str, key: Key, source: Source) -> AsyncIterator[Draft]:

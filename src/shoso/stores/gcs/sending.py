@@ -184,7 +184,7 @@ class _Sending:
         raise self._api.faults.error(Kind.CORRUPT, self._op, self._key, message, Retry.SOON)
 
     async def _with_digest(self, item: Item) -> Item:
-        """The same object with its digest; without where that can't be kept, for the object is whole."""
+        """The same object with its digest, kept with it if that can be: the object is whole all the same."""
         if self._target.metadata.get(DIGEST) == self._sums.digest:
             return item
         described = {"metadata": {**self._target.metadata, DIGEST: self._sums.digest}}
@@ -192,7 +192,7 @@ class _Sending:
         url = self._api.objects(self._target.name)
         with suppress(StoreError):
             await self._api.ask(object, self._op, self._key, "PATCH", url, query, described)
-            item.metadata = described["metadata"]
+        item.metadata = described["metadata"]
         return item
 
     async def _tidied(self, method: str, url: str, query: dict[str, str]) -> None:

@@ -82,7 +82,7 @@ class GcsUploads:
         try:
             about = await self._about("finish", ref)
             named = self._named(ref, parts, await self._there("finish", ref))
-            item = await self._joined(ref, named, about.content_type)
+            item = await self._joined(ref, named, about.content_type, digest)
         except StoreError:
             if (done := await self._done(ref)) is None:
                 raise
@@ -144,10 +144,13 @@ class GcsUploads:
                 raise self._store.error(Kind.INVALID, "finish", ref.key, what)
         return [there[part.number] for part in parts]
 
-    async def _joined(self, ref: UploadRef, parts: Sequence[Item], content_type: str | None) -> Item:
+    async def _joined(
+        self, ref: UploadRef, parts: Sequence[Item], content_type: str | None, digest: str | None
+    ) -> Item:
         """The object of these parts; ever 32 become one, until 32 are left. The empty ones add nothing."""
         sources = [item for item in parts if item.size]
-        target = Target(self._store.name("finish", ref.key), None, content_type, {_UPLOAD: ref.id})
+        metadata = {_UPLOAD: ref.id, **({DIGEST: digest} if digest else {})}
+        target = Target(self._store.name("finish", ref.key), None, content_type, metadata)
         if not sources:
             return await send(self._store.api, "finish", ref.key, target, BytesSource(b""), None)
         while len(sources) > SOURCES:

@@ -54,15 +54,14 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A file whose bytes are on the disk; `kept` says whether its digest is kept with it."""
+    """A file whose bytes are on the disk."""
 
     status: os.stat_result
     digest: str
-    kept: bool
 
     def meta(self, key: Key) -> ObjectMeta:
         """What it is under that name."""
-        return meta_of(key, self.status, self.digest if self.kept else None)
+        return meta_of(key, self.status, self.digest)
 
 
 def seal(draft: Draft) -> Sealed:
@@ -75,9 +74,9 @@ def seal(draft: Draft) -> Sealed:
 def sync(file: int, digest: str) -> Sealed:
     """Sync an open file, its digest with it."""
     status = stamped(file)
-    kept = _keep_digest(file, digest, status)
+    _keep_digest(file, digest, status)
     os.fsync(file)
-    return Sealed(status, digest, kept)
+    return Sealed(status, digest)
 
 
 def meta_of(key: Key, status: os.stat_result, digest: str | None = None) -> ObjectMeta:
@@ -106,12 +105,10 @@ def attributes_work(folder: int) -> bool:
     return True
 
 
-def _keep_digest(file: int, digest: str, status: os.stat_result) -> bool:
+def _keep_digest(file: int, digest: str, status: os.stat_result) -> None:
     text = f"blake3 {digest} {status.st_size} {status.st_mtime_ns}"
     try:
         os.setxattr(file, ATTRIBUTE, text.encode())
     except OSError as error:
         if error.errno not in _NO_ATTRIBUTES:
             raise
-        return False
-    return True

@@ -36,18 +36,18 @@ class Tags:
             return meta
         return replace(meta, digest=digest) if digest and etag == meta.etag else meta
 
-    async def keep(self, key: Key, digest: str, etag: str) -> bool:
-        """Keep the digest beside the user's own tags; whether that worked."""
-        return await self._put(key, {DIGEST: f"{digest}/{etag}"})
+    async def keep(self, key: Key, digest: str, etag: str) -> None:
+        """Keep the digest beside the user's own tags, where the storage lets us."""
+        await self._put(key, {DIGEST: f"{digest}/{etag}"})
 
     async def repeat(self, key: Key) -> None:
         """Put the user's tags on an object in parts: Ceph 16 forgets those that it was begun with."""
         if self._connection.extra.tags:
             await self._put(key, {})
 
-    async def _put(self, key: Key, ours: dict[str, str]) -> bool:
+    async def _put(self, key: Key, ours: dict[str, str]) -> None:
         if not self._possible:
-            return False
+            return
         pairs = dict(self._connection.extra.tags) | ours
         body = documents.tagging(pairs.items())
         piece = Piece([body], len(body))
@@ -58,8 +58,6 @@ class Tags:
             )
         except StoreError as error:
             self._note(error)
-            return False
-        return True
 
     def _note(self, error: StoreError) -> None:
         self._possible = error.kind not in _REFUSED

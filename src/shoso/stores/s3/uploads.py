@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from shoso.core import keys
@@ -75,14 +76,13 @@ class S3Uploads:
         """See Uploads; Ceph takes one attempt at a time, so those of one process wait for each other."""
         name = self.real("finish", ref)
         async with self._finishing.setdefault(name, asyncio.Lock()):
-            try:
-                await self._completed(ref, name, parts)
-            except NotFound:
-                if (meta := await self._finished(ref, parts)) is None:
-                    raise
-                return meta
-            await self._tags.repeat(ref.key)
-            return await self._stat(ref.key)
+            etag = await self._ended(ref, name, parts)
+            if digest and etag:
+                await self._tags.keep(ref.key, digest, etag)
+            else:
+                await self._tags.repeat(ref.key)
+            meta = await self._stat(ref.key)
+        return meta if meta.digest or meta.etag != etag else replace(meta, digest=digest)
 
     async def abort(self, ref: UploadRef) -> None:
         """See Uploads."""
@@ -147,21 +147,29 @@ class S3Uploads:
         """Give what is still to be dropped a last moment."""
         await self._leftovers.close()
 
-    async def _completed(self, ref: UploadRef, name: str, parts: Sequence[Part]) -> None:
+    async def _ended(self, ref: UploadRef, name: str, parts: Sequence[Part]) -> str:
+        """The etag of the object that these parts have become, now or before; "" where it isn't known."""
         try:
-            await self.complete("finish", ref.key, name, parts, {})
+            etag = await self._completed(ref, name, parts)
+        except NotFound:
+            if not await self._finished(ref, parts):
+                raise
+            etag = ""
+        return etag or joined(parts) or ""  # Ceph 16 leaves it out
+
+    async def _completed(self, ref: UploadRef, name: str, parts: Sequence[Part]) -> str:
+        try:
+            return (await self.complete("finish", ref.key, name, parts, {}))[0]
         except StoreError as error:
             if error.kind is Kind.UNAVAILABLE:
                 await self.parts(ref)  # of an upload that is gone, Ceph says 500 above and 404 here
             raise
 
-    async def _finished(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta | None:
-        """The object, if it is what these parts make; S3 forgets an upload when it's finished."""
+    async def _finished(self, ref: UploadRef, parts: Sequence[Part]) -> bool:
+        """Whether the object is what these parts make; S3 forgets an upload when it's finished."""
         with suppress(NotFound):
-            meta = await self._stat(ref.key)
-            if meta.etag == joined(parts):
-                return meta
-        return None
+            return (await self._stat(ref.key)).etag == joined(parts)
+        return False
 
     def real(self, op: str, ref: UploadRef) -> str:
         """S3's own id; an empty one would make a call about a part one about the object. Raises NOT_FOUND."""

@@ -96,12 +96,11 @@ class Writer:
         except BaseException:
             await self._uploads.leave(key, upload)
             raise
-        if kept := claimed is not None:
-            await self._tags.repeat(key)
+        if claimed is None:
+            await self._tags.keep(key, pieces.digest, etag)
         else:
-            kept = await self._tags.keep(key, pieces.digest, etag)
-        digest = pieces.digest if kept else None
-        return ObjectMeta(key, pieces.size, _moment(answered), etag, digest, content_type)
+            await self._tags.repeat(key)
+        return ObjectMeta(key, pieces.size, _moment(answered), etag, pieces.digest, content_type)
 
     async def _sent(self, key: Key, upload: str, parts: AsyncIterator[Piece]) -> list[Part]:
         window = Window()
