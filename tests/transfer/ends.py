@@ -14,6 +14,7 @@ from shoso.core.streams import BytesSource
 from shoso.core.types import OVERWRITE, Capabilities, Digests, ObjectMeta
 from shoso.layers import Policy as Patience
 from shoso.layers import standard
+from shoso.layers.layer import Layer
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.folder import open_folder
 from shoso.stores.local import LocalOptions, LocalStore
@@ -34,8 +35,11 @@ def memory(store: MemoryStore | None = None) -> Store:
 class Undigested(MemoryStore):
     """A store that keeps no digests, so that only versions tell what is unchanged.
 
-    `scheme` is "memory" where it is cheap to read and anybody may change it, else another.
+    `scheme` is "memory" where it is cheap to read and anybody may change it, else another. It takes no
+    batches, so that each object has calls of its own.
     """
+
+    batches = None
 
     def __init__(self, scheme: str = "memory", **capabilities) -> None:
         super().__init__()
@@ -64,6 +68,12 @@ def local(path: Path) -> Store:
 def folder(path: Path) -> Store:
     """A folder of the user's, as the engine uses it."""
     return standard(open_folder(path), HURRIED)
+
+
+class OneByOne(Layer):
+    """A layer through which no batch passes."""
+
+    batches = None
 
 
 def some_bytes(size: int, seed: int = 0) -> bytes:

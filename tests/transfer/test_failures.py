@@ -11,6 +11,7 @@ from tests.transfer.ends import (
     EVERY_WAY,
     KIB,
     SMALL_PARTS,
+    OneByOne,
     Undigested,
     content,
     digests,
@@ -33,7 +34,7 @@ from shoso.transfer.report import NAMED, STREAK
 MANY = {f"{number:03}": some_bytes(10, number) for number in range(100)}
 
 
-class Refusing(Layer):
+class Refusing(OneByOne):
     """Refuses writes to some keys: `refused` says with which error."""
 
     def __init__(self, inner, refused):
@@ -235,7 +236,7 @@ async def test_an_object_that_has_rotted_is_never_copied(path):
     assert await pending(dst) == []
 
 
-class Garbling(Layer):
+class Garbling(OneByOne):
     """Changes a byte of what passes, `times` times."""
 
     def __init__(self, inner, times):

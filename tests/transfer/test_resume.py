@@ -12,6 +12,7 @@ from tests.transfer.ends import (
     EVERY_WAY,
     KIB,
     SMALL_PARTS,
+    OneByOne,
     Undigested,
     content,
     digests,
@@ -81,13 +82,18 @@ def policy(tmp_path):
     return replace(SMALL_PARTS, journal=tmp_path / "journals")
 
 
-async def calls_of(end) -> int:
+def store_of(digested):
+    """With digests and batches, or without either."""
+    return memory(MemoryStore() if digested else Undigested())
+
+
+async def calls_of(end, digested) -> int:
     """How many calls a whole copy makes on one of its ends."""
-    src, dst = memory(), memory()
+    src, dst = store_of(digested), store_of(digested)
     await fill(src, TREE)
     counting = Counting(src if end == "src" else dst)
     await copy(*(counting, dst) if end == "src" else (src, counting), Selection(), SMALL_PARTS)
-    assert counting.calls >= 10
+    assert counting.calls >= 8
     return counting.calls
 
 
@@ -97,8 +103,8 @@ async def calls_of(end) -> int:
 @pytest.mark.parametrize("error", [lost, Killed])
 @pytest.mark.parametrize("digested", [True, False], ids=["digests", "versions"])
 async def test_a_copy_that_broke_off_at_any_call_is_gone_on_with(end, layer, shape, error, digested, policy):
-    for call in range(await calls_of(end)):
-        src, dst = (memory(None if digested else Undigested()) for _ in range(2))
+    for call in range(await calls_of(end, digested)):
+        src, dst = store_of(digested), store_of(digested)
         await fill(src, TREE)
         faulty = layer(src if end == "src" else dst, shape(call, error))
         with suppress(StoreError, Killed):
@@ -126,11 +132,12 @@ async def no_task_left():
 
 
 @pytest.mark.parametrize("end", ["src", "dst"])
+@pytest.mark.parametrize("digested", [True, False], ids=["digests", "versions"])
 @pytest.mark.parametrize("journalled", [True, False])
-async def test_a_copy_cancelled_at_any_call_leaves_no_task_and_no_half(end, journalled, policy):
+async def test_a_copy_cancelled_at_any_call_leaves_no_task_and_no_half(end, digested, journalled, policy):
     policy = policy if journalled else SMALL_PARTS
-    for call in range(await calls_of(end)):
-        src, dst = memory(Undigested()), memory(Undigested())
+    for call in range(await calls_of(end, digested)):
+        src, dst = store_of(digested), store_of(digested)
         await fill(src, TREE)
         stopping = Cancelling(src if end == "src" else dst, once_at(call, lost))
         ends = (stopping, dst) if end == "src" else (src, stopping)
@@ -244,11 +251,11 @@ async def test_what_others_have_under_way_is_left_alone(broken):
 # -- what is unchanged ------------------------------------------------------------------------------------
 
 
-class Reads(Faults):
+class Reads(OneByOne):
     """Notes which objects are read, and which are written."""
 
     def __init__(self, inner):
-        super().__init__(inner, iter([]))
+        super().__init__(inner)
         self.read_keys, self.written = [], []
 
     async def open(self, key, wanted, if_match):
