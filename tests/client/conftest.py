@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from tests.client.scripted import Scripted
 from tests.e2e.servers import Server
+from tests.servers.scripted import Scripted
 
 from shoso.client.settings import client_settings
 

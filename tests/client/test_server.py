@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from email.utils import formatdate
 
 import pytest
-from tests.client.scripted import Said, fault
 from tests.servers.certificates import self_signed
+from tests.servers.scripted import Said, fault
 
 from shoso.client.server import Server
 from shoso.errors import ConfigError, Kind, TrackingError

@@ -10,23 +10,23 @@ from __future__ import annotations
 import asyncio
 import atexit
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from tests.e2e.servers import Server
-from tests.servers import azurite, ftpd, gcs, hdfs, radosgw, sshd
+from tests.servers import azurite, ftpd, gcs, hdfs, mlflowd, radosgw, sshd
 from tests.servers.target import Target, around
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
 from shoso.layers import standard
-from shoso.stores import open_store
+from shoso.stores import mlflow, open_store
 from shoso.stores.folder import open_folder
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
@@ -55,13 +55,16 @@ class Opened:
 class Subject:
     """How to open a store in a folder of its own; `volatile` where the objects live in this very process.
 
-    `dresses` are the layers that it is tested under.
+    `dresses` are the layers that it is tested under; `unkept` are the promises that the storage can't
+    keep, by the names of their tests, and why; those of `at_times` depend on the moment.
     """
 
     name: str
     open: Callable[[Path], AbstractAsyncContextManager[Opened]]
     volatile: bool = False
     dresses: tuple[str, ...] = ("bare", "standard")
+    unkept: Mapping[str, str] = field(default_factory=dict)
+    at_times: Mapping[str, str] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -141,7 +144,13 @@ async def _remote(folder: Path) -> AsyncIterator[Opened]:
             rmtree(left) if left.is_dir() else left.unlink()
 
 
-def direct(name: str, fresh: Callable[[], Target]) -> Subject:
+def direct(
+    name: str,
+    fresh: Callable[[], Target],
+    open_store: Callable[[str, Mapping[str, str]], Store] = open_store,
+    unkept: Mapping[str, str] | None = None,
+    at_times: Mapping[str, str] | None = None,
+) -> Subject:
     """The store itself, each time in a place of its own."""
 
     @asynccontextmanager
@@ -157,7 +166,7 @@ def direct(name: str, fresh: Callable[[], Target]) -> Subject:
         async with again() as store:
             yield Opened(store, again, target.put, target.get, target.refused, target.all_parts)
 
-    return Subject(name, opened)
+    return Subject(name, opened, unkept=unkept or {}, at_times=at_times or {})
 
 
 def through(name: str, fresh: Callable[[], Target]) -> Subject:
@@ -218,6 +227,7 @@ SUBJECTS = {
         direct("ftps", ftpd.fresh_tls),
         direct("sftp", sshd.fresh),
         through("sftp", sshd.fresh),
+        direct("mlflow", mlflowd.fresh, mlflow.open_store, mlflowd.UNKEPT, mlflowd.AT_TIMES),
     )
 }
 

@@ -45,6 +45,8 @@ class Server:
     """
 
     _live: ClassVar[list[Server]] = []
+    reference: ClassVar[bool] = REFERENCE
+    """Whether it's MLflow's."""
 
     def __init__(self, folder: Path, *flags: str, env: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -117,10 +119,10 @@ class Server:
 
     def _command(self) -> list[str]:
         flags = [] if "--artifacts-only" in self.flags else ["--backend-store-uri", self._database()]
-        if REFERENCE and "--workers" not in self.flags:
+        if self.reference and "--workers" not in self.flags:
             flags += ["--workers", "1"]
         flags += ["--artifacts-destination", str(self.artifacts)]
-        program = Path(sys.executable).with_name("mlflow" if REFERENCE else "shoso")
+        program = Path(sys.executable).with_name("mlflow" if self.reference else "shoso")
         here = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [*_MORTAL, str(program), "server", *here, *flags, *self.flags]
 
@@ -129,7 +131,7 @@ class Server:
 
     def _environment(self) -> dict[str, str]:
         env = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
-        if REFERENCE:
+        if self.reference:
             env |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         return env | self._env
 

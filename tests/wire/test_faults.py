@@ -48,3 +48,25 @@ def test_a_status_alone_is_the_kind_that_is_likely(named):
 def test_the_pause_that_a_store_asked_for_is_handed_on(seconds, header):
     reply = fault_reply(store_error(Kind.THROTTLED, "Later.", retry_after=seconds))
     assert dict(reply.headers).get(b"retry-after") == header
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "RESOURCE_ALREADY_EXISTS", Kind.DUPLICATE),
+        (400, "INVALID_PARAMETER_VALUE", Kind.INVALID),
+        (400, "BAD_REQUEST", Kind.INCOMPLETE),
+        (404, "RESOURCE_DOES_NOT_EXIST", Kind.NOT_FOUND),
+        (404, "ENDPOINT_NOT_FOUND", Kind.NO_ROUTE),
+        (404, "", Kind.NOT_FOUND),
+        (403, "a code of tomorrow", Kind.FORBIDDEN),
+        (500, "INVALID_STATE", Kind.UNEXPECTED),
+        (408, "", Kind.TIMEOUT),
+        (502, "", Kind.UNAVAILABLE),
+        (599, "", Kind.UNEXPECTED),
+    ],
+)
+def test_a_reply_of_mlflows_has_a_kind_by_its_status_and_code(status, code, kind):
+    assert kind_of(status, None, code) is kind
+    assert kind_of(status, "no kind of ours", code) is kind
+    assert kind_of(status, "corrupt", code) is Kind.CORRUPT

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -31,9 +29,6 @@ API = "/api/2.0/mlflow"
 
 LONGEST = 120.0
 """Seconds of the longest pause that the server didn't ask for."""
-
-LONGEST_ASKED = 6 * 3600.0
-"""Seconds of the longest pause that the server may ask for."""
 
 _AGAIN = {408, 429, 500, 502, 503, 504}
 _MAY_PASS = {
@@ -140,9 +135,7 @@ class Server:
         return said
 
     async def _pause(self, tries: int, failure: _Failure) -> None:
-        pause = failure.after if self._options.respect_retry_after else None
-        if pause is None:
-            pause = self._backoff(tries)
+        pause = self._backoff(tries) if failure.after is None else failure.after
         message, retries = failure.error.message, self._options.retries
         _log.warning("%s Trying again in %.1f s (%d of %d).", message, pause, tries, retries)
         await asyncio.sleep(pause)
@@ -161,7 +154,9 @@ class Server:
             fault = FaultReply("", self._foreign(reply, path, said))
         kind = kind_of(reply.status, reply.headers.get(KIND_HEADER), fault.error_code)
         passing = reply.status in _AGAIN and fault.error_code in _MAY_PASS
-        return _Failure(kind, fault.message, passing=passing, answered=True, after=_asked_for(reply))
+        return _Failure(
+            kind, fault.message, passing=passing, answered=True, after=self._session.asked_for(reply)
+        )
 
     def _foreign(self, reply: Reply, path: str, said: bytes) -> str:
         """Words on a reply that isn't an MLflow server's JSON."""
@@ -194,16 +189,6 @@ class _Failure(Exception):
         """Say how often."""
         often = "once" if times == 1 else f"{times} times"
         self.error = TrackingError(self.error.kind, f"{self.error.message} Tried {often}.")
-
-
-def _asked_for(reply: Reply) -> float | None:
-    """The seconds of Retry-After, which may be a date (RFC 9110, 10.2.3)."""
-    text = reply.headers.get("retry-after", "").strip()
-    try:
-        wait = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
-        return None
-    return min(LONGEST_ASKED, wait) if wait > 0 else None
 
 
 def _query(request: object) -> list[tuple[str, str]]:

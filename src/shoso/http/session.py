@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from weakref import WeakSet
 
 import aiohttp
@@ -30,6 +32,9 @@ CONNECT = 30.0
 """Seconds for a connection to be made, where whole calls may take longer."""
 
 HOPS = 10
+
+LONGEST_ASKED = 6 * 3600.0
+"""Seconds of the longest pause that a server may ask for; urllib3's, which MLflow's client stands on."""
 
 ROUNDS = 3
 """Rounds of the event loop until a connection that was cut off is let go."""
@@ -109,6 +114,10 @@ class Session:
             return Kind.UNEXPECTED, f"{self.name} leads to no address ({what})"
         return Kind.UNAVAILABLE, f"The connection to {self.name} failed ({what})"
 
+    def asked_for(self, reply: Reply) -> float | None:
+        """The pause in seconds that the server asks for in Retry-After, if we are to heed it."""
+        return _retry_after(reply) if self._options.respect_retry_after else None
+
     def _connect_time(self) -> float:
         return min(CONNECT, self._options.timeout)
 
@@ -179,6 +188,16 @@ def elsewhere(reply: Reply) -> str:
     except ValueError:
         return ""
     return f" It leads to {to.with_user(None).with_query(None).with_fragment(None)}; use that address."
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Retry-After is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    text = reply.headers.get("retry-after", "").strip()
+    try:
+        wait = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(LONGEST_ASKED, wait) if wait > 0 else None
 
 
 def _parsed(setting: str, address: str) -> URL:

@@ -67,7 +67,7 @@ def kind_of(status: int, named: str | None, error_code: str = "") -> Kind:
 
 
 _KIND_VALUES = {kind.value for kind in Kind}
-_BY_STATUS: dict[int, Kind] = {}
+_BY_STATUS: dict[int, Kind] = {408: Kind.TIMEOUT, 502: Kind.UNAVAILABLE}  # no server of ours, but proxies
 _BY_FAULT: dict[Fault, Kind] = {}
 for _kind, _fault in FAULTS.items():
     _BY_STATUS.setdefault(_fault.status, _kind)

@@ -27,10 +27,7 @@ from shoso.core.types import (
     Capabilities,
     Digests,
     Entry,
-    From,
-    FromTo,
     IfMatch,
-    Last,
     ObjectMeta,
     Reading,
     UploadStyle,
@@ -40,9 +37,10 @@ from shoso.core.types import (
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.http.credentials import Headers
 from shoso.http.options import SILENCE, STORE_SETTINGS, HttpOptions, http_options, silence
+from shoso.http.ranges import range_header
 from shoso.http.session import FAILURES, Reply, Session, elsewhere
 from shoso.stores.remote.batches import RemoteBatches
-from shoso.stores.remote.body import Body
+from shoso.stores.remote.body import DigestedBody
 from shoso.stores.remote.entries import seen
 from shoso.stores.remote.uploads import RemoteUploads
 from shoso.wire import objects
@@ -115,7 +113,7 @@ class RemoteStore:
 
     async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
         """See Store."""
-        headers = {**_range_header(wanted), **({"if-match": f'"{if_match}"'} if if_match else {})}
+        headers = {**range_header(wanted), **({"if-match": f'"{if_match}"'} if if_match else {})}
         reply = await self._send("read", key, "GET", f"objects/{_quoted(key)}", headers=headers)
         try:
             meta = self._meta("read", key, reply)
@@ -138,7 +136,7 @@ class RemoteStore:
         self, key: Key, source: Source, mode: WriteMode = OVERWRITE, content_type: str | None = None
     ) -> ObjectMeta:
         """See Store."""
-        body = Body(key, source)
+        body = DigestedBody(key, source)
         headers = {**body.headers(), **_mode_header(mode)}
         if content_type:
             headers["content-type"] = content_type
@@ -247,7 +245,10 @@ class RemoteStore:
             message = msgspec.json.decode(await reply.read(), type=FaultReply).message
         except (*FAILURES, msgspec.MsgspecError):
             message = f"{self.info.name} answered {reply.status} to {op} '{key}'.{elsewhere(reply)}"
-        return self.told(kind, op, key, message)
+        error = self.told(kind, op, key, message)
+        if error.retry is Retry.SOON and (wait := self._session.asked_for(reply)):
+            error.retry, error.retry_after = Retry.AFTER, wait
+        return error
 
     def told(self, kind: Kind, op: str, key: Key, message: str) -> StoreError:
         """An error of the server's in this store's name."""
@@ -269,18 +270,6 @@ _RETRIED = {Kind.THROTTLED: Retry.SOON, Kind.UNAVAILABLE: Retry.SOON, Kind.TIMEO
 
 def _quoted(key: Key) -> str:
     return quote(key, safe="/")
-
-
-def _range_header(wanted: ByteRange) -> Headers:
-    match wanted:
-        case From(0):
-            return {}
-        case From(start):
-            return {"range": f"bytes={start}-"}
-        case FromTo(start, stop):
-            return {"range": f"bytes={start}-{stop - 1}"}
-        case Last(count):
-            return {"range": f"bytes=-{count}"}
 
 
 def _mode_header(mode: WriteMode) -> Headers:

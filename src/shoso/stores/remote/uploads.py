@@ -9,7 +9,7 @@ from urllib.parse import quote
 from shoso.core.keys import Key
 from shoso.core.streams import Source
 from shoso.core.types import ObjectMeta, Part, UploadRef
-from shoso.stores.remote.body import Body
+from shoso.stores.remote.body import DigestedBody
 from shoso.stores.remote.entries import seen
 from shoso.wire import objects
 
@@ -37,7 +37,7 @@ class RemoteUploads:
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:
         """See Uploads."""
-        body = Body(ref.key, source)
+        body = DigestedBody(ref.key, source)
         path = f"{_upload(ref)}/{number}"
         query = {"key": ref.key}
         async with self._store.request(

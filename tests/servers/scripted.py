@@ -13,11 +13,12 @@ from typing import Any
 
 @dataclass
 class Said:
-    """A reply; a status of 0 hangs up without one."""
+    """A reply; a status of 0 hangs up without one, and so does `broken` behind the body."""
 
     status: int = 200
     body: bytes = b"{}"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | None] = field(default_factory=dict)
+    broken: bool = False
 
 
 @dataclass
@@ -28,6 +29,12 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: bytes
+
+
+def chunked(body: bytes, *, whole: bool = True, **headers: str) -> Said:
+    """A body without a length, in one chunk; one that isn't `whole` breaks off behind it."""
+    framed = b"%x\r\n%b\r\n" % (len(body), body) + (b"0\r\n\r\n" if whole else b"")
+    return Said(200, framed, {"content-length": None, "transfer-encoding": "chunked", **headers}, not whole)
 
 
 def fault(status: int, error_code: str, message: str = "as the server said") -> Said:
@@ -83,10 +90,12 @@ class Scripted:
                     return
                 self.send_response(said.status)
                 for name, value in {"content-length": str(len(said.body)), **said.headers}.items():
-                    self.send_header(name, value)
+                    if value is not None:
+                        self.send_header(name, value)
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(said.body)
+                self.close_connection = self.close_connection or said.broken
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing of it."""
