@@ -13,7 +13,7 @@ from tests.layers.stubs import KEY, Gated, Limited, Recorder, dropped, filled
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource, StreamSource
-from shoso.core.types import ALL
+from shoso.core.types import ALL, ObjectMeta, SmallObject
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import limits
 from shoso.layers.faults import Faults
@@ -212,6 +212,33 @@ class TestDeadlines:
         assert "5 s" in caught.value.message
         assert inner.inside == 0
         assert deadlines.asked == [5.0]
+
+    async def test_a_batch_has_a_deadline_for_each_share_of_it(self, deadlines):
+        """A slow link needs minutes for what is one call here."""
+        store = Limits(Limited(), 5.0)
+        meta = ObjectMeta(KEY, 1 << 19, 0.0)
+        for objects, shares in ((1, 1), (2, 2), (7, 4)):
+            await store.batches.write([SmallObject(meta, bytes(meta.size))] * objects)
+            assert deadlines.asked[-1] == 5.0 * shares
+        for objects, shares in ((1, 1), (63, 1), (64, 2), (640, 11)):
+            await store.batches.read([KEY] * objects)
+            assert deadlines.asked[-1] == 5.0 * shares
+
+    async def test_a_batch_without_an_answer_times_out_and_gives_its_permit_back(self, deadlines):
+        inner = Limited(connections=1)
+        store = Limits(inner, 5.0)
+
+        async def never(keys):
+            await asyncio.Event().wait()
+
+        inner.batches.read = never
+        reading = asyncio.ensure_future(store.batches.read([KEY] * 64))
+        assert not await _free(store)
+        deadlines.pass_by()
+        with expect.failure(Kind.TIMEOUT) as caught:
+            await reading
+        assert "10 s" in caught.value.message
+        assert await _free(store)
 
     async def test_a_body_that_stays_silent_times_out(self, deadlines):
         inner = await _gated(connections=1)

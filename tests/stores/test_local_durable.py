@@ -10,7 +10,7 @@ import pytest
 
 from shoso.core.keys import Key
 from shoso.core.streams import CHUNK, BytesSource
-from shoso.core.types import CREATE, IfMatch
+from shoso.core.types import CREATE, IfMatch, ObjectMeta, SmallObject
 from shoso.stores.local import LocalOptions, LocalStore
 
 KEY = Key("run/model/weights.bin")
@@ -159,3 +159,19 @@ async def test_files_and_folders_follow_the_umask(local, root):
     assert stat.S_IMODE((root / KEY).stat().st_mode) == 0o640
     assert stat.S_IMODE((root / "created").stat().st_mode) == 0o640
     assert stat.S_IMODE((root / "run/model").stat().st_mode) == 0o750
+
+
+async def test_what_is_written_together_is_as_durable_as_what_is_written_alone(local, journal):
+    names = [f"run/{place % 3}/{place}" for place in range(20)]
+    objects = [SmallObject(ObjectMeta(Key(name), 4, 0.0), b"data") for name in names]
+    outcomes = await local.batches.write(objects)
+    assert all(isinstance(outcome, ObjectMeta) for outcome in outcomes)
+    drafts = [path for what, path in journal.events if what == "bytes"]
+    assert len(drafts) == 20
+    first_name = min(journal.place("name", name) for name in names)
+    assert all(journal.place("bytes", draft) < journal.place("sync", draft) < first_name for draft in drafts)
+    for name in names:
+        assert journal.place("name", name) < journal.last("sync", name.rpartition("/")[0])
+    for folder, above in (("run", ""), ("run/0", "run"), ("run/1", "run"), ("run/2", "run")):
+        assert journal.place("folder", folder) < journal.last("sync", above)
+    assert [journal.events.count(("sync", f"run/{number}")) for number in range(3)] == [1, 1, 1]

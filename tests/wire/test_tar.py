@@ -198,6 +198,27 @@ def test_the_oldest_format_is_read(tmp_path):
     assert named(packed(tmp_path, "--format=v7")) == {"deep/a": b"old"}
 
 
+def test_an_incremental_tar_is_read(folder):
+    """It says of each folder what is in it, and has times where others have the start of a long name."""
+    record = folder.parent / "record"
+    assert named(packed(folder, "--format=gnu", f"--listed-incremental={record}")) == files(folder)
+
+
+def test_the_size_that_a_link_or_folder_says_means_no_bytes():
+    pieces = [written(SOME)[: -len(tar.END)]]
+    for kind in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE):
+        one = tarfile.TarInfo("odd")
+        one.type, one.size = kind, 5000
+        block = bytearray(one.tobuf(tarfile.USTAR_FORMAT))
+        block[124:136] = b"%011o\0" % 5000
+        block[148:156] = b"%06o\0 " % (sum(block) - sum(block[148:156]) + 8 * 32)
+        pieces.append(bytes(block))
+    there = found(b"".join(pieces) + written(SOME))
+    assert [one.kind if isinstance(one, StoreError) else one[0].key[:1] for one in there] == (
+        ["a", "b"] + [Kind.INVALID] * 3 + ["a", "b"]
+    )
+
+
 @pytest.mark.parametrize("size", [2**33, 2**62])
 def test_a_size_in_base_256_is_understood(size):
     one = tarfile.TarInfo("huge")
@@ -218,7 +239,8 @@ def test_a_header_for_all_is_heeded_until_another_takes_it_back():
         back = tarfile.TarInfo("b")
         back.pax_headers = {"mtime": ""}
         archive.addfile(back)
-    assert [meta.modified for meta, _ in found(buffer.getvalue())] == [77.5, 0]
+        archive.addfile(tarfile.TarInfo("c"))
+    assert [meta.modified for meta, _ in found(buffer.getvalue())] == [77.5, 0, 77.5]
 
 
 # -- what isn't kept --------------------------------------------------------------------------------------

@@ -13,11 +13,26 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from shoso.core.keys import Key
-from shoso.core.store import Store, Uploads
+from shoso.core.store import Batches, Store, Uploads
 from shoso.core.streams import Source, closing
-from shoso.core.types import OVERWRITE, Buffer, ByteRange, ObjectMeta, Part, Reading, UploadRef, WriteMode
+from shoso.core.types import (
+    OVERWRITE,
+    Buffer,
+    ByteRange,
+    ObjectMeta,
+    Part,
+    Reading,
+    SmallObject,
+    UploadRef,
+    WriteMode,
+)
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.layers.layer import Attempt, Begin, Layer, LayerUploads, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerUploads, T
+
+WRITE_SHARE = 1024 * 1024
+"""Bytes that a batch may write, or objects that it may read, for each deadline that it has."""
+
+READ_SHARE = 64
 
 _END = object()
 
@@ -48,6 +63,16 @@ class Limits(Layer):
     def uploads(self) -> Uploads:
         """The Uploads verbs, within the same limits."""
         return _LimitedUploads(self, self.inner.uploads)
+
+    @property
+    def batches(self) -> Batches | None:
+        """The Batches verbs, within the same limits."""
+        return self.inner.batches and _LimitedBatches(self, self.inner.batches)
+
+    async def call_many(self, op: str, key: Key, attempt: Attempt[T], shares: int) -> T:
+        """A call about many objects, whose progress nobody sees: it has a deadline for each share of them."""
+        async with self._permits:
+            return await self._within(attempt(), op, key, shares=shares)
 
     async def open(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         """See Layer."""
@@ -84,8 +109,10 @@ class Limits(Layer):
         while (data := await self._within(anext(reading.body, _END), "read", reading.meta.key)) is not _END:
             yield data  # type: ignore[misc]  # the sentinel is gone
 
-    async def _within(self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None) -> T:
-        deadline = asyncio.timeout(self._silence)
+    async def _within(
+        self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None, shares: int = 1
+    ) -> T:
+        deadline = asyncio.timeout(self._silence and self._silence * shares)
         try:
             async with deadline:
                 if watched is not None:
@@ -94,14 +121,33 @@ class Limits(Layer):
         except TimeoutError as error:
             if isinstance(error, StoreError) or not deadline.expired():
                 raise
-            raise self._too_long(op, key) from None
+            raise self._too_long(op, key, shares) from None
         finally:
             if watched is not None:
                 watched.end()
 
-    def _too_long(self, op: str, key: Key) -> StoreError:
-        message = f"{self.info.name} gave no answer to {op} '{key}' for {self._silence:g} s."
+    def _too_long(self, op: str, key: Key, shares: int) -> StoreError:
+        message = f"{self.info.name} gave no answer to {op} '{key}' for {(self._silence or 0) * shares:g} s."
         return store_error(Kind.TIMEOUT, message, retry=Retry.SOON, op=op, key=key, store=self.info.name)
+
+
+class _LimitedBatches(LayerBatches):
+    def __init__(self, limits: Limits, inner: Batches) -> None:
+        super().__init__(limits, inner)
+        self._limits = limits
+
+    async def write(self, objects: Sequence[SmallObject]) -> list[ObjectMeta | StoreError]:
+        if not objects:
+            return []
+        key, size = objects[0].meta.key, sum(len(each.data) for each in objects)
+        shares = 1 + size // WRITE_SHARE
+        return await self._limits.call_many("write_many", key, lambda: self._inner.write(objects), shares)
+
+    async def read(self, keys: Sequence[Key]) -> list[SmallObject | StoreError]:
+        if not keys:
+            return []
+        shares = 1 + len(keys) // READ_SHARE
+        return await self._limits.call_many("read_many", keys[0], lambda: self._inner.read(keys), shares)
 
 
 class _LimitedUploads(LayerUploads):

@@ -35,6 +35,13 @@ class Rules(Protocol):
         ...
 
 
+class Unnamed(Protocol):
+    """What is on its way to a name, and can be given up; see disk.drafts.Draft."""
+
+    def refuse(self) -> None: ...
+    def discard(self) -> None: ...
+
+
 class Calls:
     """At most so many threads at work for one store."""
 
@@ -97,7 +104,7 @@ class Calls:
             await self.outcome(op, key, appending)
         return held
 
-    async def abandon(self, draft: Draft) -> None:
+    async def abandon(self, draft: Unnamed) -> None:
         """Remove the draft as soon as no thread is at it; even if nobody waits for that any more.
 
         It's refused at once: a disk that wakes up late must not give its name to what has failed, over what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from shoso.core.batches import require_small
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta, SmallObject
 from shoso.stores.disk.reading import OpenFile, etag_of
@@ -28,6 +29,7 @@ def read_whole(tree: Tree, key: Key) -> SmallObject:
     file = tree.open_file(key)
     try:
         meta = meta_of(key, os.fstat(file))
+        require_small(meta)
         data = os.pread(file, meta.size, 0)
         require_unchanged(file, meta)
     finally:

@@ -21,7 +21,7 @@ from pathlib import Path
 from shoso.core.keys import Key
 from shoso.core.locations import local_path
 from shoso.core.options import from_environment, silence
-from shoso.core.store import StoreInfo, Uploads, order
+from shoso.core.store import Batches, StoreInfo, Uploads, order
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -45,6 +45,7 @@ from shoso.stores.disk.drafts import Draft
 from shoso.stores.disk.reading import OpenFile
 from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
+from shoso.stores.local.batches import LocalBatches
 from shoso.stores.local.files import Aside, attributes_work, digest_of, meta_of, seal
 from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
@@ -78,7 +79,6 @@ class LocalOptions:
 class LocalStore:
     """Objects as files."""
 
-    batches = None
     signer = None
 
     def __init__(self, options: LocalOptions) -> None:
@@ -89,6 +89,7 @@ class LocalStore:
             raise _unusable(options.path, error) from error
         self.calls = Calls(self.info.name, options.threads, self)
         self._uploads = LocalUploads(self)
+        self._batches = LocalBatches(self)
         try:
             digests = Digests.ALL if self._prepared() else Digests.NONE
             if_match = self.tree.mount.shared_locks
@@ -108,6 +109,11 @@ class LocalStore:
     def uploads(self) -> Uploads:
         """Objects in parts."""
         return self._uploads
+
+    @property
+    def batches(self) -> Batches:
+        """Many small objects at once."""
+        return self._batches
 
     # -- the verbs ----------------------------------------------------------------------------------------
 

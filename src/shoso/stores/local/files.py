@@ -73,10 +73,16 @@ def seal(draft: Draft) -> Sealed:
 
 def sync(file: int, digest: str) -> Sealed:
     """Sync an open file, its digest with it."""
-    status = stamped(file)
-    _keep_digest(file, digest, status)
+    status = marked(file, digest)
     os.fsync(file)
     return Sealed(status, digest)
+
+
+def marked(file: int, digest: str) -> os.stat_result:
+    """The status of an open file, its digest kept with it; both are still to be synced."""
+    status = stamped(file)
+    _keep_digest(file, digest, status)
+    return status
 
 
 def meta_of(key: Key, status: os.stat_result, digest: str | None = None) -> ObjectMeta:

@@ -105,11 +105,15 @@ class Tree:
     def open_file(self, key: Key | str) -> int:
         """A descriptor of the regular file `key`. Raises FileNotFoundError also for a folder."""
         with self.parent(key) as (folder, name):
-            found = self._found_file(folder, name)
+            return self.open_inside(folder, name)
+
+    def open_inside(self, folder: int, name: str) -> int:
+        """A descriptor of a regular file in an open folder. Raises FileNotFoundError also for a folder."""
+        found = self._found_file(folder, name)
         if stat.S_ISREG(os.fstat(found).st_mode):
             return found
         os.close(found)
-        raise FileNotFoundError(errno.ENOENT, "not a file", key)
+        raise FileNotFoundError(errno.ENOENT, "not a file", name)
 
     def _found_file(self, folder: int, name: str) -> int:
         """Open a file of the folder; on a file server, what seems to be missing is looked for again.
@@ -202,13 +206,9 @@ class Tree:
 
     @again
     def draft(self) -> tuple[str, int]:
-        """The name and a descriptor of a new file set aside, locked so that no sweep takes it."""
-        name = secrets.token_hex(16)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        """See new_draft."""
         with self.folder(DRAFTS, create=True) as drafts:
-            created = os.open(name, flags, 0o666, dir_fd=drafts)
-        fcntl.flock(created, fcntl.LOCK_EX)
-        return name, created
+            return new_draft(drafts)
 
     @again
     def move(self, draft: str, key: Key | str, replace: bool) -> None:
@@ -250,6 +250,14 @@ class Tree:
         with suppress(FileNotFoundError), self.folder(DRAFTS) as drafts:
             for name in os.listdir(drafts):
                 _sweep(drafts, name, older_than)
+
+
+def new_draft(drafts: int) -> tuple[str, int]:
+    """The name and a descriptor of a new file set aside, locked so that no sweep takes it."""
+    name = secrets.token_hex(16)
+    created = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=drafts)
+    fcntl.flock(created, fcntl.LOCK_EX)
+    return name, created
 
 
 def _segments(key: str) -> list[str]:
