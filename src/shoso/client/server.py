@@ -52,6 +52,8 @@ class Server:
     """The server at `uri`. Raises ConfigError for one that isn't http(s)."""
 
     def __init__(self, uri: str, settings: ClientSettings) -> None:
+        self.uri = uri
+        """The address as it was given; it may hold a password."""
         self._options = settings.http
         self._session = Session("MLFLOW_TRACKING_URI", uri, settings.http, settings.http.timeout)
         self._asking = asyncio.Lock()

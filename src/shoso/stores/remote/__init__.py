@@ -100,7 +100,10 @@ class RemoteStore:
 
     async def connect(self) -> None:
         """Ask the server what its store can do; until then, what every Shoso server can is assumed."""
-        can = await self.ask("capabilities", "", "GET", "capabilities", objects.CapabilitiesReply)
+        self.learn(await self.ask("capabilities", "", "GET", "capabilities", objects.CapabilitiesReply))
+
+    def learn(self, can: objects.CapabilitiesReply) -> None:
+        """Take in what the server has said it can do."""
         fields = {name: getattr(can, name) for name in can.__struct_fields__}
         fields["uploads"] = UploadStyle(can.uploads)
         fields["digests"] = Digests(can.digests)
