@@ -12,9 +12,14 @@ from shoso.core.streams import BytesSource
 from shoso.core.types import UploadStyle
 
 
-@pytest.fixture(
-    params=[f"{name}-{dress}" for name, subject in subjects.SUBJECTS.items() for dress in subject.dresses]
-)
+def pytest_generate_tests(metafunc):
+    """Every test of a store with every one; those of uploads also where the size of the parts is known."""
+    if "opened" in metafunc.fixturenames:
+        sized = subjects.SIZED if metafunc.module.__name__.endswith("test_uploads") else []
+        metafunc.parametrize("opened", [*subjects.DRESSED, *sized], indirect=True)
+
+
+@pytest.fixture
 async def opened(request, tmp_path):
     """The store, empty, and the ways around it."""
     subject, dress = request.param.rsplit("-", 1)
@@ -37,6 +42,7 @@ def unsynced(monkeypatch):
     """Nobody pulls the plug here, and a slow disk is no test; tests/stores/test_local_durable.py is one."""
     if "SHOSO_TEST_SYNC" not in os.environ:
         monkeypatch.setattr(os, "fsync", lambda _: None)
+        monkeypatch.setattr(os, "fdatasync", lambda _: None)
 
 
 @pytest.fixture

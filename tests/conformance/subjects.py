@@ -12,12 +12,13 @@ import atexit
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
+from tests.conformance.sized import Sized
 from tests.e2e.servers import Server
 from tests.servers import azurite, ftpd, gcs, hdfs, mlflowd, radosgw, sshd
 from tests.servers.target import Target, around
@@ -40,7 +41,8 @@ class Opened:
     `again` opens a second instance on the same objects, as another process would. `put` and `get` bypass the
     store, so that a broken write can't be hidden by a read that is broken in the same way; None where there
     is no such way. `refused` are names that the storage would change, so that the store must refuse them;
-    `all_parts` says that it joins all parts of an upload or none.
+    `all_parts` says that it joins all parts of an upload or none, `blind` that it joins them without seeing
+    their bytes, so that no digest can be compared. `part_size` is what every upload is begun with.
     """
 
     store: Store
@@ -49,6 +51,8 @@ class Opened:
     get: Callable[[str], bytes | None] | None = None
     refused: frozenset[str] = frozenset()
     all_parts: bool = False
+    blind: bool = False
+    part_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def direct(
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts)
+            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
 
     return Subject(name, opened, unkept=unkept or {}, at_times=at_times or {})
 
@@ -194,7 +198,7 @@ def through(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts)
+            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
         async with again() as store:
             await _emptied(store)
 
@@ -231,8 +235,17 @@ SUBJECTS = {
     )
 }
 
-DRESSES: dict[str, Callable[[Store], Store]] = {"bare": lambda store: store, "standard": standard}
-"""The layers that a store is tested under."""
+PART_SIZE = 5_000_000
+
+DRESSES: dict[str, Callable[[Store], Store]] = {
+    "bare": lambda store: store,
+    "standard": standard,
+    "sized": lambda store: Sized(store, PART_SIZE),
+}
+"""The layers that a store is tested under; `sized` tells each upload how large its parts will be."""
+
+DRESSED = [f"{name}-{dress}" for name, subject in SUBJECTS.items() for dress in subject.dresses]
+SIZED = [f"{name}-sized" for name in ("memory", "local", "folder", "remote")]
 
 
 @asynccontextmanager
@@ -246,4 +259,5 @@ async def opened(subject: str, dress: str, folder: Path) -> AsyncIterator[Opened
             async with bare.again() as other:
                 yield put_on(other)
 
-        yield Opened(put_on(bare.store), again, bare.put, bare.get, bare.refused, bare.all_parts)
+        part_size = PART_SIZE if dress == "sized" else None
+        yield replace(bare, store=put_on(bare.store), again=again, part_size=part_size)

@@ -36,10 +36,11 @@ HOSTILE = [
 
 
 @pytest.fixture
-def pieces(store):
+def pieces(opened):
     """Five pieces that make valid parts of this store, the last one shorter."""
-    size = max(store.capabilities.part_min, 1000)
-    return [bytes([number]) * (size + number) for number in range(1, 5)] + [b"last"]
+    least = max(opened.store.capabilities.part_min, 1000)
+    sizes = [opened.part_size or least + number for number in range(1, 5)]
+    return [bytes([number]) * size for number, size in enumerate(sizes, 1)] + [b"last"]
 
 
 @pytest.fixture
@@ -73,6 +74,22 @@ async def test_the_digest_of_the_whole_may_come_with_finishing(opened, uploads, 
     whole = digest(b"".join(pieces))
     for _ in range(2):
         assert (await uploads.finish(ref, parts, whole)).digest in {whole, None}
+    await expect.whole(opened, KEY, b"".join(pieces))
+
+
+async def test_a_wrong_digest_is_corrupt_and_the_upload_stays_as_it_was(opened, uploads, pieces):
+    await opened.store.write(KEY, BytesSource(b"old"))
+    ref = await uploads.begin(KEY)
+    parts = await _put_all(uploads, ref, pieces)
+    if opened.blind:
+        await uploads.finish(ref, parts, digest(b"others"))
+    else:
+        with expect.failure(Kind.CORRUPT) as caught:
+            await uploads.finish(ref, parts, digest(b"others"))
+        assert KEY in caught.value.message
+        await expect.whole(opened, KEY, b"old")
+        assert await uploads.parts(ref) == parts
+        await uploads.finish(ref, parts, digest(b"".join(pieces)))
     await expect.whole(opened, KEY, b"".join(pieces))
 
 

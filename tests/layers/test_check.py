@@ -71,6 +71,14 @@ async def test_a_prefix_that_was_never_parsed_is_refused(name):
     assert inner.calls == []
 
 
+@pytest.mark.parametrize("size", [-1, 0, Limited().capabilities.part_max + 1])
+async def test_a_part_size_that_no_part_can_have_is_refused(size):
+    inner = Recorder()
+    store = Check(inner)
+    error = await _refused(inner, lambda: store.uploads.begin(KEY, part_size=size), Kind.INVALID)
+    assert str(size) in error.message
+
+
 async def test_the_root_may_be_listed():
     store = Check(await filled(Limited(), a=b"."))
     assert [entry.key async for entry in store.list(ROOT)] == ["a"]

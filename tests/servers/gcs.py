@@ -89,7 +89,7 @@ def target(place: storage.Bucket, folder: str = "folder/of artifacts", port: int
     address = endpoint() if port is None else f"http://127.0.0.1:{port}"
     uri = f"gs://{place.name}/{folder}" if folder else f"gs://{place.name}"
     environment = {"STORAGE_EMULATOR_HOST": address, "GOOGLE_APPLICATION_CREDENTIALS": _facts()["key"]}
-    return Target(uri, environment, *_around(place, f"{folder}/" if folder else ""))
+    return Target(uri, environment, *_around(place, f"{folder}/" if folder else ""), blind=True)
 
 
 def _around(

@@ -98,4 +98,4 @@ def fresh() -> Target:
     facts = server()
     path = Path(mkdtemp(dir=facts["data"])) / "root"
     uri = f"sftp://127.0.0.1:{facts['port']}{path}"
-    return Target(uri, {"SHOSO_SFTP_CONFIG": facts["config"]}, *around(path))
+    return Target(uri, {"SHOSO_SFTP_CONFIG": facts["config"]}, *around(path), blind=True)

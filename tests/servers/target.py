@@ -17,6 +17,7 @@ class Target:
     get: Callable[[str], bytes | None] | None = None
     refused: frozenset[str] = frozenset()
     all_parts: bool = False
+    blind: bool = False
 
 
 def around(folder: Path) -> tuple[Callable[[str, bytes], None], Callable[[str], bytes | None]]:

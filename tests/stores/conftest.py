@@ -18,6 +18,7 @@ def unsynced(request, monkeypatch):
     """Nobody pulls the plug here, and a slow disk is no test; test_local_durable.py is one."""
     if request.path.name != "test_local_durable.py" and "SHOSO_TEST_SYNC" not in os.environ:
         monkeypatch.setattr(os, "fsync", lambda _: None)
+        monkeypatch.setattr(os, "fdatasync", lambda _: None)
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.conformance import expect
 from tests.conformance.sources import Paused
+from tests.stores.dying import Died, dying
 
 from shoso.core.digest import digest
 from shoso.core.keys import ROOT, Key
@@ -233,6 +236,46 @@ async def test_what_a_killed_process_had_is_gone_on_with(root):
     await store.close()
     assert (root / KEY).read_bytes() == b"".join(pieces)
     assert len(_files(root)) == 2
+
+
+TWO = b"".join(PIECES[:2])
+
+
+async def _download(store) -> None:
+    ref = await store.uploads.begin(KEY, len(TWO), part_size=SIZE)
+    await store.uploads.finish(ref, await _put_all(store, ref, [1, 2]), digest(TWO))
+
+
+async def _go_on(root) -> None:
+    """What the next process does: finish what is under way with what is missing, or begin anew."""
+    store = open_folder(root)
+    refs = [ref async for ref in store.uploads.pending(ROOT)]
+    refs = refs or [await store.uploads.begin(KEY, len(TWO), part_size=SIZE)]
+    for ref in refs:
+        there = {part.number: part for part in await store.uploads.parts(ref)}
+        for part in there.values():
+            assert part.digest == digest(PIECES[part.number - 1])
+        for number in {1, 2} - set(there):
+            [there[number]] = await _put_all(store, ref, [number])
+        await store.uploads.finish(ref, [there[1], there[2]], digest(TWO))
+    await store.write(Key("model/another"), BytesSource(b"."))
+    await store.close()
+    assert (root / KEY).read_bytes() == TWO
+    assert _files(root) == [root / "model/another", root / KEY]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing(tmp_path, monkeypatch, after):
+    for at in itertools.count(1):
+        root = tmp_path / str(at)
+        store = open_folder(root)
+        with dying(monkeypatch, at, after) as process, suppress(Died):
+            await _download(store)
+        await store.close()
+        if not process.dead:
+            break
+        await _go_on(root)
+    assert at > 20
 
 
 async def test_a_line_cut_short_is_no_part(folder, root):

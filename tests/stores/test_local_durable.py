@@ -24,6 +24,8 @@ class Journal:
         self._root = str(root)
         for name, record in (
             ("fsync", self._fsync),
+            ("fdatasync", self._fsync),
+            ("open", self._open),
             ("replace", self._replace),
             ("link", self._replace),
             ("mkdir", self._mkdir),
@@ -42,8 +44,12 @@ class Journal:
     def _fsync(self, file):
         self._add("sync", self._path(file))
 
+    def _open(self, name, flags, mode=0o777, *, dir_fd=None):
+        if flags & os.O_CREAT and dir_fd is not None:
+            self._add("made", self._path(dir_fd, name))
+
     def _write(self, file, data, position):
-        if self._path(file) is not None and (self._path(file) or "").startswith(".shoso/drafts"):
+        if (self._path(file) or "").startswith((".shoso/drafts", ".shoso/uploads")):
             self._add("bytes", self._path(file))
 
     def _replace(self, source, target, *, dst_dir_fd=None, **_):
@@ -114,6 +120,27 @@ async def test_a_part_is_on_the_disk_before_the_reply(local, journal):
     assert named.startswith(folder)
     assert part.etag in named
     assert journal.place("sync", draft) < journal.place("name", named) < journal.last("sync", folder)
+
+
+async def test_a_part_at_its_place_is_on_the_disk_before_the_reply(local, journal):
+    ref = await local.uploads.begin(KEY, 9 * CHUNK, part_size=3 * CHUNK)
+    journal.events.clear()
+    part = await local.uploads.put(ref, 1, BytesSource(b"." * 3 * CHUNK))
+    folder = f".shoso/uploads/{ref.id}"
+    whole, mark = f"{folder}/whole", f"{folder}/00001-{part.etag}-{part.size}"
+    assert journal.last("bytes", whole) < journal.last("sync", whole) < journal.place("made", mark)
+    assert journal.place("made", mark) < journal.place("sync", mark) < journal.last("sync", folder)
+    journal.events.clear()
+    await local.uploads.finish(ref, [part])
+    assert not [what for what, path in journal.events if what == "bytes" and path == whole]
+    assert journal.place("sync", whole) < journal.place("name", KEY) < journal.place("sync", "run/model")
+
+
+async def test_the_file_for_parts_is_on_the_disk_before_the_upload_is(local, journal):
+    ref = await local.uploads.begin(KEY, 9 * CHUNK, part_size=3 * CHUNK)
+    folder = f".shoso/uploads/{ref.id}"
+    assert journal.place("sync", f"{folder}/whole") < journal.place("name", f"{folder}/about")
+    assert journal.place("name", f"{folder}/about") < journal.last("sync", folder)
 
 
 async def test_an_upload_begun_is_on_the_disk_before_the_reply(local, journal):

@@ -59,9 +59,11 @@ class Uploads(Protocol):
 
     Parts are numbered from 1 and may be put again (the last one counts). Whoever gives `begin` a `part_size`
     promises that every part but the last will have so many bytes: a store may then put each in its place at
-    once. `finish` may be repeated when its reply was lost; it takes the digest that the whole must have, and
-    raises CORRUPT where the store computes another. The object comes back with its digest, claimed or
-    computed, where it is sure to be of these parts. An unknown id is NOT_FOUND.
+    once, and refuse a larger one as INVALID. `finish` may be repeated when its reply was lost. It takes the
+    digest that the whole must have, and raises CORRUPT where the store computes another; one that joins parts
+    without seeing their bytes (S3, Azure, GCS, an SFTP server) can't compare it. The object comes back with
+    its digest, claimed or computed, where it is sure to be of these parts. What fails leaves the upload as it
+    was: it may be finished again, or aborted. An unknown id is NOT_FOUND.
     """
 
     async def begin(

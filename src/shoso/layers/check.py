@@ -100,6 +100,9 @@ class _CheckedUploads(LayerUploads):
         part_size: int | None = None,
     ) -> UploadRef:
         self._require("begin", key)
+        most = self._capabilities.part_max
+        if part_size is not None and not 1 <= part_size <= most:
+            raise _invalid("begin", key, f"A part may have from 1 to {most} bytes, not {part_size}.")
         return await super().begin(key, size_hint, content_type, part_size)
 
     async def put(self, ref: UploadRef, number: int, source: Source) -> Part:

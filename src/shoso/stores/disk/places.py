@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shoso.core.digest import Digester, mismatch
 from shoso.core.keys import Key
 from shoso.core.streams import CHUNK
 from shoso.core.types import Part
+from shoso.errors import StoreError
 from shoso.stores.disk.drafts import write_at
 
 _FLOCK = "hhqqi0q"  # struct flock of fcntl(2)
@@ -28,6 +29,22 @@ class Piece:
     part: Part
     name: str
     start: int
+
+
+def take_place(folder: int, name: str, start: int, length: int, free: Callable[[], bool]) -> int | None:
+    """The file, open, with so many of its bytes locked; None where they are somebody's or the file is gone.
+
+    `free` is asked when they are locked: what is true then, stays true.
+    """
+    file = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        if claim(file, start, length) and _is(folder, name, file) and free():
+            return file
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
 
 
 def claim(file: int, start: int, length: int = 0) -> bool:
@@ -47,6 +64,15 @@ def in_place(pieces: Sequence[Piece], name: str) -> bool:
         if (piece.name, piece.start) != (name, position):
             return False
         position += piece.part.size
+    return True
+
+
+def undamaged(folder: int, piece: Piece) -> bool:
+    """Whether the bytes of a piece are still what they were."""
+    try:
+        compare(Key(piece.name), folder, [piece], None)
+    except StoreError:
+        return False
     return True
 
 
@@ -71,6 +97,11 @@ def compare(
     if expected is not None and expected != whole.hex():
         raise mismatch(key, expected, whole.hex())
     return whole.hex()
+
+
+def _is(folder: int, name: str, file: int) -> bool:
+    """Whether the open file still has that name: not so if the whole was finished meanwhile."""
+    return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(file))
 
 
 def _read(folder: int, piece: Piece) -> Iterator[bytes]:

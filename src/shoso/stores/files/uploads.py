@@ -94,7 +94,7 @@ class FileUploads:
         if await self._known("finish", ref) is _State.FINISHED:
             return await self._store.stat(ref.key)
         try:
-            return await self._finish(ref, parts)
+            return await self._finish(ref, parts, digest)
         except StoreError:
             if await self._known("finish", ref) is not _State.FINISHED:
                 raise
@@ -125,7 +125,7 @@ class FileUploads:
 
     # -- their parts --------------------------------------------------------------------------------------
 
-    async def _finish(self, ref: UploadRef, parts: Sequence[Part]) -> ObjectMeta:
+    async def _finish(self, ref: UploadRef, parts: Sequence[Part], digest: str | None) -> ObjectMeta:
         newest = {part.number: (name, part) for name, part in await self._parts("finish", ref)}
         there = {(part.number, part.etag): (name, part) for name, part in newest.values()}
         for part in parts:
@@ -133,18 +133,21 @@ class FileUploads:
                 what = f"has no part {part.number} like that"
                 raise self._store.error(Kind.INVALID, "finish", ref.key, what)
         named = [there[part.number, part.etag] for part in parts]
-        meta = await self._joined(ref, named)
+        meta = await self._joined(ref, named, digest)
         await self._keep("finish", ref, "finished", "")
         with self._store.named("finish", ref.key):
             await self._remove_parts(ref)
         return meta
 
-    async def _joined(self, ref: UploadRef, named: Sequence[tuple[str, Part]]) -> ObjectMeta:
+    async def _joined(
+        self, ref: UploadRef, named: Sequence[tuple[str, Part]], digest: str | None
+    ) -> ObjectMeta:
+        """The object; what the server joins by itself, is compared with no digest: nobody computes one."""
         places = [f"{_place(ref)}/{name}" for name, _ in named]
         if self._system.traits.joins:
             return await self._store.join(ref.key, places)
         parts = [(place, part) for place, (_, part) in zip(places, named, strict=True)]
-        return await self._store.write(ref.key, _Joined(self._store, ref.key, parts))
+        return await self._store.write(ref.key, _Joined(self._store, ref.key, parts, digest))
 
     async def _known(self, op: str, ref: UploadRef) -> _State:
         state = await self._state(op, ref)
@@ -235,8 +238,10 @@ class _Joined:
 
     reopenable = False
 
-    def __init__(self, store: FileStore, key: Key, parts: Sequence[tuple[str, Part]]) -> None:
-        self._store, self._key, self._parts = store, key, parts
+    def __init__(
+        self, store: FileStore, key: Key, parts: Sequence[tuple[str, Part]], digest: str | None
+    ) -> None:
+        self._store, self._key, self._parts, self._digest = store, key, parts, digest
 
     @property
     def size(self) -> int:
@@ -251,7 +256,7 @@ class _Joined:
                         yield data
 
     def expected(self) -> str | None:
-        return None
+        return self._digest
 
 
 def _place(ref: UploadRef) -> str:

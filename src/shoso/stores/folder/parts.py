@@ -12,10 +12,10 @@ from shoso.core import keys
 from shoso.core.types import Part, UploadRef
 from shoso.errors import Kind, StoreError, store_error
 from shoso.stores.disk.drafts import Draft
-from shoso.stores.disk.places import claim
+from shoso.stores.disk.places import Piece, take_place, undamaged
 from shoso.stores.folder import names
 from shoso.stores.folder.record import Head, Line, Record, decoded, encoded
-from shoso.stores.folder.tree import Tree, create
+from shoso.stores.folder.tree import Tree, create, name_draft
 
 _CHUNK = 1024 * 1024
 
@@ -37,10 +37,12 @@ class Files:
         return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.folder)
 
     def begin(self, head: Head) -> None:
-        """Make the record."""
-        file = self.open(self.record, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        """Make the record, whole or not at all."""
+        draft = names.temporary(self.record)
+        file = create(self.folder, draft)
         try:
             os.write(file, encoded(head))
+            name_draft(self.folder, draft, self.record, replace=True)
         finally:
             os.close(file)
 
@@ -108,7 +110,14 @@ class PartBerth:
             self.room = head.part_size
             if head.part_size is not None:
                 start = (self._number - 1) * head.part_size
-                if (file := self._claimed(files, start, head.part_size)) is not None:
+                file = take_place(
+                    files.folder,
+                    files.draft,
+                    start,
+                    head.part_size,
+                    free=lambda: self._number not in files.read().lines,
+                )
+                if file is not None:
                     return file, start
             self._token = secrets.token_hex(4)
             return create(files.folder, files.other(self._token), size), 0
@@ -118,28 +127,25 @@ class PartBerth:
         size, digest = draft.seal()
         line = Line(self._number, size, digest, self._token)
         with files_of(self._tree, self._ref) as files, draft.at_work():
-            there = files.read().lines.get(self._number)
-            if there is not None and (there.size, there.digest) == (size, digest):
-                return there.part
-            files.add(line)
-            self._token = ""
+            if not (self._token and self._there(files, line)):
+                files.add(line)
+                self._token = ""
         return line.part
+
+    def _there(self, files: Files, line: Line) -> bool:
+        """Whether the part that counts is the same, at its place and undamaged."""
+        record = files.read()
+        there = record.lines.get(line.number)
+        if there is None or there.file or there.part != line.part or record.head.part_size is None:
+            return False
+        start = (line.number - 1) * record.head.part_size
+        return undamaged(files.folder, Piece(line.part, files.draft, start))
 
     def leave(self) -> None:
         """See Berth; the bytes at a place may stay, nothing says that they are a part."""
         if self._token:
             with suppress(OSError, StoreError), files_of(self._tree, self._ref) as files:
                 os.unlink(files.other(self._token), dir_fd=files.folder)
-
-    def _claimed(self, files: Files, start: int, length: int) -> int | None:
-        """The draft, the part's place in it locked; None where somebody has it, or it's in use."""
-        file = files.open(files.draft)
-        if claim(file, start, length):
-            there = os.stat(files.draft, dir_fd=files.folder, follow_symlinks=False)
-            if os.path.samestat(there, os.fstat(file)) and self._number not in files.read().lines:
-                return file
-        os.close(file)
-        return None
 
 
 def unknown(ref: UploadRef) -> StoreError:
@@ -148,7 +154,11 @@ def unknown(ref: UploadRef) -> StoreError:
 
 
 def read(folder: int, name: str) -> Record:
-    """What is in a record. Raises FileNotFoundError, and ValueError for one that is none of ours."""
+    """What is in a record. Raises ValueError for one that is none of ours.
+
+    Raises FileNotFoundError also where the draft is gone: it has become the file, or will never be one.
+    """
+    os.stat(name.removesuffix("s"), dir_fd=folder, follow_symlinks=False)
     text = b""
     file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     try:

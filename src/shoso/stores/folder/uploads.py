@@ -103,11 +103,12 @@ class FolderUploads:
         with files_of(self._tree, ref) as files:
             try:
                 with files.alone() as record:
-                    meta = _named(files, ref, [_piece(files, ref, record, part) for part in parts], expected)
-                    files.remove()
-                    return meta
+                    pieces = [_piece(files, ref, record, part) for part in parts]
+                    meta = _named(files, ref, pieces, expected, len(parts) == len(record.lines))
             except NotFound:
-                return _standing(files, ref, parts, expected)
+                meta = _standing(files, ref, parts, expected)
+            files.remove()
+        return meta
 
     def _abort(self, ref: UploadRef) -> None:
         with files_of(self._tree, ref) as files:
@@ -148,12 +149,17 @@ def _piece(files: Files, ref: UploadRef, record: Record, part: Part) -> Piece:
     return Piece(line.part, files.draft, (line.number - 1) * (record.head.part_size or 0))
 
 
-def _named(files: Files, ref: UploadRef, pieces: Sequence[Piece], expected: str | None) -> ObjectMeta:
-    """Compare the parts, put them together where they aren't, and give them their name."""
+def _named(
+    files: Files, ref: UploadRef, pieces: Sequence[Piece], expected: str | None, everything: bool
+) -> ObjectMeta:
+    """Compare the parts, put them together where they aren't, and give them their name.
+
+    Where they aren't all there is (`everything`), the draft must not be cut: this may fail.
+    """
     size = sum(piece.part.size for piece in pieces)
     draft = files.open(files.draft)
     try:
-        if not (claim(draft, 0) and in_place(pieces, files.draft)):
+        if not (everything and in_place(pieces, files.draft) and claim(draft, 0)):
             return _joined(files, ref, pieces, size, expected)
         compare(ref.key, files.folder, pieces, expected)
         os.ftruncate(draft, size)

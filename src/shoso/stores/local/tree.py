@@ -211,8 +211,8 @@ class Tree:
             return new_draft(drafts)
 
     @again
-    def move(self, draft: str, key: Key | str, replace: bool) -> None:
-        """Give the draft the name `key`, at once and durably.
+    def move(self, draft: str, key: Key | str, replace: bool, among: str = DRAFTS) -> None:
+        """Give the draft (a file of the folder `among`) the name `key`, at once and durably.
 
         Raises FileExistsError where something is there and `replace` is off, or a folder is in the way; then
         no folder is left that was made on the way.
@@ -220,7 +220,7 @@ class Tree:
         for attempt in range(_RACES):
             try:
                 with self.parent(key, create=True) as (folder, name):
-                    self._name(draft, folder, name, replace)
+                    self._name(among, draft, folder, name, replace)
                     os.fsync(folder)
             except FileNotFoundError:
                 # The folder was emptied and removed between opening it and the rename: make it again.
@@ -232,8 +232,8 @@ class Tree:
             else:
                 return
 
-    def _name(self, draft: str, folder: int, name: str, replace: bool) -> None:
-        with self.folder(DRAFTS) as drafts:
+    def _name(self, among: str, draft: str, folder: int, name: str, replace: bool) -> None:
+        with self.folder(among) as drafts:
             if replace:
                 os.replace(draft, name, src_dir_fd=drafts, dst_dir_fd=folder)
             else:
