@@ -222,7 +222,7 @@ async def test_a_thread_that_hangs_keeps_neither_its_call_nor_the_store_from_end
     await store.write(Key("other"), BytesSource(b"."))
     await store.close()
     assert time.monotonic() - begun < 10
-    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("shoso-disk")]
+    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("shoso-file")]
     assert hanging
     assert all(thread.daemon for thread in hanging)
     held.go.set()

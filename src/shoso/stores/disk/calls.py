@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import ParamSpec, Protocol, TypeVar
 
 from shoso.core.keys import Key
+from shoso.core.store import StoreInfo
 from shoso.core.streams import Source, closing, regroup
 from shoso.core.types import Buffer, Reading
 from shoso.errors import Kind, StoreError, store_error
@@ -45,9 +46,9 @@ class Unnamed(Protocol):
 class Calls:
     """At most so many threads at work for one store."""
 
-    def __init__(self, name: str, threads: int, rules: Rules) -> None:
-        self._name, self._rules = name, rules
-        self._threads = Threads(threads, "shoso-disk")
+    def __init__(self, store: StoreInfo, threads: int, rules: Rules) -> None:
+        self._name, self._rules = store.name, rules
+        self._threads = Threads(threads, f"shoso-{store.scheme}")
         self._closed = False
 
     async def run(self, op: str, key: Key, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

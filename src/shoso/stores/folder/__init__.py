@@ -64,7 +64,7 @@ class FolderStore:
             raise ConfigError(str(path), "is no folder; name the folder that it is in.")
         self.tree = Tree(path)
         self.info = StoreInfo("folder", self.tree.path, silence=None)
-        self.calls = Calls(self.info.name, THREADS, self)
+        self.calls = Calls(self.info, THREADS, self)
         self._uploads, self._batches = FolderUploads(self), FolderBatches(self)
 
     @property

@@ -161,9 +161,9 @@ def _named(
     try:
         if not (everything and in_place(pieces, files.draft) and claim(draft, 0)):
             return _joined(files, ref, pieces, size, expected)
-        compare(ref.key, files.folder, pieces, expected)
+        digest = compare(ref.key, files.folder, pieces, expected)
         os.ftruncate(draft, size)
-        return _given(files.folder, draft, files.draft, ref.key)
+        return _given(files.folder, draft, files.draft, ref.key, digest)
     finally:
         os.close(draft)
 
@@ -174,8 +174,8 @@ def _joined(
     name = files.other(secrets.token_hex(4))
     file = create(files.folder, name, size)
     try:
-        compare(ref.key, files.folder, pieces, expected, into=file)
-        return _given(files.folder, file, name, ref.key)
+        digest = compare(ref.key, files.folder, pieces, expected, into=file)
+        return _given(files.folder, file, name, ref.key, digest)
     except BaseException:
         os.unlink(name, dir_fd=files.folder)
         raise
@@ -183,10 +183,10 @@ def _joined(
         os.close(file)
 
 
-def _given(folder: int, file: int, draft: str, key: Key) -> ObjectMeta:
+def _given(folder: int, file: int, draft: str, key: Key, digest: str) -> ObjectMeta:
     status = stamped(file)
     name_draft(folder, draft, keys.name(key), replace=True)
-    return meta_of(key, status)
+    return meta_of(key, status, digest)
 
 
 def _standing(files: Files, ref: UploadRef, parts: Sequence[Part], expected: str | None) -> ObjectMeta:
@@ -196,8 +196,8 @@ def _standing(files: Files, ref: UploadRef, parts: Sequence[Part], expected: str
     try:
         status = os.stat(name, dir_fd=files.folder, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and status.st_size == sum(part.size for part in parts):
-            compare(ref.key, files.folder, pieces, expected)
-            return meta_of(ref.key, status)
+            digest = compare(ref.key, files.folder, pieces, expected)
+            return meta_of(ref.key, status, digest)
     except (FileNotFoundError, StoreError):
         pass
     raise unknown(ref)

@@ -87,7 +87,7 @@ class LocalStore:
             self.tree = Tree(options.path)
         except OSError as error:
             raise _unusable(options.path, error) from error
-        self.calls = Calls(self.info.name, options.threads, self)
+        self.calls = Calls(self.info, options.threads, self)
         self._uploads = LocalUploads(self)
         self._batches = LocalBatches(self)
         try:
