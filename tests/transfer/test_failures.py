@@ -146,6 +146,11 @@ async def test_a_copy_within_a_store_of_one_connection_is_refused():
 async def test_a_copy_within_a_store_doesnt_wait_for_itself():
     class Narrow(MemoryStore):
         capabilities = Capabilities(connections=2)
+        batches = None
+
+        async def read(self, *asked):
+            await asyncio.sleep(0)
+            return await super().read(*asked)
 
     store = memory(Narrow())
     await fill(store, {f"a/{path}": data for path, data in EVERY_WAY.items()})
@@ -174,7 +179,7 @@ class Restless(Layer):
             if self.left > 0:
                 self.left -= 1
                 size = self._store.objects[key][0].size
-                await self._store.write(key, BytesSource(some_bytes(size, self.left)))
+                await self._store.write(key, BytesSource(some_bytes(size, self.left + 1)))
 
     async def newest(self, key) -> str:
         return digest(self._store.objects[key][1])
@@ -192,6 +197,50 @@ async def test_a_source_that_changes_meanwhile_starts_over(size, times):
     await copy(src, dst, Selection(), replace(SMALL_PARTS, parallel=1))
     assert await content(dst) == {"a": await src.newest(Key("a"))}
     assert await pending(dst) == []
+
+
+async def test_without_etags_the_times_tell_that_a_source_changed():
+    class Timeless(Undigested):
+        def _kept(self, meta):
+            return super()._kept(replace(meta, etag=None))
+
+    store = Timeless("ftp")
+    src, dst = Restless(store, memory(store), 1), memory()
+    await fill(src, {"a": some_bytes(1000 * KIB)})
+    await copy(src, dst, Selection(), replace(SMALL_PARTS, parallel=1))
+    assert await content(dst) == {"a": await src.newest(Key("a"))}
+
+
+async def test_a_source_that_changed_since_it_was_listed_is_copied_as_it_is_now():
+    class Stale(Layer):
+        async def listing(self, op, prefix, begin, after):
+            async for entry in super().listing(op, prefix, begin, after):
+                await self.inner.write(entry.key, BytesSource(some_bytes(entry.size, 5)))
+                yield entry
+
+    src, dst = memory(Undigested()), memory()
+    await fill(src, {"a": some_bytes(300 * KIB), "b": some_bytes(150 * KIB)})
+    await fill(dst, {"a": some_bytes(300 * KIB, 1), "b": some_bytes(150 * KIB, 2)})
+    await copy(Stale(src), dst, Selection(), replace(SMALL_PARTS, parts_from=200 * KIB))
+    assert await content(dst) == digests({"a": some_bytes(300 * KIB, 5), "b": some_bytes(150 * KIB, 5)})
+
+
+async def test_what_is_there_and_cant_be_told_is_sent_again():
+    class Dumb(Layer):
+        async def call(self, op, key, attempt, source=None):
+            if op == "stat":
+                raise store_error(Kind.FORBIDDEN, "You may not ask.")
+            return await super().call(op, key, attempt, source)
+
+        async def listing(self, op, prefix, begin, after):
+            async for entry in super().listing(op, prefix, begin, after):
+                yield replace(entry, digest=None)
+
+    src, dst = memory(), memory()
+    for store, seed in ((src, 0), (dst, 1)):
+        await fill(store, {"a": some_bytes(300 * KIB, seed)})
+    await copy(src, Dumb(dst), Selection(), SMALL_PARTS)
+    assert await content(dst) == digests({"a": some_bytes(300 * KIB)})
 
 
 async def test_a_source_that_never_rests_is_an_error_that_names_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -110,6 +111,18 @@ def test_two_at_once_dont_share_one(file, opened):
     second.close()
     first.close()
     assert opened().find("a") == A
+
+
+def test_a_file_that_was_replaced_before_it_was_locked_is_nobodys(file, opened, monkeypatch):
+    lock = fcntl.flock
+
+    def replaced_first(*asked):
+        file.unlink()
+        file.touch()
+        lock(*asked)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_first)
+    assert not opened().kept
 
 
 def test_a_file_that_is_mostly_outdated_is_written_anew(file, opened):

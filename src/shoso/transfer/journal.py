@@ -124,9 +124,7 @@ class Journal:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
-        if isinstance(self._text, mmap.mmap):  # it holds the file, and with it the lock
-            self._text.close()
-        self._text, self._index = b"", []
+        self._text, self._index = b"", []  # the map holds the file too, and with it the lock
 
     # -- the file -----------------------------------------------------------------------------------------
 
