@@ -4,13 +4,30 @@
     plan      what is unchanged; small objects in batches, large ones in parts (pure)
     engine    one sliding window of jobs, each a coroutine of `batches`, `streams` or `parts`
 
+Beside it, by the same selections: `verify` reads everything and compares it, `remove` deletes.
+
 A copy that failed or was stopped goes on where it was by being made again.
 """
 
 from shoso.transfer.engine import copy
 from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.progress import Progress, Silent
+from shoso.transfer.removal import Removal, remove
 from shoso.transfer.report import CopyError, Report
 from shoso.transfer.selection import Selection
+from shoso.transfer.verification import Verification, verify
 
-__all__ = ["CopyError", "Policy", "Progress", "Report", "Selection", "Silent", "Unchanged", "copy"]
+__all__ = [
+    "CopyError",
+    "Policy",
+    "Progress",
+    "Removal",
+    "Report",
+    "Selection",
+    "Silent",
+    "Unchanged",
+    "Verification",
+    "copy",
+    "remove",
+    "verify",
+]

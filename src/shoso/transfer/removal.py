@@ -1,0 +1,64 @@
+"""Removal: objects are deleted in batches, and may be looked at before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoso.core.keys import Key
+from shoso.core.store import DELETE_BATCH, Store
+from shoso.core.streams import closing
+from shoso.core.types import ObjectMeta
+from shoso.transfer.contents import contents
+from shoso.transfer.policy import Policy
+from shoso.transfer.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Objects that are gone, and their bytes."""
+
+    removed: int
+    size: int
+
+
+async def remove(store: Store, selection: Selection, policy: Policy | None = None) -> Removal:
+    """Delete the object or the folder `key`, or what is selected of it; in a dry run, only find it.
+
+    What is left undone by a failure is found again the next time. Raises NOT_FOUND where there is nothing of
+    that name, and what the store raises of those that can't be deleted, when the others are gone.
+    """
+    return await _Removal(store, selection, policy or Policy()).run()
+
+
+class _Removal:
+    def __init__(self, store: Store, selection: Selection, policy: Policy) -> None:
+        self._store, self._selection, self._policy = store, selection, policy
+        self._batch: list[ObjectMeta] = []
+        self._removed = self._size = 0
+
+    async def run(self) -> Removal:
+        """Delete all of it."""
+        async with closing(contents(self._store, self._selection)) as found:
+            async for _, meta in found:
+                self._policy.progress.planned(meta.key, meta.size)
+                self._batch.append(meta)
+                if len(self._batch) == DELETE_BATCH:
+                    await self._flush()
+        await self._flush()
+        if self._whole and not self._policy.dry_run:
+            await self._store.delete([self._selection.key])  # a folder that is left empty
+        return Removal(self._removed, self._size)
+
+    @property
+    def _whole(self) -> bool:
+        chosen = self._selection
+        return bool(chosen.key) and not chosen.include and not chosen.exclude
+
+    async def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if not self._policy.dry_run:
+            await self._store.delete([Key(meta.key) for meta in batch])
+        self._removed += len(batch)
+        self._size += sum(meta.size for meta in batch)
+        for meta in batch:
+            self._policy.progress.finished(meta.key, meta.size)
