@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.e2e.raw import Api
 from tests.e2e.servers import Server
+from tests.servers.faultproxy import FaultProxy
 
 from shoso.cli import main
 
@@ -50,6 +54,7 @@ class Shell:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
+        self._started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *arguments: Any, code: int = 0, text: str | None = None) -> str:
         """Standard output of a command that ends with that code."""
@@ -83,10 +88,21 @@ class Shell:
         return done
 
     def start(self, *arguments: Any, **options: Any) -> subprocess.Popen[str]:
-        """A command under way; whoever starts it waits for it."""
+        """A command under way."""
         command = [str(SHOSO), *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=self.environment, text=True, **(pipes | options))
+        process = subprocess.Popen(command, env=self.environment, text=True, **(pipes | options))
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a test that failed has left behind."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def sentence(text: str) -> str:
@@ -98,24 +114,51 @@ def sentence(text: str) -> str:
 
 
 @pytest.fixture
-def shoso(environment):
-    return Shell(environment)
+def proxy(server, shoso):
+    """The way to the server, with faults to order; it works while the test waits for a command."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def do(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+
+    proxy = FaultProxy(server.port)
+    do(proxy.__aenter__())
+    shoso.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{proxy.port}"
+    yield proxy
+    do(proxy.__aexit__())
+    do(_emptied(loop))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def _emptied(loop) -> None:
+    """Nothing is under way any more."""
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
-def experiment(shoso, unique):
-    """A new experiment's id."""
-    return shoso("experiments", "create", "-n", unique).strip()
+def shoso(environment):
+    shell = Shell(environment)
+    yield shell
+    shell.stop()
 
 
 @pytest.fixture
 def api(server):
     """The server by plain HTTP."""
-    from tests.e2e.raw import Api
-
     api = Api(server.uri)
     yield api
     api.session.close()
+
+
+@pytest.fixture
+def experiment(api, unique):
+    """A new experiment's id."""
+    return api.create_experiment(unique)
 
 
 @pytest.fixture

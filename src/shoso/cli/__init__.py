@@ -1,11 +1,14 @@
 """The command line: arguments and rendering only, a file per command group.
 
-groups     commands found by name, imported when they're called; errors and exit codes
-options    the options that commands share
-server, experiments, runs, completion    the commands
-session    what a command talks to
-shapes     what `--json` prints
-words      sizes, times and tables for people
+groups       commands found by name, imported when they're called; errors and exit codes
+options      the options that commands share
+artifacts, mlflow, experiments, runs, completion, server    the commands
+
+session      what a command talks to
+places       what a URI names, and where a copy goes
+transfers    copies, deletions and verifications under way; `progress` shows how far they are
+listing      what is at a URI
+shapes       what `--json` prints; `reports` and `words` say it for people
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from shoso.cli.groups import Lazy
 main = Lazy(
     "shoso",
     {
+        "artifacts": "shoso.cli.artifacts:artifacts",
         "completion": "shoso.cli.completion:completion",
         "experiments": "shoso.cli.experiments:experiments",
         "runs": "shoso.cli.runs:runs",

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from shoso.client import blocking
+from shoso.client.places import Places
 from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings
 from shoso.errors import ConfigError
@@ -38,6 +39,13 @@ class Session:
         server = Server(self.settings.tracking_uri, self.settings)
         self._closing.append(server.close)
         return server
+
+    @cached_property
+    def places(self) -> Places:
+        """Places by their URI; some are known to the tracking server only."""
+        places = Places(self.server if self.settings.tracking_uri else None, self.settings)
+        self._closing.append(places.close)
+        return places
 
     def ask(self, method: str, path: str, reply: type[T], request: object = None) -> T:
         """The reply to a call of the tracking server. Raises TrackingError."""

@@ -11,6 +11,75 @@ from msgspec import Struct
 from shoso.wire.entities import Experiment, Run
 
 
+class Listed(Struct, frozen=True):
+    """An artifact (`file`), or a `folder`, of which only the path is known; `modified` as ISO 8601 in UTC."""
+
+    path: str
+    type: str
+    size: int | None = None
+    modified: str | None = None
+    digest: str | None = None
+
+
+class Sized(Struct, frozen=True):
+    """An artifact, by its path below the URI; `size` in bytes."""
+
+    path: str
+    size: int
+
+
+class Failure(Struct, frozen=True):
+    """An artifact that something is wrong with; `kind` is one of the kinds of errors."""
+
+    path: str
+    kind: str
+    message: str
+
+
+class Copied(Struct, frozen=True):
+    """What became of a copy: numbers of artifacts, bytes sent, in a dry run what would be copied (`objects`).
+
+    Of `failures` the first thousand are there.
+    """
+
+    source: str
+    destination: str
+    dry_run: bool
+    copied: int
+    skipped: int
+    failed: int
+    bytes: int
+    seconds: float
+    objects: list[Sized]
+    failures: list[Failure]
+
+
+class Removed(Struct, frozen=True):
+    """What was deleted, or what a dry run would delete, which `objects` names."""
+
+    uri: str
+    dry_run: bool
+    deleted: int
+    bytes: int
+    objects: list[Sized]
+
+
+class Verified(Struct, frozen=True):
+    """Numbers of artifacts: right, without anything to compare with, wrong; bytes that were read.
+
+    Of `failures` the first thousand are there.
+    """
+
+    uri: str
+    against: str | None
+    verified: int
+    unrecorded: int
+    failed: int
+    bytes: int
+    seconds: float
+    failures: list[Failure]
+
+
 class ExperimentId(Struct, frozen=True):
     """The experiment that a command was about."""
 
@@ -24,6 +93,12 @@ class RunId(Struct, frozen=True):
 
 
 SHAPES: dict[tuple[str, ...], Any] = {
+    ("artifacts", "ls"): list[Listed],
+    ("artifacts", "put"): Copied,
+    ("artifacts", "get"): Copied,
+    ("artifacts", "cp"): Copied,
+    ("artifacts", "rm"): Removed,
+    ("artifacts", "verify"): Verified,
     ("experiments", "create"): ExperimentId,
     ("experiments", "list"): list[Experiment],
     ("experiments", "get"): Experiment,

@@ -1,0 +1,105 @@
+"""A transfer that is stopped goes on with what is missing when the same command is given again."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.trees import files, tree
+
+MIB = 1024 * 1024
+PART = 2 * MIB
+SIZE = 24 * MIB
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+TREE = {"large.bin": random.Random(3).randbytes(SIZE), "small.txt": b"small"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tree(tmp_path / "data", TREE)
+
+
+@pytest.fixture
+def slow(proxy, shoso):
+    """A part of 2 MiB takes two seconds."""
+    for way in ("UPLOAD", "DOWNLOAD"):
+        shoso.environment[f"MLFLOW_MULTIPART_{way}_MINIMUM_FILE_SIZE"] = str(PART)
+        shoso.environment[f"MLFLOW_MULTIPART_{way}_CHUNK_SIZE"] = str(PART)
+    proxy.rate = MIB
+    return proxy
+
+
+def stopped(shoso, stop: signal.Signals, begun, *arguments: object) -> None:
+    """Stop a command when it has begun, and check what it says."""
+    command = shoso.start(*arguments)
+    while not begun():
+        assert command.poll() is None, command.stderr.read()
+        time.sleep(0.05)
+    command.send_signal(stop)
+    said, error = command.communicate(timeout=60)
+    if stop is signal.SIGKILL:
+        assert command.returncode == -stop
+    else:
+        assert (command.returncode, said) == (130, "")
+        assert error == "Interrupted. Run the same command again: it goes on with what is missing.\n"
+
+
+def rerun(shoso, proxy, *arguments: object) -> dict:
+    """What the same command says of itself the next time, on a faster way."""
+    proxy.rate = None
+    done = shoso.process(*arguments, "--json")
+    return json.loads(done.stdout)
+
+
+def uploads(api) -> list[dict]:
+    return api.call("GET", "uploads", root="api/shoso/1").json()["uploads"]
+
+
+def arrived(api, run_id: str) -> int:
+    """Parts that the server has of uploads to that run."""
+    ours = [upload for upload in uploads(api) if run_id in upload["key"]]
+    return sum(
+        len(api.call("GET", f"uploads/{one['id']}", root="api/shoso/1", key=one["key"]).json()["parts"])
+        for one in ours
+    )
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_an_upload(shoso, slow, api, run_id, folder, stop):
+    command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
+    stopped(shoso, stop, lambda: arrived(api, run_id) >= 2, *command)
+    again = rerun(shoso, slow, *command)
+    assert again["failed"] == 0
+    assert again["bytes"] <= SIZE + 5 - 2 * PART
+    done = shoso.process("artifacts", "verify", command[-1], "--against", folder)
+    assert "2 artifacts verified" in done.stdout
+    assert [upload for upload in uploads(api) if run_id in upload["key"]] == []
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_download(shoso, slow, run_id, folder, tmp_path, stop):
+    uri, target = f"runs:/{run_id}/data", tmp_path / "back"
+    slow.rate = None
+    shoso.process("artifacts", "put", folder, uri)
+    slow.rate = MIB
+
+    def begun() -> bool:
+        """Two parts are in their places."""
+        records = [path.read_bytes() for path in hidden(target) if path.name.endswith(".shoso-parts")]
+        return sum(record.count(b"\n") for record in records) >= 3
+
+    stopped(shoso, stop, begun, "artifacts", "get", uri, target)
+    assert not (target / "large.bin").exists()
+    again = rerun(shoso, slow, "artifacts", "get", uri, target)
+    assert again["failed"] == 0
+    assert again["bytes"] <= SIZE + 5 - 2 * PART
+    assert files(target) == TREE
+
+
+def hidden(folder: Path) -> list[Path]:
+    return [path for path in folder.glob(".*") if path.is_file()] if folder.exists() else []
