@@ -1,0 +1,12 @@
+"""Artifacts by URI, or by run and path; see `shoso.client.artifacts`."""
+
+from shoso.client.artifacts import (
+    download_artifacts,
+    list_artifacts,
+    load_dict,
+    load_image,
+    load_text,
+    open,  # noqa: A004  as in io.open
+)
+
+__all__ = ["download_artifacts", "list_artifacts", "load_dict", "load_image", "load_text", "open"]

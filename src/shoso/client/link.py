@@ -1,0 +1,99 @@
+"""A tracking server as all of this process shares it: its connections, its places, the way of what is logged.
+
+There is one link for each server and each set of values of the variables that a client heeds: a token renewed
+in the environment counts from the next call on. A child process makes links of its own; those that it was
+forked with stay as they are, for their connections are the parent's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from contextlib import suppress
+from functools import cached_property
+from typing import TypeVar
+
+from shoso.client import blocking, current
+from shoso.client.places import Places
+from shoso.client.server import Server
+from shoso.client.settings import ClientSettings, client_settings, every_setting
+from shoso.client.sink import Direct, Sink
+from shoso.errors import ShosoError
+
+T = TypeVar("T")
+
+
+class Link:
+    """Everything that talks to the server at `address`; "" is for places that no server has to tell of."""
+
+    def __init__(self, address: str, settings: ClientSettings) -> None:
+        self.settings = settings
+        self._server = Server(address, settings) if address else None
+        self.places = Places(self._server, settings)
+
+    @property
+    def server(self) -> Server:
+        """The server. Raises ConfigError where there is none."""
+        if self._server is None:
+            raise current.missing()
+        return self._server
+
+    @cached_property
+    def sink(self) -> Sink:
+        """Where what is logged goes. Raises ConfigError where there is no server."""
+        return Direct(self.server, self.places, self.settings)
+
+    def ask(self, method: str, path: str, reply: type[T], request: object = None) -> T:
+        """The reply to a call below `/api/2.0/mlflow`. Raises TrackingError."""
+        return blocking.run(self.server.ask(method, path, reply, request))
+
+    async def close(self) -> None:
+        """Free what it holds."""
+        await self.places.close()
+        if self._server is not None:
+            await self._server.close()
+
+
+_links: dict[tuple[int, str, tuple[str | None, ...]], Link] = {}
+_lock = threading.Lock()
+
+
+def to(uri: str | None) -> Link:
+    """The link to a server, by default the one that this process logs to. Raises ConfigError."""
+    return _link(current.get_tracking_uri() if uri is None else current.checked("tracking_uri", uri))
+
+
+def reach(uri: str | None) -> Link:
+    """The same for those who may do without a server."""
+    return to(uri) if uri is not None or current.is_tracking_uri_set() else _link("")
+
+
+def _link(address: str) -> Link:
+    key = (os.getpid(), address, tuple(os.environ.get(setting.variable) for setting in every_setting()))
+    if (link := _links.get(key)) is None:
+        with _lock:
+            if (link := _links.get(key)) is None:
+                link = _links[key] = Link(address, client_settings())
+    return link
+
+
+def _close() -> None:
+    """At the end of the process: what was logged has left, and connections are closed."""
+    for (process, address, _), link in _links.items():
+        if process == os.getpid():
+            with suppress(ShosoError, OSError, RuntimeError):
+                if address:
+                    link.sink.flush()
+            with suppress(ShosoError, OSError, RuntimeError):
+                blocking.run(link.close())
+
+
+def _forget() -> None:
+    """In a child: the lock may have been held by a thread that stayed with the parent."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(_close)
