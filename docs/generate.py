@@ -8,11 +8,13 @@ around it is written by hand. `tests/test_docs.py` compares every block with the
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from inspect import Parameter, getdoc, isfunction, signature
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +22,7 @@ import click
 from click.testing import CliRunner
 from msgspec import NODEFAULT, Struct, inspect
 
+import shoso
 from shoso.cli import main as command_line
 from shoso.cli.server import NOT_SERVED
 from shoso.cli.shapes import SHAPES
@@ -181,6 +184,70 @@ def errors() -> str:
         for kind, fault in FAULTS.items()
     ]
     return _table(("kind", "status", "`error_code`", "MLflow's client"), rows)
+
+
+# -- Python -----------------------------------------------------------------------------------------------
+
+PYTHON = (
+    ("The server", "shoso.client.current"),
+    ("The experiment and the run", "shoso.client.active"),
+    ("Logging", "shoso.client.fluent"),
+    ("What is there", "shoso.client.catalog"),
+)
+"""The functions of the package, by the modules that have them."""
+
+
+def python() -> str:
+    """Every public name of the package, with its arguments and what it does."""
+    named = [(name, getattr(shoso, name)) for name in shoso.__all__]
+    loaders = ((name, getattr(shoso.artifacts, name)) for name in shoso.artifacts.__all__)
+    values = (getattr(shoso.entities, name) for name in shoso.entities.__all__)
+    return "\n\n".join(
+        [
+            *(f"### {title}\n\n{_functions('shoso', _of(module, named))}" for title, module in PYTHON),
+            f"### shoso.artifacts\n\n{_functions('shoso.artifacts', loaders)}",
+            f"### shoso.Client\n\n{_words(shoso.Client)}\n\n{_functions('Client', _methods(shoso.Client))}",
+            f"### shoso.entities\n\n{_table(('name', 'fields', 'what it is'), map(_entity, values))}",
+        ]
+    )
+
+
+def _of(module: str, named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((name, item) for name, item in named if getattr(item, "__module__", "") == module)
+
+
+def _methods(cls: type) -> Iterator[tuple[str, Any]]:
+    """Its own and its bases', in the order in which they are written."""
+    for owner in (base for parent in cls.__bases__ for base in reversed(parent.__mro__)):
+        yield from ((name, item) for name, item in vars(owner).items() if name[0] != "_" and isfunction(item))
+
+
+def _functions(prefix: str, named: Iterable[tuple[str, Any]]) -> str:
+    functions = {name: item for name, item in named if isfunction(item)}
+    return "\n".join(
+        f"- `{prefix}.{name}({_arguments(item)})`: {_words(item)}" for name, item in functions.items()
+    )
+
+
+def _arguments(function: Callable[..., Any]) -> str:
+    """As they are called, without types."""
+    parameters = [
+        each.replace(annotation=Parameter.empty)
+        for each in signature(function).parameters.values()
+        if each.name != "self"
+    ]
+    shown = str(signature(function).replace(parameters=parameters, return_annotation=Parameter.empty))[1:-1]
+    return re.sub(r"<(\w+\.\w+): \d+>", r"\1", shown)
+
+
+def _words(item: Any) -> str:
+    return re.sub(r"\s+", " ", getdoc(item) or "")
+
+
+def _entity(cls: type) -> tuple[str, str, str]:
+    named = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    fields = named or [*getattr(cls, "__members__", ("token",))]
+    return _code(cls.__name__), ", ".join(map(_code, fields)), _words(cls)
 
 
 # -- routes -----------------------------------------------------------------------------------------------
@@ -395,6 +462,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "results": results,
     "errors": errors,
+    "python": python,
     "routes": routes,
     "limits": limits,
     "requests": requests,

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 REFERENCE = ROOT / "docs" / "reference"
 README, JAPANESE = ROOT / "README.md", ROOT / "README.ja.md"
-TUTORIAL = ROOT / "docs" / "tutorial" / "first-run.md"
+TUTORIALS = sorted(ROOT.glob("docs/tutorial/*.md"))
 ADDRESS = "http://127.0.0.1:5000"
 
 QUIET = {
@@ -327,7 +327,7 @@ def agrees(pattern: str, printed: str) -> bool:
     return re.fullmatch(r"\s*.*\s*".join(parts), printed.strip()) is not None
 
 
-@pytest.mark.parametrize("page", [README, TUTORIAL], ids=named)
+@pytest.mark.parametrize("page", [README, *TUTORIALS], ids=named)
 def test_the_snippets_do_what_the_page_says(page, server, tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "last.bin").write_bytes(bytes(1000))
