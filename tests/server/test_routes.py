@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from shoso.core import keys
 from shoso.errors import Kind, ShosoError
-from shoso.server import artifacts, batches, models, objects, openapi, plain, tracking
+from shoso.server import artifacts, batches, models, objects, openapi, plain, signing, tracking
 from shoso.server.routes import Router
 
 TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *artifacts.routes()]
-TABLE += [*objects.routes(), *batches.routes()]
+TABLE += [*objects.routes(), *batches.routes(), *signing.routes()]
 TABLE += openapi.routes(TABLE)
 ROUTER = Router(TABLE)
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"

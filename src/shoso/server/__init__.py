@@ -6,7 +6,7 @@ import logging
 import time
 
 from shoso.errors import Kind, ShosoError, TrackingError
-from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, tracking
+from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, signing, tracking
 from shoso.server.access import Access, preflight_headers
 from shoso.server.access_log import AccessLog
 from shoso.server.exchange import (
@@ -40,6 +40,7 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *multipart.routes(),
         *objects.routes(),
         *batches.routes(),
+        *signing.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
     return App(

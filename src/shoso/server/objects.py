@@ -57,6 +57,7 @@ async def capabilities(services: Services, request: requests.Nothing) -> objects
         can.sorted_list,
         can.bulk_delete,
         can.digests.value,
+        services.direct.signer(services.locations.destination) is not None,
     )
 
 

@@ -16,6 +16,7 @@ PUT    uploads/{id}/{number}   put a part: key
 GET    uploads/{id}            the parts that are there: key
 POST   uploads/{id}            finish
 DELETE uploads/{id}            abort: key
+POST   sign                    a request that goes straight to the storage: a read, or a part of an upload
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class CapabilitiesReply(Struct, frozen=True):
-    """What the server's store can do; see core.types.Capabilities."""
+    """What the server's store can do; see core.types.Capabilities. `direct`: requests are signed for it."""
 
     create: bool
     if_match: bool
@@ -58,6 +59,7 @@ class CapabilitiesReply(Struct, frozen=True):
     sorted_list: bool
     bulk_delete: int
     digests: str
+    direct: bool = False
 
 
 class ListObjects(Struct, frozen=True):
@@ -166,3 +168,20 @@ class FinishUpload(Struct, frozen=True):
     key: str
     parts: list[PartEntry]
     digest: str | None = None
+
+
+class SignObject(Struct, frozen=True):
+    """A read of the object; with an upload's `id`, one of its parts."""
+
+    key: str
+    id: str = ""
+    number: Count = 0
+
+
+class SignedObject(Struct, frozen=True, omit_defaults=True):
+    """A request to the storage, good for whoever has it; `object` is what a read will find."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    object: ObjectEntry | None = None

@@ -27,6 +27,7 @@ from shoso.core.types import (
     Capabilities,
     Digests,
     Entry,
+    FromTo,
     IfMatch,
     ObjectMeta,
     Reading,
@@ -41,6 +42,7 @@ from shoso.http.ranges import range_header
 from shoso.http.session import FAILURES, Reply, Session, elsewhere
 from shoso.stores.remote.batches import RemoteBatches
 from shoso.stores.remote.body import DigestedBody
+from shoso.stores.remote.direct import FROM, Direct
 from shoso.stores.remote.entries import seen
 from shoso.stores.remote.uploads import RemoteUploads
 from shoso.wire import objects
@@ -87,6 +89,7 @@ class RemoteStore:
         self._options = options
         self._uploads = RemoteUploads(self)
         self._batches = RemoteBatches(self)
+        self.direct = Direct(self, options.http, options.connections)
 
     @property
     def uploads(self) -> Uploads:
@@ -104,7 +107,8 @@ class RemoteStore:
 
     def learn(self, can: objects.CapabilitiesReply) -> None:
         """Take in what the server has said it can do."""
-        fields = {name: getattr(can, name) for name in can.__struct_fields__}
+        self.direct.offered = can.direct
+        fields = {name: getattr(can, name) for name in can.__struct_fields__ if name != "direct"}
         fields["uploads"] = UploadStyle(can.uploads)
         fields["digests"] = Digests(can.digests)
         self.capabilities = Capabilities(**fields, connections=self._options.connections)
@@ -115,7 +119,17 @@ class RemoteStore:
             return self._meta("stat", key, reply)
 
     async def read(self, key: Key, wanted: ByteRange = ALL, if_match: str | None = None) -> Reading:
-        """See Store."""
+        """See Store; a large one straight from the storage, where that can be reached."""
+        reading = await self.direct.read(key, wanted, if_match) or await self._read(key, wanted, if_match)
+        if reading.size < FROM or isinstance(wanted, FromTo):
+            return reading
+        known = FromTo(reading.start, reading.stop)
+        if (better := await self.direct.read(key, known, reading.meta.etag)) is None:
+            return reading
+        await reading.close()
+        return better
+
+    async def _read(self, key: Key, wanted: ByteRange, if_match: str | None) -> Reading:
         headers = {**range_header(wanted), **({"if-match": f'"{if_match}"'} if if_match else {})}
         reply = await self._send("read", key, "GET", f"objects/{_quoted(key)}", headers=headers)
         try:
@@ -167,6 +181,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """See Store."""
+        await self.direct.close()
         await self._session.close()
 
     # -- HTTP ---------------------------------------------------------------------------------------------
