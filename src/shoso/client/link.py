@@ -66,7 +66,12 @@ def to(uri: str | None) -> Link:
 
 def reach(uri: str | None) -> Link:
     """The same for those who may do without a server."""
-    return to(uri) if uri is not None or current.is_tracking_uri_set() else _link("")
+    return to(uri) if uri is not None or current.is_tracking_uri_set() else alone()
+
+
+def alone() -> Link:
+    """The link to no server, for what is in a storage of the caller's."""
+    return _link("")
 
 
 def _link(address: str) -> Link:

@@ -9,6 +9,7 @@ paths and file:                          in a folder of the caller's
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from shoso.stores.folder import open_folder
 
 HOPS = 4
 """URIs that may lead from one to the next: a registered version to a logged model, and that to a location."""
+
+_LAYOUT = re.compile(r"/(\d+/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32})/artifacts)$")
 
 FLAT = {"s3", "r2", "b2", "gs", "wasbs", "abfss"}
 """Storages without folders, in which a store may be opened at the top: it keeps nothing there of its own."""
@@ -67,6 +70,13 @@ class Places:
         name, _, path = run.path.partition("/")
         model = await self._recorded(uri).model_of_run(run.run_id, name)
         return place if model is None else await self._of_model(ModelUri(model.model_id, Key(path)))
+
+    async def recorded(self, location: str) -> Place:
+        """A location that a server has recorded, of what isn't known; MLflow's layout is seen by its look."""
+        if locations.is_local(location):
+            return await self._below(Record(location, "", ""), ROOT)
+        layout = _LAYOUT.search(location.rstrip("/"))
+        return await self._below(Record(location, "", layout[1] if layout else ""), ROOT)
 
     async def close(self) -> None:
         """Close every store; may be called again."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shoso.core.options import Setting, boolean, from_environment, names, text, whole
+from shoso.core.options import Setting, boolean, from_environment, names, switch, text, whole
 from shoso.http.options import STORE_SETTINGS, HttpOptions, http_options, silence
 
 
@@ -20,7 +20,16 @@ def _size(value: str) -> int:
     return size
 
 
+MLFLOW_PLUGIN = Setting(
+    "mlflow_plugin",
+    "SHOSO_MLFLOW_PLUGIN",
+    switch,
+    True,
+    "Whether MLflow's own client moves artifacts Shoso's way, where both are installed: on or off.",
+)
+
 CLIENT: tuple[Setting, ...] = (
+    MLFLOW_PLUGIN,
     Setting(
         "tracking_uri",
         "MLFLOW_TRACKING_URI",
@@ -89,6 +98,7 @@ class ClientSettings:
     Sizes in bytes, None for Shoso's choice; `silence` in seconds, None for no limit.
     """
 
+    mlflow_plugin: bool
     tracking_uri: str = field(repr=False)
     upload_minimum: int | None
     upload_part: int | None

@@ -63,6 +63,16 @@ def boolean(value: str) -> bool:
     raise ValueError(f"'{value}' is neither true nor false")
 
 
+def switch(value: str) -> bool:
+    """on or off; true, false, 1 or 0."""
+    match value.strip().lower():
+        case "on":
+            return True
+        case "off":
+            return False
+    return boolean(value)
+
+
 def whole(value: str) -> int:
     """A whole number."""
     try:

@@ -1,0 +1,5 @@
+"""What every test has: MLflow's client as it is without Shoso, unless a test says otherwise."""
+
+import os
+
+os.environ["SHOSO_MLFLOW_PLUGIN"] = "off"
