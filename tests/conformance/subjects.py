@@ -154,6 +154,7 @@ def direct(
     open_store: Callable[[str, Mapping[str, str]], Store] = open_store,
     unkept: Mapping[str, str] | None = None,
     at_times: Mapping[str, str] | None = None,
+    dresses: tuple[str, ...] = ("bare", "standard"),
 ) -> Subject:
     """The store itself, each time in a place of its own."""
 
@@ -170,7 +171,7 @@ def direct(
         async with again() as store:
             yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
 
-    return Subject(name, opened, unkept=unkept or {}, at_times=at_times or {})
+    return Subject(name, opened, dresses=dresses, unkept=unkept or {}, at_times=at_times or {})
 
 
 def through(name: str, fresh: Callable[[], Target]) -> Subject:
@@ -231,7 +232,7 @@ SUBJECTS = {
         direct("ftps", ftpd.fresh_tls),
         direct("sftp", sshd.fresh),
         through("sftp", sshd.fresh),
-        direct("mlflow", mlflowd.fresh, mlflow.open_store, mlflowd.UNKEPT, mlflowd.AT_TIMES),
+        direct("mlflow", mlflowd.fresh, mlflow.open_store, mlflowd.UNKEPT, mlflowd.AT_TIMES, ("standard",)),
     )
 }
 

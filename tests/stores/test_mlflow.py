@@ -199,6 +199,27 @@ async def test_it_says_what_it_cant(scripted, opened):
     assert server.asked == []
 
 
+async def test_what_others_deleted_meanwhile_is_deleted(scripted, opened):
+    server = scripted(LISTED, Said(500, b"Internal Server Error"), NOTHING)
+    await opened(server.uri).delete([KEY])
+    assert [asked.method for asked in server.asked] == ["GET", "DELETE", "GET"]
+
+
+async def test_all_are_tried_before_a_delete_fails(scripted, opened):
+    files = [{"path": name, "is_dir": False, "file_size": 1} for name in "abc"]
+    server = scripted(Said(body=json.dumps({"files": files}).encode()), Said(403))
+    error = await failure(opened(server.uri).delete([Key("a"), Key("b"), Key("c"), Key("d")]))
+    assert error.kind is Kind.FORBIDDEN
+    assert "3 objects couldn't be deleted" in error.message
+    assert sorted(asked.path.rpartition("/")[2] for asked in server.asked[1:]) == ["a", "b", "c"]
+
+
+async def test_a_folder_is_never_deleted(scripted, opened):
+    server = scripted(Said(body=b'{"files": [{"path": "run", "is_dir": true}]}'))
+    await opened(server.uri).delete([Key("run")])
+    assert [asked.method for asked in server.asked] == ["GET"]
+
+
 # -- walks ------------------------------------------------------------------------------------------------
 
 

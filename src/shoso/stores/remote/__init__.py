@@ -275,7 +275,7 @@ class RemoteStore:
     def _translate(self, error: Exception, op: str, key: Key) -> StoreError:
         if isinstance(error, StoreError):
             return error
-        if isinstance(error, KeyError | ValueError):  # msgspec's are ValueErrors
+        if not isinstance(error, FAILURES):
             what = f"{type(error).__name__}: {error}"
             return self.error(Kind.UNEXPECTED, op, key, f"{self.info.name} is no Shoso server ({what}).")
         kind, message = self._session.explained(error)
