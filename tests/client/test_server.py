@@ -14,9 +14,11 @@ from email.utils import formatdate
 import pytest
 from tests.servers.certificates import self_signed
 from tests.servers.scripted import Said, fault
+from yarl import URL
 
 from shoso.client.server import Server
 from shoso.errors import ConfigError, Kind, TrackingError
+from shoso.http.credentials import is_same
 from shoso.wire import replies, requests
 
 GOOD = Said(body=b'{"experiment_id": "7"}')
@@ -287,6 +289,24 @@ async def test_a_redirect_is_followed_but_another_host_gets_no_credentials(scrip
     assert [asked.headers.get("authorization") for asked in server.asked] == ["Bearer hunter2"] * 2
     assert (other.asked[0].method, other.asked[0].body) == ("POST", b'{"name":"x"}')
     assert "authorization" not in other.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("http://host/elsewhere", True),
+        ("http://HOST:80/", True),
+        ("https://host/", True),
+        ("https://host:8443/", False),
+        ("http://host:8080/", False),
+        ("http://host.example.com/", False),
+        ("https://other/", False),
+        ("http://host@other/", False),
+    ],
+)
+def test_only_the_server_itself_is_shown_credentials(other, same):
+    assert is_same(URL("http://host/x"), URL(other)) is same
+    assert not is_same(URL("https://host"), URL("http://host"))
 
 
 async def test_redirects_can_be_forbidden(scripted, settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from tests.servers.scripted import Asked, Said, Scripted, chunked, fault
 
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
-from shoso.core.streams import CHUNK, BytesSource
+from shoso.core.streams import CHUNK, BytesSource, closing
 from shoso.core.types import CREATE, From, FromTo, Last, ObjectMeta, UploadStyle
 from shoso.errors import Kind, NotFound, Retry, StoreError
 from shoso.layers import Policy, standard
@@ -271,8 +272,9 @@ async def test_a_walk_leaves_out_the_folders_before_its_start(tree, opened):
 
 
 async def test_a_walk_that_is_left_leaves_nothing_under_way(tree, opened):
-    async for _ in opened(tree.uri).list(ROOT, deep=True):
-        break  # a task that nobody waits for would be a warning, and that an error
+    async with closing(opened(tree.uri).list(ROOT, deep=True)) as found:
+        await anext(found)
+    assert not [task for task in asyncio.all_tasks() if "Walk" in repr(task)]
 
 
 # -- real servers -----------------------------------------------------------------------------------------
