@@ -278,17 +278,32 @@ async def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing(tmp
     assert at > 20
 
 
-async def test_a_line_cut_short_is_no_part(folder, root):
+@pytest.mark.parametrize("damage", [lambda text: text[:-10], lambda text: text[:-10] + b"\0" * 10])
+async def test_a_line_cut_short_is_no_part_and_spoils_no_other(folder, root, damage):
     ref = await _begun(folder)
-    parts = await _put_all(folder, ref)
+    parts = await _put_all(folder, ref, [1, 2, 3])
     _, record = _files(root)
-    text = record.read_bytes()
-    record.write_bytes(text[:-10])
-    assert await folder.uploads.parts(ref) == parts[:4]
-    record.write_bytes(b"no record of ours")
+    record.write_bytes(damage(record.read_bytes()))
+    assert await folder.uploads.parts(ref) == parts[:2]
+    parts += await _put_all(folder, ref, [4])
+    assert await folder.uploads.parts(ref) == [parts[0], parts[1], parts[3]]
+    parts[2:] = await _put_all(folder, ref, [3]) + await _put_all(folder, ref, [4, 5])
+    await folder.uploads.finish(ref, parts, digest(WHOLE))
+    assert (root / KEY).read_bytes() == WHOLE
+
+
+async def test_a_record_that_tells_nothing_goes_with_its_draft(folder, root):
+    ref = await _begun(folder)
+    await _put_all(folder, ref)
+    _, record = _files(root)
+    record.write_bytes(b"\0" * 100)
     with pytest.raises(NotFound):
         await folder.uploads.parts(ref)
     assert [found async for found in folder.uploads.pending(ROOT)] == []
+    other = open_folder(root)
+    await other.write(Key("model/other"), BytesSource(b"."))
+    await other.close()
+    assert _files(root) == [root / "model/other"]
 
 
 async def test_what_is_left_between_two_steps_is_swept(folder, root):

@@ -14,10 +14,8 @@ from shoso.errors import Kind, StoreError, store_error
 from shoso.stores.disk.drafts import Draft
 from shoso.stores.disk.places import Piece, take_place, undamaged
 from shoso.stores.folder import names
-from shoso.stores.folder.record import Head, Line, Record, decoded, encoded
-from shoso.stores.folder.tree import Tree, create, name_draft
-
-_CHUNK = 1024 * 1024
+from shoso.stores.folder.record import Head, Line, Record, encoded
+from shoso.stores.folder.tree import Tree, create, name_draft, read
 
 
 class Files:
@@ -69,7 +67,8 @@ class Files:
         except FileNotFoundError:
             raise unknown(self._ref) from None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield self.read()
         finally:
             os.close(file)
@@ -151,19 +150,3 @@ class PartBerth:
 def unknown(ref: UploadRef) -> StoreError:
     """The error of an upload that isn't there, or not any more."""
     return store_error(Kind.NOT_FOUND, f"'{ref.key}' has no such upload under way.", key=ref.key)
-
-
-def read(folder: int, name: str) -> Record:
-    """What is in a record. Raises ValueError for one that is none of ours.
-
-    Raises FileNotFoundError also where the draft is gone: it has become the file, or will never be one.
-    """
-    os.stat(name.removesuffix("s"), dir_fd=folder, follow_symlinks=False)
-    text = b""
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
-    try:
-        while data := os.pread(file, _CHUNK, len(text)):
-            text += data
-    finally:
-        os.close(file)
-    return decoded(text)

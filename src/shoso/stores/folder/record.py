@@ -1,6 +1,7 @@
 """Which parts of an upload there are: a line of JSON for each, in a file beside the draft.
 
 A line is added when its bytes are in the draft, in one write: a killed process leaves either both or no line.
+What a full disk or a power cut has made of a line is no part, and spoils no other.
 """
 
 from __future__ import annotations
@@ -46,12 +47,23 @@ _line = msgspec.json.Decoder(Line)
 
 
 def encoded(line: Head | Line) -> bytes:
-    """The line as it is kept."""
-    return msgspec.json.encode(line) + b"\n"
+    """The line as it is kept: whatever is before or behind it, it's a line."""
+    return b"\n" + msgspec.json.encode(line) + b"\n"
 
 
 def decoded(text: bytes) -> Record:
     """The record in a file. Raises ValueError for one that is none of ours."""
-    first, _, rest = text.partition(b"\n")
+    first, _, rest = text.lstrip(b"\n").partition(b"\n")
     whole, _, _ = rest.rpartition(b"\n")
-    return Record(_head.decode(first), {line.number: line for line in _line.decode_lines(whole)})
+    try:
+        lines = _line.decode_lines(whole)
+    except ValueError:
+        lines = [line for text in whole.splitlines() if (line := _decoded(text))]
+    return Record(_head.decode(first), {line.number: line for line in lines})
+
+
+def _decoded(text: bytes) -> Line | None:
+    try:
+        return _line.decode(text)
+    except ValueError:
+        return None

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from shoso.core import keys
 from shoso.core.keys import Key
+from shoso.core.streams import CHUNK
 from shoso.stores.disk.space import reserve
 from shoso.stores.folder import names
+from shoso.stores.folder.record import Record, decoded
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -136,16 +138,41 @@ def name_draft(folder: int, draft: str, name: str, replace: bool) -> None:
         os.unlink(draft, dir_fd=folder)
 
 
+def read(folder: int, name: str) -> Record:
+    """What is in a record. Raises ValueError for one that is none of ours.
+
+    Raises FileNotFoundError also where the draft is gone: it has become the file, or will never be one.
+    """
+    os.stat(name.removesuffix("s"), dir_fd=folder, follow_symlinks=False)
+    text = b""
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        while data := os.pread(file, CHUNK, len(text)):
+            text += data
+    finally:
+        os.close(file)
+    return decoded(text)
+
+
 def sweep(folder: int) -> None:
-    """Remove the drafts that no process holds and no record names, and the records without a draft."""
+    """Remove the drafts that no process holds and no record tells of, and the records of nothing."""
     there = {name for name in os.listdir(folder) if names.own(name)}
-    for name in there:
-        if name.endswith(names.RECORD):
-            if name.removesuffix("s") not in there:
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=folder)
-        elif names.record_of(name) not in there:
+    records = {name for name in there if name.endswith(names.RECORD)}
+    kept = {name for name in records if _tells(folder, name)}
+    for name in records - kept:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+    for name in there - records:
+        if names.record_of(name) not in kept:
             _sweep(folder, name)
+
+
+def _tells(folder: int, record: str) -> bool:
+    try:
+        read(folder, record)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _sweep(folder: int, name: str) -> None:

@@ -23,9 +23,9 @@ from shoso.stores.disk.calls import Calls
 from shoso.stores.disk.drafts import Draft, stamped
 from shoso.stores.disk.places import Piece, claim, compare, in_place
 from shoso.stores.folder import names
-from shoso.stores.folder.parts import Files, PartBerth, files_of, read, unknown
+from shoso.stores.folder.parts import Files, PartBerth, files_of, unknown
 from shoso.stores.folder.record import Head, Record
-from shoso.stores.folder.tree import Tree, create, name_draft
+from shoso.stores.folder.tree import Tree, create, name_draft, read
 from shoso.stores.folder.walk import meta_of, records
 
 
