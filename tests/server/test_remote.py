@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import threading
@@ -16,14 +17,17 @@ from tests.server.test_transfers import flip_a_bit
 from shoso.core.keys import Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
-from shoso.core.types import CREATE
+from shoso.core.types import CREATE, ObjectMeta, SmallObject
 from shoso.errors import Kind, Retry, StoreError
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.wire import tar
+from shoso.wire.objects import TAR_TYPE
 
 MIB = 1 << 20
 KEY = Key("a")
+META = ObjectMeta(KEY, 1, 1.0)
 
 
 @asynccontextmanager
@@ -169,6 +173,8 @@ VERBS = {
     "write": lambda store: store.write(KEY, BytesSource(b"x" * 100_000)),
     "delete": lambda store: store.delete([KEY]),
     "begin": lambda store: store.uploads.begin(KEY),
+    "write many": lambda store: store.batches.write([SmallObject(META, b"x" * 100_000)] * 3),
+    "read many": lambda store: store.batches.read([KEY]),
 }
 
 
@@ -184,6 +190,66 @@ async def test_whatever_another_server_says_is_a_store_error_or_no_error(imposto
         error = await failure(store.connect())
         assert error.store == server.uri
     assert not any(request.startswith(b"GET / ") for request in server.asked)
+
+
+def tarred(*objects: SmallObject, end: bytes = tar.END) -> bytes:
+    """The reply to a read of many."""
+    pieces = [tar.head(each.meta) + each.data + tar.tail(len(each.data)) for each in objects]
+    return reply("200 OK", b"".join(pieces) + end, f"content-type: {TAR_TYPE}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    {
+        "nothing": tarred(),
+        "another object": tarred(SmallObject(ObjectMeta(Key("b"), 1, 1.0), b"x")),
+        "more than was asked for": tarred(*[SmallObject(META, b"x")] * 3),
+        "a large one": tarred(SmallObject(ObjectMeta(KEY, 2**40, 1.0), b"x" * 1000)),
+        "no end": tarred(SmallObject(META, b"x"), end=b""),
+        "half of it": tarred(SmallObject(ObjectMeta(KEY, 5000, 1.0), b"x" * 1000), end=b""),
+        "a climbing name": tarred(SmallObject(ObjectMeta(Key("../a"), 1, 1.0), b"x")),
+        "no tar": reply("200 OK", b"x" * 5000),
+        "a damaged header": tarred(SmallObject(META, b"x")).replace(b"ustar", b"USTAR"),
+    }.items(),
+    ids=lambda case: case[0],
+)
+async def test_a_tar_that_isnt_what_was_asked_for_is_no_objects(impostor, said):
+    server = impostor(said[1])
+    async with remote(server.uri) as store:
+        try:
+            found = await store.batches.read([KEY])
+        except StoreError as error:
+            assert error.store == server.uri  # noqa: PT017
+        else:
+            assert said[0] in {"more than was asked for", "a climbing name"}
+            assert [isinstance(each, StoreError) for each in found] == [said[0] == "a climbing name"]
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [],
+        [{"written": {"key": "b", "size": 1}}],
+        [{"written": {"key": "a"}}],
+        [{}],
+        [{"written": {"key": "a", "size": 1}}] * 2,
+    ],
+    ids=str,
+)
+async def test_outcomes_that_arent_those_of_what_was_sent_are_no_outcomes(impostor, outcomes):
+    server = impostor(reply("200 OK", json.dumps({"outcomes": outcomes}).encode()))
+    async with remote(server.uri) as store:
+        error = await failure(store.batches.write([SmallObject(META, b"x")]))
+        assert (error.kind, error.store) == (Kind.UNEXPECTED, server.uri)
+
+
+async def test_a_failure_among_many_is_of_its_kind_also_one_of_a_later_release(impostor):
+    failures = [{"failure": {"key": "a", "kind": kind, "message": "No."}} for kind in ("no_space", "new")]
+    server = impostor(reply("200 OK", json.dumps({"outcomes": failures}).encode()))
+    async with remote(server.uri) as store:
+        full, new = await store.batches.write([SmallObject(META, b"x")] * 2)
+    assert (full.kind, full.key, full.message, full.store) == (Kind.NO_SPACE, KEY, "No.", server.uri)
+    assert new.kind is Kind.UNEXPECTED
 
 
 async def test_a_server_that_stays_silent_is_given_up(impostor):

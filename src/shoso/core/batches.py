@@ -15,7 +15,7 @@ from shoso.errors import Kind, StoreError, store_error
 SMALL = 1024 * 1024
 """Bytes of an object that is read whole among others; a larger one has to be read by itself."""
 
-AT_ONCE = 16
+AT_ONCE = 32
 
 Asked = TypeVar("Asked")
 Got = TypeVar("Got")

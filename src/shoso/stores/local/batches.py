@@ -27,8 +27,8 @@ GROUP = 128
 GROUPS = 4
 """Groups under way: so many that the disk has work, and few enough for the limit of open files."""
 
-SYNCS = 8
-"""Threads that sync a group's files side by side."""
+SYNCS = 16
+"""Threads that sync a group's files side by side; see docs/decisions/0013-batches.md."""
 
 
 class LocalBatches:

@@ -63,7 +63,7 @@ class Group:
         return [each.outcome for each in self._members if each.outcome is not None]
 
     def write(self) -> list[Place]:
-        """Write them and tell the disk to begin; the files to sync. What fails, fails alone."""
+        """Write them; the files to sync. What fails, fails alone."""
         with self._at_work(), self._tree.folder(DRAFTS, create=True) as drafts:
             for each in self._members:
                 each.outcome = self._attempt(each, self._write, drafts, each)
