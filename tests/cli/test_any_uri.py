@@ -80,3 +80,10 @@ def test_a_storage_without_a_server_needs_none(shoso, places, tmp_path):
 )
 def test_a_uri_that_names_no_place_is_one_sentence(shoso, uri, word):
     assert word in shoso.error("artifacts", "ls", uri)
+
+
+@pytest.mark.parametrize("command", [["ls"], ["cp", "-r", "."], ["verify"], ["rm", "--yes"]])
+def test_a_password_in_a_uri_is_shown_nowhere(shoso, command):
+    done = shoso.result("artifacts", *command, "ftp://somebody:hunter2@127.0.0.1:9/x/y", code=1)
+    assert "127.0.0.1" in done.stderr
+    assert "hunter2" not in done.output

@@ -103,3 +103,21 @@ def test_a_download(shoso, slow, run_id, folder, tmp_path, stop):
 
 def hidden(folder: Path) -> list[Path]:
     return [path for path in folder.glob(".*") if path.is_file()] if folder.exists() else []
+
+
+def test_a_connection_that_is_lost(shoso, slow, api, run_id, folder):
+    command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
+    upload = shoso.start(*command)
+    while arrived(api, run_id) < 2:
+        assert upload.poll() is None
+        time.sleep(0.05)
+    slow.refuse = True
+    slow.reset_all()
+    said, error = upload.communicate(timeout=60)
+    assert (upload.returncode, "1 failed" in said) == (1, True)
+    assert error.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in error
+    slow.refuse = False
+    again = rerun(shoso, slow, *command)
+    assert again["bytes"] <= SIZE + 5 - 2 * PART
+    assert [upload for upload in uploads(api) if run_id in upload["key"]] == []

@@ -10,7 +10,7 @@ from tests.cli.trees import tree
 from tests.e2e.servers import eventually
 
 from shoso.cli import progress
-from shoso.cli.progress import Meter
+from shoso.cli.progress import Counter, Meter
 from shoso.core.keys import Key
 from shoso.errors import Kind, store_error
 
@@ -158,3 +158,10 @@ def test_more_than_was_foreseen_is_counted_all_the_same():
     meter.planned(Key("a"), MIB)
     meter.planned(Key("b"), MIB)
     assert " of 2 artifacts, 0 B of 2.0 MiB" in meter.words(0.0)
+
+
+def test_of_a_deletion_only_artifacts_are_counted():
+    meter = Counter()
+    meter.planned(Key("a"), MIB)
+    meter.finished(Key("a"), MIB)
+    assert meter.words(1.0) == "1 artifact"

@@ -61,7 +61,7 @@ class Meter:
 
     @property
     def position(self) -> tuple[int, int | None]:
-        """Bytes that are done, and bytes in all where that is known."""
+        """Where the bar is: bytes that are done, and bytes in all where that is known."""
         return self._moved + self._skipped, self.total and max(self.total[1], self._size)
 
     def words(self, now: float) -> str:
@@ -82,6 +82,14 @@ class Meter:
             self._marks.popleft()
         then, moved = self._marks[0]
         return (self._moved - moved) / (now - then) if now > then else 0.0
+
+
+class Counter(Meter):
+    """Counts artifacts only: of what is deleted no byte passes, and nobody knows how much there still is."""
+
+    def words(self, now: float) -> str:
+        """12 artifacts."""
+        return count(self._ended, "artifact")
 
 
 @contextmanager

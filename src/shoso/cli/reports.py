@@ -11,12 +11,14 @@ from shoso.cli.words import count, duration, size
 
 
 def of_copy(done: Copied) -> str:
-    """Copied 3 artifacts (12.0 MiB) to runs:/… in 0.2 s; 7 are there already."""
-    there = f"; {done.skipped:,} {'is' if done.skipped == 1 else 'are'} there already" if done.skipped else ""
+    """Copied 3 artifacts (12.0 MiB) to runs:/… in 0.2 s; 7 are there already; 1 failed."""
     what = f"{count(done.copied, 'artifact')} ({size(done.bytes)}) to {done.destination}"
-    if done.dry_run:
-        return _with_names(done.objects, f"Would copy {what}{there}.")
-    return f"Copied {what} in {duration(done.seconds)}{there}."
+    if not done.dry_run:
+        what += f" in {duration(done.seconds)}"
+    there = f"; {done.skipped:,} {'is' if done.skipped == 1 else 'are'} there already" if done.skipped else ""
+    failed = f"; {done.failed:,} failed" if done.failed else ""
+    last = f"{'Would copy' if done.dry_run else 'Copied'} {what}{there}{failed}."
+    return _with_names(done.objects, last)
 
 
 def of_removal(done: Removed) -> str:

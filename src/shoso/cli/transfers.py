@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from shoso.cli.groups import Interrupted
 from shoso.cli.places import look, path_of, require_recursive, require_removable, target
-from shoso.cli.progress import Meter, shown
+from shoso.cli.progress import Counter, Meter, shown
 from shoso.cli.session import Session
 from shoso.cli.shapes import Copied, Failure, Removed, Sized, Verified
 from shoso.client import blocking
@@ -43,10 +43,6 @@ class Asked:
         """The selection that is meant."""
         return Selection(key, to, self.include, self.exclude)
 
-    def told(self) -> Meter | Named:
-        """Who is told: a dry run is about names, anything else about how far it is."""
-        return Named() if self.dry_run else Meter()
-
 
 class Named(Silent):
     """Remembers what would be done, by name."""
@@ -68,7 +64,7 @@ class Named(Silent):
 
 def copied(opened: Session, source: str, destination: str, asked: Asked) -> tuple[Copied, CopyError | None]:
     """What a copy came to, and the error where some of it failed. Raises StoreError, ClickException."""
-    told = asked.told()
+    told = Named() if asked.dry_run else Meter()
     return _watched(opened, told, _copied(opened, source, destination, asked, told))
 
 
@@ -107,7 +103,7 @@ async def _copied(
 
 def removed(opened: Session, uri: str, asked: Asked) -> Removed:
     """What a deletion came to. Raises StoreError, ClickException."""
-    told = asked.told()
+    told = Named() if asked.dry_run else Counter()
     return _watched(opened, told, _removed(opened, uri, asked, told))
 
 
