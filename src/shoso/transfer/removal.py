@@ -45,14 +45,7 @@ class _Removal:
                 if len(self._batch) == DELETE_BATCH:
                     await self._flush()
         await self._flush()
-        if self._whole and not self._policy.dry_run:
-            await self._store.delete([self._selection.key])  # a folder that is left empty
         return Removal(self._removed, self._size)
-
-    @property
-    def _whole(self) -> bool:
-        chosen = self._selection
-        return bool(chosen.key) and not chosen.include and not chosen.exclude
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, []
