@@ -356,7 +356,7 @@ class TestDeadlines:
 
     async def test_no_deadline_is_no_deadline(self, deadlines):
         await Limits(await filled(Limited(), folder__object=DATA), None).stat(KEY)
-        assert deadlines.asked == [None]
+        assert deadlines.asked == []
 
 
 class TestDeletes:

@@ -7,7 +7,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.transfer.ends import memory
 
@@ -58,6 +58,7 @@ def test_the_last_line_of_an_object_counts(file, opened):
     assert opened().find("a") == newer
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_a_torn_line_and_any_other_garbage_costs_nothing_else(tmp_path_factory, garbage):
     folder = tmp_path_factory.mktemp("journals")

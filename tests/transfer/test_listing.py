@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.transfer.ends import SMALL_PARTS, Undigested, content, digests, fill, memory
 
@@ -30,6 +30,7 @@ class Unsorted(MemoryStore):
 
 @pytest.mark.parametrize("src_class", [MemoryStore, Unsorted])
 @pytest.mark.parametrize("dst_class", [MemoryStore, Unsorted])
+@settings(deadline=None)
 @given(
     left=st.sets(PATHS), right=st.sets(PATHS), key=st.sampled_from(["", "k"]), to=st.sampled_from(["", "a"])
 )
@@ -48,6 +49,7 @@ async def test_each_object_is_found_with_what_is_there_of_it(src_class, dst_clas
     assert found == {path: there.get(path) for path in below}
 
 
+@settings(deadline=None)
 @given(
     before=st.dictionaries(PATHS, st.binary(max_size=3)),
     after=st.dictionaries(PATHS, st.binary(max_size=3)),

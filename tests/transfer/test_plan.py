@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shoso.core.keys import Key
@@ -29,6 +29,7 @@ def jobs(sizes, policy=None, src=None, dst=None) -> list[Job]:
     return [*made, *planner.rest()]
 
 
+@settings(deadline=None)
 @given(some_sizes)
 @example([0] * (BATCH_COUNT + 1))
 @example([SMALL] * 17)
@@ -71,6 +72,7 @@ def test_what_is_to_go_in_parts_is_no_small_object():
     assert job.way is Way.PARTS
 
 
+@settings(deadline=None)
 @given(
     wanted=st.integers(1, 10 * 1024 * MIB),
     size=st.integers(1, 6 * TIB),
@@ -95,6 +97,7 @@ def test_parts_are_as_wanted_where_nothing_is_against_it():
     assert part_size(MIB, 1024 * MIB, Capabilities(part_min=5 * MIB)) == 5 * MIB
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 500), part=st.integers(1, 200))
 def test_spans_cover_every_byte_once(size, part):
     found = [*spans(size, part)]

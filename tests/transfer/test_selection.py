@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conformance import expect
 
@@ -42,6 +42,7 @@ def test_an_excluded_path_is_left_out_even_if_it_is_included():
     assert [path for path in paths if wanted(path)] == ["a.py", "b.txt"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab*?[]!-/^&|~\\.\n", max_size=12), st.text(alphabet="ab-/^", max_size=8))
 def test_any_text_is_a_glob(glob, path):
     Selection(include=(glob,)).filter()(path)

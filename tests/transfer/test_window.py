@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoso.transfer.window import Window, crew
@@ -30,6 +30,7 @@ class Busy:
         self.size -= size
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(1, 5), st.integers(1, 60))
 async def test_jobs_and_bytes_at_once_are_bounded(sizes, count, most):
     window, busy = Window(count, most), Busy()
@@ -70,5 +71,5 @@ async def test_the_room_of_jobs_that_fail_or_never_begin_comes_back():
     for _ in range(5):
         with pytest.raises(ValueError):  # by itself, not in a group
             await broken_off()
-    async with asyncio.timeout(5), crew() as group:
+    async with asyncio.timeout(20), crew() as group:
         await window.start(group, 10, busy.work(0, 10))

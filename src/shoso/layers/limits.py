@@ -112,7 +112,9 @@ class Limits(Layer):
     async def _within(
         self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None, shares: int = 1
     ) -> T:
-        deadline = asyncio.timeout(self._silence and self._silence * shares)
+        if self._silence is None:  # a folder's listing comes by here with every file
+            return await result
+        deadline = asyncio.timeout(self._silence * shares)
         try:
             async with deadline:
                 if watched is not None:

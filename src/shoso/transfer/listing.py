@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from shoso.core.keys import Key, join, name
 from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
 from shoso.errors import Forbidden, NotFound
+from shoso.transfer.ahead import Ahead
 from shoso.transfer.selection import Selection
 
 _log = logging.getLogger("shoso.transfer")
@@ -34,9 +36,9 @@ async def pairs(src: Store, dst: Store, selection: Selection) -> AsyncIterator[P
         return
     wanted = selection.filter()
     async with (
-        closing(_source(src, selection.key)) as found,
-        closing(_destination(dst, selection.to)) as there,
-        closing(_beside(found, there, src, dst)) as both,
+        aclosing(Ahead(_source(src, selection.key))) as found,
+        aclosing(Ahead(_destination(dst, selection.to))) as there,
+        closing(_beside(aiter(found), aiter(there), src, dst)) as both,
     ):
         async for pair in both:
             if wanted(pair[0]):
