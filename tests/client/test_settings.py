@@ -19,6 +19,7 @@ GIVEN = {  # by field: a value as text, and what it means
     "upload_part": ("5242880", 5242880),
     "download_minimum": ("10", 10),
     "download_part": ("20", 20),
+    "mlflow_plugin": ("off", False),
     "progress_bar": ("FALSE", False),
     "credential_hosts": ("a, b:80", ("a", "b:80")),
     "state": ("/var/x", Path("/var/x")),
