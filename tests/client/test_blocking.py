@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -38,18 +41,19 @@ class Numbers:
             self.closed = True
 
 
-def program(text: str, **more) -> subprocess.CompletedProcess[str]:
-    """A Python of its own, every warning shown."""
-    command = [
-        sys.executable,
-        "-X",
-        "dev",
-        "-W",
-        "error",
-        "-c",
-        "from shoso.client.blocking import *\n" + text,
-    ]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **more)
+def program(text: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, every warning shown; what it leaves behind ends with it."""
+    text = "from shoso.client.blocking import *\n" + text
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", text]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def test_a_coroutine_returns_and_raises_as_a_function_would():
