@@ -76,12 +76,32 @@ async def test_the_folder_itself_goes_too(tmp_path):
     await close(store)
 
 
-async def test_a_failure_is_named():
+async def test_what_cant_be_deleted_is_named_when_the_rest_is_gone(monkeypatch):
     class Stubborn(MemoryStore):
         async def delete(self, keys):
-            raise self.error(Kind.FORBIDDEN, "delete", keys[0], "is not yours")
+            await super().delete([key for key in keys if key != "many/3"])
+            if "many/3" in keys:
+                raise self.error(Kind.FORBIDDEN, "delete", keys[0], "is not yours")
 
+    monkeypatch.setattr("shoso.transfer.removal.DELETE_BATCH", 2)
     inner = Stubborn()
+    await fill(inner, TREE | {f"many/{number}": b"" for number in range(7)})
+    with pytest.raises(StoreError, match="is not yours"):
+        await remove(memory(inner), Selection(Key("many")))
+    assert await left(inner) == {*TREE, "many/3"}
+
+
+async def test_nobody_goes_on_where_nothing_can_be_deleted(monkeypatch):
+    class Locked(MemoryStore):
+        calls = 0
+
+        async def delete(self, keys):
+            self.calls += 1
+            raise self.error(Kind.UNAUTHENTICATED, "delete", keys[0], "is not yours")
+
+    monkeypatch.setattr("shoso.transfer.removal.DELETE_BATCH", 1)
+    inner = Locked()
     await fill(inner, TREE)
     with pytest.raises(StoreError, match="is not yours"):
-        await remove(memory(inner), Selection(Key("a")))
+        await remove(memory(inner), Selection(exclude=("ab",)))
+    assert inner.calls == 1

@@ -141,7 +141,7 @@ def rm(uri: str, yes: bool, as_json: bool, tracking_uri: str | None, **asked: An
 
     wish = Asked(**asked)
     with session(tracking_uri) as opened:
-        if sys.stdin.isatty() and not (yes or wish.dry_run):
+        if sys.stdin and sys.stdin.isatty() and not (yes or wish.dry_run):
             found = removed(opened, uri, replace(wish, dry_run=True))
             if not click.confirm(f"{question(found)} Delete?", err=True):
                 raise click.ClickException("Nothing was deleted.")

@@ -18,8 +18,9 @@ from shoso.client.policy import policy
 from shoso.core import locations
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import Store
+from shoso.core.streams import closing
 from shoso.errors import StoreError
-from shoso.transfer import CopyError, Selection, Silent, copy, remove, verify
+from shoso.transfer import CopyError, Progress, Selection, Silent, copy, remove, verify
 from shoso.transfer.contents import contents
 
 T = TypeVar("T")
@@ -64,12 +65,12 @@ class Named(Silent):
 
 def copied(opened: Session, source: str, destination: str, asked: Asked) -> tuple[Copied, CopyError | None]:
     """What a copy came to, and the error where some of it failed. Raises StoreError, ClickException."""
-    told = Named() if asked.dry_run else Meter()
-    return _watched(opened, told, _copied(opened, source, destination, asked, told))
+    told = Named() if asked.dry_run else _meter(opened, Meter)
+    return _watched(told, _copied(opened, source, destination, asked, told))
 
 
 async def _copied(
-    opened: Session, source: str, destination: str, asked: Asked, told: Meter | Named
+    opened: Session, source: str, destination: str, asked: Asked, told: Progress
 ) -> tuple[Copied, CopyError | None]:
     here, there = await opened.places.find(source), await opened.places.open(destination)
     kind = await look(source, here)
@@ -103,11 +104,11 @@ async def _copied(
 
 def removed(opened: Session, uri: str, asked: Asked) -> Removed:
     """What a deletion came to. Raises StoreError, ClickException."""
-    told = Named() if asked.dry_run else Counter()
-    return _watched(opened, told, _removed(opened, uri, asked, told))
+    told = Named() if asked.dry_run else _meter(opened, Counter)
+    return _watched(told, _removed(opened, uri, asked, told))
 
 
-async def _removed(opened: Session, uri: str, asked: Asked, told: Meter | Named) -> Removed:
+async def _removed(opened: Session, uri: str, asked: Asked, told: Progress) -> Removed:
     place = await opened.places.open(uri)
     require_removable(uri, place, asked.include)
     require_recursive(uri, await look(uri, place), asked.recursive)
@@ -122,11 +123,11 @@ async def _removed(opened: Session, uri: str, asked: Asked, told: Meter | Named)
 
 def verified(opened: Session, uri: str, against: str | None, asked: Asked) -> Verified:
     """What a verification found. Raises StoreError."""
-    meter = Meter()
-    return _watched(opened, meter, _verified(opened, uri, against, asked, meter))
+    told = _meter(opened, Meter)
+    return _watched(told, _verified(opened, uri, against, asked, told))
 
 
-async def _verified(opened: Session, uri: str, against: str | None, asked: Asked, meter: Meter) -> Verified:
+async def _verified(opened: Session, uri: str, against: str | None, asked: Asked, told: Progress) -> Verified:
     place = await opened.places.find(uri)
     kind = await look(uri, place)
     selection, other = asked.selection(place.key), None
@@ -134,8 +135,8 @@ async def _verified(opened: Session, uri: str, against: str | None, asked: Asked
         copy_place = await opened.places.find(against)
         selection = asked.selection(place.key, await target(against, copy_place, place, kind))
         other = copy_place.store
-    async with _foreseen(meter, place.store, selection):
-        found = await verify(place.store, selection, other, policy(opened.settings, place.store, meter))
+    async with _foreseen(told, place.store, selection):
+        found = await verify(place.store, selection, other, policy(opened.settings, place.store, told))
     return Verified(
         uri=locations.shown(uri),
         against=against and locations.shown(against),
@@ -151,18 +152,22 @@ async def _verified(opened: Session, uri: str, against: str | None, asked: Asked
 # -- on the way -------------------------------------------------------------------------------------------
 
 
-def _watched(opened: Session, told: Meter | Named, work: Coroutine[Any, Any, T]) -> T:
+def _meter(opened: Session, kind: type[Meter]) -> Progress:
+    """A meter, where the user wants to see one."""
+    return kind() if opened.settings.progress_bar else Silent()
+
+
+def _watched(told: Progress, work: Coroutine[Any, Any, T]) -> T:
     """What the work returns; meanwhile the user sees how far it is, and may stop it."""
-    wanted = opened.settings.progress_bar
     try:
-        with shown(told) if isinstance(told, Meter) and wanted else nullcontext():
+        with shown(told) if isinstance(told, Meter) else nullcontext():
             return blocking.run(work)
     except KeyboardInterrupt:
         raise Interrupted(GO_ON) from None
 
 
 @asynccontextmanager
-async def _foreseen(told: Meter | Named, store: Store, selection: Selection) -> AsyncIterator[None]:
+async def _foreseen(told: Progress, store: Store, selection: Selection) -> AsyncIterator[None]:
     """Meanwhile, find out how much there is in all; a transfer is soon over, or worth the listing."""
     if not isinstance(told, Meter):
         yield
@@ -178,13 +183,14 @@ async def _foreseen(told: Meter | Named, store: Store, selection: Selection) -> 
 async def _count(meter: Meter, store: Store, selection: Selection) -> None:
     await asyncio.sleep(PATIENCE)
     objects = size = 0
-    async for _, meta in contents(store, selection):
-        objects += 1
-        size += meta.size
+    async with closing(contents(store, selection)) as found:
+        async for _, meta in found:
+            objects += 1
+            size += meta.size
     meter.total = objects, size
 
 
-def _objects(told: Meter | Named, folder: Key) -> list[Sized]:
+def _objects(told: Progress, folder: Key) -> list[Sized]:
     """What a dry run would do, by path."""
     sizes = told.sizes if isinstance(told, Named) else {}
     return [Sized(path_of(key, folder), size) for key, size in sizes.items()]

@@ -8,8 +8,10 @@ from shoso.core.keys import Key
 from shoso.core.store import DELETE_BATCH, Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
+from shoso.errors import StoreError
 from shoso.transfer.contents import contents
 from shoso.transfer.policy import Policy
+from shoso.transfer.report import Tally
 from shoso.transfer.selection import Selection
 
 
@@ -24,8 +26,8 @@ class Removal:
 async def remove(store: Store, selection: Selection, policy: Policy | None = None) -> Removal:
     """Delete the object or the folder `key`, or what is selected of it; in a dry run, only find it.
 
-    What is left undone by a failure is found again the next time. Raises NOT_FOUND where there is nothing of
-    that name, and what the store raises of those that can't be deleted, when the others are gone.
+    Raises NOT_FOUND where there is nothing of that name, and what the store raises of those that can't be
+    deleted, when the others are gone.
     """
     return await _Removal(store, selection, policy or Policy()).run()
 
@@ -35,6 +37,7 @@ class _Removal:
         self._store, self._selection, self._policy = store, selection, policy
         self._batch: list[ObjectMeta] = []
         self._removed = self._size = 0
+        self._tally = Tally()
 
     async def run(self) -> Removal:
         """Delete all of it."""
@@ -45,12 +48,19 @@ class _Removal:
                 if len(self._batch) == DELETE_BATCH:
                     await self._flush()
         await self._flush()
+        if failures := self._tally.report().failures:
+            raise failures[0]
         return Removal(self._removed, self._size)
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, []
-        if not self._policy.dry_run:
-            await self._store.delete([Key(meta.key) for meta in batch])
+        try:
+            if not self._policy.dry_run:
+                await self._store.delete([Key(meta.key) for meta in batch])
+        except StoreError as error:
+            self._tally.fail(error)
+            return
+        self._tally.succeed()
         self._removed += len(batch)
         self._size += sum(meta.size for meta in batch)
         for meta in batch:
