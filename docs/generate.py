@@ -147,8 +147,13 @@ def results() -> str:
     described: dict[str, type[Struct]] = {}
     for shape in shapes:
         _collect(shape, described)
-    parts = [_described(shape, _when_there) for shape in _by_name(described)]
+    parts = [_described(shape, _always_there) for shape in _by_name(described)]
     return "\n\n".join((_table(("command", "what it prints"), rows), *parts))
+
+
+def _always_there(shape: type[Struct], field: inspect.Field) -> str:
+    unknown = any(isinstance(each, inspect.NoneType) for each in getattr(field.type, "types", ()))
+    return "null where it isn't known" if unknown else "always"
 
 
 def _element(shape: Any) -> Any:
