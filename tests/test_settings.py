@@ -168,14 +168,17 @@ def test_a_relative_artifact_root_is_made_absolute(flags, root):
 
 
 def test_nothing_else_reads_the_environment():
-    """`settings` is handed it; only the command line and the workers' start look it up."""
+    """The settings are handed it. The command line looks it up, and the SDK, which keeps there what MLflow's
+    own client keeps there for the children of a process: the server, the experiment, the run."""
     package = Path(inspect.getfile(settings)).parent
     readers = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if ("environ" in (text := path.read_text()) and "os.environ" in text) or "getenv" in text
     }
-    assert readers == {"cli/server.py", "client/settings.py"}
+    cli = {"cli/progress.py", "cli/server.py", "cli/session.py"}
+    state = {"client/active.py", "client/context.py", "client/current.py", "client/link.py"}
+    assert readers == {*cli, *state, "client/settings.py", "client/mlflow_plugin.py"}
 
 
 def test_settings_show_no_password():

@@ -2,7 +2,7 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, experiments, runs, completion, server    the commands
+artifacts, mlflow, experiments, runs, sync, completion, server    the commands
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
@@ -26,6 +26,7 @@ main = Lazy(
         "experiments": "shoso.cli.experiments:experiments",
         "runs": "shoso.cli.runs:runs",
         "server": "shoso.cli.server:server",
+        "sync": "shoso.cli.sync:sync",
     },
     help="Artifact store and tracking server for machine-learning runs.",
     context_settings={"help_option_names": ["-h", "--help"]},

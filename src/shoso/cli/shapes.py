@@ -92,6 +92,15 @@ class RunId(Struct, frozen=True):
     run_id: str
 
 
+class Synced(Struct, frozen=True):
+    """What became of one process's outbox: calls shipped, calls refused for good, why the rest waits."""
+
+    folder: str
+    shipped: int
+    refused: int
+    waits: str | None
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -109,6 +118,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("runs", "describe"): Run,
     ("runs", "delete"): RunId,
     ("runs", "restore"): RunId,
+    ("sync",): list[Synced],
 }
 """By the command; experiments and runs are as the REST API has them."""
 

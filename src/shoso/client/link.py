@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from shoso.client import blocking, current
+from shoso.client.outbox import Outbox
 from shoso.client.places import Places
 from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings, every_setting
@@ -29,6 +30,7 @@ class Link:
 
     def __init__(self, address: str, settings: ClientSettings) -> None:
         self.settings = settings
+        self._address = address
         self._server = Server(address, settings) if address else None
         self.places = Places(self._server, settings)
 
@@ -42,11 +44,19 @@ class Link:
     @cached_property
     def sink(self) -> Sink:
         """Where what is logged goes. Raises ConfigError where there is no server."""
+        if self._address and self.settings.outbox is not None:
+            return Outbox(self.settings.outbox, self._address, self.settings)
         return Direct(self.server, self.places, self.settings)
 
     def ask(self, method: str, path: str, reply: type[T], request: object = None) -> T:
         """The reply to a call below `/api/2.0/mlflow`. Raises TrackingError."""
         return blocking.run(self.server.ask(method, path, reply, request))
+
+    def settle(self) -> None:
+        """What was logged has left, as far as it can."""
+        if "sink" in self.__dict__:
+            self.sink.flush()
+            self.sink.close()
 
     async def close(self) -> None:
         """Free what it holds."""
@@ -85,11 +95,10 @@ def _link(address: str) -> Link:
 
 def _close() -> None:
     """At the end of the process: what was logged has left, and connections are closed."""
-    for (process, address, _), link in _links.items():
+    for (process, *_), link in _links.items():
         if process == os.getpid():
             with suppress(ShosoError, OSError, RuntimeError):
-                if address:
-                    link.sink.flush()
+                link.settle()
             with suppress(ShosoError, OSError, RuntimeError):
                 blocking.run(link.close())
 

@@ -81,6 +81,14 @@ CLIENT: tuple[Setting, ...] = (
         " run's artifacts are there.",
     ),
     Setting(
+        "outbox",
+        "SHOSO_OUTBOX",
+        Path,
+        None,
+        "A folder where what is logged is kept until the server has it, so that none that is down stops a"
+        " training; by default it is sent at once.",
+    ),
+    Setting(
         "state",
         "SHOSO_STATE",
         Path,
@@ -106,6 +114,7 @@ class ClientSettings:
     download_part: int | None
     progress_bar: bool
     credential_hosts: tuple[str, ...]
+    outbox: Path | None
     state: Path
     http: HttpOptions
     silence: float | None

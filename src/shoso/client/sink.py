@@ -48,6 +48,10 @@ class Sink(Protocol):
         """Return when everything is with the server, as far as it can be had."""
         ...
 
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
 
 class Direct:
     """Sends at once: a call returns when the server, or the storage, has it."""
@@ -93,3 +97,6 @@ class Direct:
 
     def flush(self) -> None:
         """See Sink: nothing is under way."""
+
+    def close(self) -> None:
+        """See Sink: what it uses is its owner's."""

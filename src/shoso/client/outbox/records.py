@@ -1,0 +1,58 @@
+"""What an outbox keeps of a call: a line of JSON each."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from shoso.client.batches import Batch
+from shoso.wire.requests import CreateRun, UpdateRun
+
+
+class Header(Struct, frozen=True, tag="outbox"):
+    """The first line: the server, without who we are to it, that all of the calls are for."""
+
+    address: str
+
+
+class Created(Struct, frozen=True, tag="create"):
+    """A run that the server couldn't be asked for; `run_id` stands for it in the calls that follow."""
+
+    run_id: str
+    request: CreateRun
+
+
+class Updated(Struct, frozen=True, tag="update"):
+    """A change of a run's status or name."""
+
+    request: UpdateRun
+
+
+class Logged(Struct, frozen=True, tag="batch"):
+    """Metrics, params and tags."""
+
+    batch: Batch
+
+
+class Untagged(Struct, frozen=True, tag="delete_tag"):
+    """A tag that goes."""
+
+    run_id: str
+    key: str
+
+
+class Uploaded(Struct, frozen=True, tag="upload"):
+    """A copy of a file or folder, in the folder `copy` among the outbox's files."""
+
+    artifacts: str
+    path: str
+    copy: str
+
+
+Record = Header | Created | Updated | Logged | Untagged | Uploaded
+
+
+class Shipped(Struct, frozen=True):
+    """How far it is: the byte behind the last call that the server has, and the runs that were made there."""
+
+    offset: int = 0
+    runs: dict[str, str] = {}
