@@ -129,7 +129,7 @@ def test_who_says_yes_isnt_asked(shoso, stored):
 
 
 def test_the_meter_counts_what_ended_however_it_ended():
-    meter = Meter()
+    meter = Meter(0.0)
     for name in "abc":
         meter.planned(Key(name), MIB)
     assert meter.words(0.0) == "0 artifacts, 0 B"
@@ -143,7 +143,7 @@ def test_the_meter_counts_what_ended_however_it_ended():
 
 
 def test_the_rate_is_that_of_late():
-    meter = Meter()
+    meter = Meter(0.0)
     meter.planned(Key("a"), 1000 * MIB)
     meter.total = (1, 1000 * MIB)
     for second in range(100):
@@ -153,7 +153,7 @@ def test_the_rate_is_that_of_late():
 
 
 def test_more_than_was_foreseen_is_counted_all_the_same():
-    meter = Meter()
+    meter = Meter(0.0)
     meter.total = (1, MIB)
     meter.planned(Key("a"), MIB)
     meter.planned(Key("b"), MIB)
@@ -161,7 +161,7 @@ def test_more_than_was_foreseen_is_counted_all_the_same():
 
 
 def test_of_a_deletion_only_artifacts_are_counted():
-    meter = Counter()
+    meter = Counter(0.0)
     meter.planned(Key("a"), MIB)
     meter.finished(Key("a"), MIB)
     assert meter.words(1.0) == "1 artifact"

@@ -29,13 +29,14 @@ MEMORY = 15.0
 class Meter:
     """Counts what a transfer tells; whoever shows it reads from another thread.
 
-    `total` is what there is in all, objects and bytes, once somebody has listed it.
+    `started` and `now` are seconds of a clock that never goes back. `total` is what there is in all,
+    artifacts and bytes, once somebody has listed it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, started: float) -> None:
         self.total: tuple[int, int] | None = None
         self._objects = self._ended = self._size = self._skipped = self._moved = 0
-        self._marks: deque[tuple[float, int]] = deque()
+        self._marks = deque([(started, 0)])
 
     def planned(self, key: Key, size: int) -> None:
         """See transfer.Progress."""

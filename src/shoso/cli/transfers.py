@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ async def _verified(opened: Session, uri: str, against: str | None, asked: Asked
 
 def _meter(opened: Session, kind: type[Meter]) -> Progress:
     """A meter, where the user wants to see one."""
-    return kind() if opened.settings.progress_bar else Silent()
+    return kind(time.monotonic()) if opened.settings.progress_bar else Silent()
 
 
 def _watched(told: Progress, work: Coroutine[Any, Any, T]) -> T:
