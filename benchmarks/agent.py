@@ -4,21 +4,16 @@ Runs in the mlflow environment. It stays alive between commands, so that no figu
 mlflow, and talks to both servers, so that neither has a client of its own.
 """
 
-import hashlib
-import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-Answer = dict[str, Any]
+from benchmarks.orders import Answer, digest, serve, timed
 
 
 def log_metric(uri: str, run: str, seconds: float, start_at: float = 0.0) -> Answer:
@@ -58,28 +53,13 @@ def upload(uri: str, run: str, path: str, folder: str) -> Answer:
     """Send one file, or a whole folder, to `folder` of the run's artifacts."""
     client = MlflowClient(uri)
     send = client.log_artifacts if Path(path).is_dir() else client.log_artifact
-    began, used = time.perf_counter(), time.process_time()
-    send(run, path, folder)
-    return {"seconds": time.perf_counter() - began, "client_cpu_s": time.process_time() - used}
+    return timed(lambda: send(run, path, folder))
 
 
 def download(uri: str, run: str, path: str, into: str) -> Answer:
     """Fetch one file or folder of the run's artifacts."""
     client = MlflowClient(uri)
-    began, used = time.perf_counter(), time.process_time()
-    fetched = client.download_artifacts(run, path, into)
-    seconds, cpu = time.perf_counter() - began, time.process_time() - used
-    return {"seconds": seconds, "client_cpu_s": cpu, "path": str(fetched)}
-
-
-def digest(path: str) -> Answer:
-    """SHA-256 of a file, or over the names and digests of a folder's files."""
-    root = Path(path)
-    if root.is_file():
-        return {"digest": _file_digest(root)}
-    names = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
-    lines = "\n".join(f"{name} {_file_digest(root / name)}" for name in names)
-    return {"digest": hashlib.sha256(lines.encode()).hexdigest(), "files": len(names)}
+    return timed(lambda: client.download_artifacts(run, path, into))
 
 
 COMMANDS: dict[str, Callable[..., Answer]] = {
@@ -109,30 +89,10 @@ def _batch(keys: int, steps: range) -> list[Metric]:
     return [Metric(f"metric-{k}", s * 0.001, stamp, s) for s in steps for k in range(keys)]
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _answer(line: str) -> Answer:
-    order = json.loads(line)
-    command = COMMANDS[order.pop("do")]
+def _prepare(order: Answer) -> None:
     if "uri" in order:
         mlflow.set_tracking_uri(order["uri"])
-    try:
-        return command(**order)
-    except Exception as error:  # noqa: BLE001  whatever went wrong belongs into the report, not into a dead agent
-        return {"error": f"{type(error).__name__}: {error}"[:600]}
-
-
-def main() -> None:
-    """Serve until stdin closes. What mlflow prints goes to stderr, so that stdout holds answers only."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    print(json.dumps({"ready": mlflow.__version__}), file=answers)
-    for line in sys.stdin:
-        print(json.dumps(_answer(line)), file=answers)
 
 
 if __name__ == "__main__":
-    main()
+    serve(mlflow.__version__, COMMANDS, _prepare)

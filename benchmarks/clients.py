@@ -21,16 +21,17 @@ class ClientError(RuntimeError):
 
 @dataclass(slots=True)
 class Client:
-    """One process with the real MLflow client in it."""
+    """One process with the real MLflow client in it, or the SDK (`module`)."""
 
     python: Path
     log: Path
+    module: str = "benchmarks.agent"
     _process: subprocess.Popen[str] = field(init=False)
 
     def __post_init__(self) -> None:
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [self.python, "-m", "benchmarks.agent"],
+                [self.python, "-m", self.module],
                 cwd=ROOT,
                 env=child_environment(self.python.parent),
                 stdin=subprocess.PIPE,
@@ -49,12 +50,10 @@ class Client:
         """The next answer; raises ClientError when the call failed, and kills a client that gives none."""
         if not select.select([self._process.stdout], [], [], timeout)[0]:
             self._process.kill()
-            raise ClientError(f"the MLflow client gave no answer within {timeout:.0f} s")
+            raise ClientError(f"the client gave no answer within {timeout:.0f} s")
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
-            raise ClientError(
-                f"the MLflow client ended: {self.log.read_text(errors='replace').strip()[-400:]}"
-            )
+            raise ClientError(f"the client ended: {self.log.read_text(errors='replace').strip()[-400:]}")
         found: dict[str, Any] = json.loads(line)
         if "error" in found:
             raise ClientError(found["error"])

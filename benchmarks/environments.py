@@ -36,6 +36,12 @@ def shoso_kind(extra: str = "") -> Kind:
     return Kind("shoso", _environment(name, (package,), source_digest()) / "shoso")
 
 
+def plugin_python() -> Path:
+    """The interpreter of MLflow's client with this checkout beside it: its transfers are Shoso's then."""
+    packages = (*MLFLOW, str(ROOT))
+    return _environment("mlflow-shoso", packages, " ".join(MLFLOW) + source_digest()) / "python"
+
+
 def mlflow_python() -> Path:
     """The interpreter that every client runs with, whichever server it talks to."""
     return mlflow_kind().executable.parent / "python"
