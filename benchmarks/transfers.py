@@ -43,12 +43,13 @@ class Side:
         return self._timed("upload", run=run, path=str(path), folder=FOLDER)
 
     def download(self, run: str, path: str, into: Path) -> float:
-        """Seconds for a file or a folder to be fetched into an empty folder."""
+        """Seconds for a file or a folder to be fetched into an empty folder.
+
+        It stays: it takes ext4 minutes to use the inodes again of what was removed, and a search for others
+        until then.
+        """
         into.mkdir()
-        try:
-            return self._timed("download", run=run, path=path, into=str(into))
-        finally:
-            shutil.rmtree(into)
+        return self._timed("download", run=run, path=path, into=str(into))
 
     def digest(self, path: Path) -> str:
         """What is there."""
@@ -116,7 +117,7 @@ class Work:
             for side in self._alone():
                 self._there_and_back(side, "small", small, number)
             for side in self._alone():
-                self._tree(side, tree)
+                self._tree(side, tree, number)
         if self._options.again:
             self._again(_folder(self._scratch / "again", self._options.again))
         peaks = ", ".join(f"{side.name} {side.peak_mib:.0f} MiB" for side in self._sides)
@@ -132,7 +133,7 @@ class Work:
             yield chosen
 
     def _there_and_back(self, side: Side, what: str, source: Path, number: int) -> None:
-        run, into = new_run(side.server), self._scratch / "fetched"
+        run, into = new_run(side.server), self._scratch / f"{what}-{side.name}-{number}"
         self._figures.add(f"{what} up", side.name, side.upload(run, source))
         path = FOLDER if source.is_dir() else f"{FOLDER}/{source.name}"
         self._figures.add(f"{what} down", side.name, side.download(run, path, into))
@@ -140,17 +141,16 @@ class Work:
             self._compare(side, run, path, source)
 
     def _compare(self, side: Side, run: str, path: str, source: Path) -> None:
-        into = self._scratch / "compared"
+        into = self._scratch / f"compared-{source.name}-{side.name}"
         into.mkdir()
         fetched = side.client.ask("download", uri=side.server.uri, run=run, path=path, into=str(into))["path"]
         if side.digest(Path(fetched)) != side.digest(source):
             raise RuntimeError(f"{side.name}: what was downloaded differs from what was uploaded")
-        shutil.rmtree(into)
 
-    def _tree(self, side: Side, tree: Path) -> None:
-        run = new_run(side.server)
+    def _tree(self, side: Side, tree: Path, number: int) -> None:
+        run, into = new_run(side.server), self._scratch / f"tree-{side.name}-{number}"
         side.upload(run, tree)
-        self._figures.add("tree down", side.name, side.download(run, FOLDER, self._scratch / "fetched"))
+        self._figures.add("tree down", side.name, side.download(run, FOLDER, into))
 
     def _again(self, folder: Path) -> None:
         """The same folder twice; MLflow sends all of it again, so that once is enough."""

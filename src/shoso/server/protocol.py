@@ -82,6 +82,17 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("the parser takes the body for another protocol's, and would drop it")
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """The next bytes of a body, handed on as they are: uvicorn would copy them twice more.
+
+        It joins only what comes before the last bytes were taken.
+        """
+        cycle = self.cycle
+        super().on_body(body if cycle.body else b"")
+        if not (cycle.body or cycle.response_complete):
+            cycle.body = body  # type: ignore[assignment]
+            self.flow.pause_reading()
+
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         self._complete = True

@@ -108,9 +108,14 @@ class BodySource:
         return self._expected
 
     async def _without_trailer(self) -> AsyncIterator[Buffer]:
-        held = b""
+        """The last bytes are held back; of a body whose size is known it's known which those are."""
+        held, left = b"", self.size or 0
         async for data in self._exchange.stream():
-            held += data
+            if left >= len(data):
+                left -= len(data)
+                yield data
+                continue
+            held, left = held + data, 0
             if len(held) > digest.SIZE:
                 yield memoryview(held)[: -digest.SIZE]
                 held = held[-digest.SIZE :]
