@@ -168,7 +168,7 @@ class Session:
                 timeout=timeout,
                 headers={"accept-encoding": "identity", "user-agent": f"shoso/{__version__}"},
                 auto_decompress=False,
-                read_bufsize=2 * CHUNK,
+                read_bufsize=CHUNK // 2,
             )
         return self._client
 
