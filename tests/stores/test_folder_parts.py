@@ -330,9 +330,12 @@ async def test_without_such_locks_parts_still_come_together(folder, root, monkey
     assert _files(root) == [root / KEY]
 
 
-async def test_many_at_once_end_in_one_file(folder, root):
-    ref = await _begun(folder)
-    parts = await _put_all(folder, ref)
-    metas = await asyncio.gather(*(folder.uploads.finish(ref, parts, digest(WHOLE)) for _ in range(4)))
-    assert len(set(metas)) == 1
-    assert (root / KEY).stat().st_size == len(WHOLE)
+@pytest.mark.parametrize("part_size", [SIZE, None], ids=["in place", "put together"])
+async def test_many_that_finish_at_once_end_in_one_file(folder, root, part_size):
+    for _ in range(10):
+        ref = await folder.uploads.begin(KEY, len(WHOLE), part_size=part_size)
+        parts = await _put_all(folder, ref)
+        metas = await asyncio.gather(*(folder.uploads.finish(ref, parts, digest(WHOLE)) for _ in range(4)))
+        assert len(set(metas)) == 1
+        assert (root / KEY).stat().st_size == len(WHOLE)
+        assert _files(root) == [root / KEY]

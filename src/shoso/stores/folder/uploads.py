@@ -105,10 +105,12 @@ class FolderUploads:
                 with files.alone() as record:
                     pieces = [_piece(files, ref, record, part) for part in parts]
                     meta = _named(files, ref, pieces, expected, len(parts) == len(record.lines))
+                    files.remove()
+                    return meta
             except NotFound:
                 meta = _standing(files, ref, parts, expected)
-            files.remove()
-        return meta
+                files.remove()
+                return meta
 
     def _abort(self, ref: UploadRef) -> None:
         with files_of(self._tree, ref) as files:
