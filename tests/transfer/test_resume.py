@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.transfer.ends import (
     EVERY_WAY,
+    HURRIED,
     KIB,
     SMALL_PARTS,
     OneByOne,
@@ -26,10 +27,11 @@ from shoso.core.keys import Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
 from shoso.errors import Kind, StoreError, store_error
-from shoso.layers.faults import Faults
+from shoso.layers import standard
+from shoso.layers.faults import Faults, dropped
 from shoso.layers.layer import Layer
 from shoso.stores.memory import MemoryStore
-from shoso.transfer import Selection, copy
+from shoso.transfer import Selection, copy, parts
 
 TREE = {"small": b"s", "other": b"o" * 1000, "medium": some_bytes(150 * KIB), "large": some_bytes(300 * KIB)}
 LARGE = {"large": some_bytes(1000 * KIB)}
@@ -112,6 +114,31 @@ async def test_a_copy_that_broke_off_at_any_call_is_gone_on_with(end, layer, sha
         halves = (await content(dst)).items() - digests(TREE).items()
         await copy(src, dst, Selection(), policy)
         assert (halves, await content(dst), await pending(dst)) == (set(), digests(TREE), []), call
+
+
+@pytest.mark.parametrize("journalled", [True, False])
+async def test_a_reply_that_is_lost_leaves_nothing_behind_though_the_call_is_made_again(
+    journalled, policy, monkeypatch
+):
+    monkeypatch.setattr(parts, "PROMPT", 0)
+    policy = policy if journalled else SMALL_PARTS
+    for call in range(await calls_of("dst", digested=False)):
+        inner = Undigested()
+        dst = standard(Late(inner, once_at(call, dropped)), HURRIED)
+        src = memory()
+        await fill(src, TREE)
+        await copy(src, dst, Selection(), policy)
+        assert (await content(dst), await pending(memory(inner))) == (digests(TREE), []), call
+
+
+async def test_what_others_send_to_the_same_place_goes_on(policy, monkeypatch):
+    monkeypatch.setattr(parts, "PROMPT", 0)
+    src, dst = memory(), memory()
+    await fill(src, LARGE)
+    other = await dst.uploads.begin(Key("large"))
+    await dst.uploads.put(other, 1, BytesSource(b"other"))
+    await copy(src, dst, Selection(), policy)
+    assert [ref async for ref in dst.uploads.pending(Key(""))] == [other]
 
 
 class Cancelling(Faults):

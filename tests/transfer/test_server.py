@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from tests.e2e.servers import Server
 from tests.transfer.client import copied
-from tests.transfer.ends import KIB, some_tree
+from tests.transfer.ends import KIB, pending, some_tree
 
 from shoso.core.digest import digest
+from shoso.core.keys import Key
+from shoso.stores.remote import RemoteOptions, RemoteStore
 
 MIB = 1024 * KIB
 TREE = some_tree(*[1000] * 60, *[300 * KIB] * 6, 3 * MIB, 9 * MIB + 5, 0)
@@ -55,10 +57,13 @@ def content(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
 
 
-def uploads(server: Server) -> list[str]:
-    """The uploads under way; one that is finished has a mark."""
-    found = (server.artifacts / ".shoso" / "uploads").glob("*")
-    return [path.name for path in found if not (path / "finished").exists()]
+async def uploads(server: Server) -> list[Key]:
+    """The uploads under way."""
+    store = RemoteStore(RemoteOptions(server.uri))
+    try:
+        return await pending(store)
+    finally:
+        await store.close()
 
 
 def begun(arguments) -> subprocess.Popen:
@@ -81,7 +86,7 @@ WHOLE = {name: digest(data) for name, data in TREE.items()}
 
 async def test_a_folder_goes_up_and_comes_down_again(clean, folder, tmp_path):
     up = await copied("UP", folder, clean.uri, tmp_path / "journals")
-    assert (content(clean.artifacts / "run"), uploads(clean)) == (WHOLE, [])
+    assert (content(clean.artifacts / "run"), await uploads(clean)) == (WHOLE, [])
     down = await copied("DOWN", tmp_path / "again", clean.uri, tmp_path / "journals")
     assert content(tmp_path / "again") == WHOLE
     assert (up.sent, down.sent) == (SIZE, SIZE)
@@ -108,7 +113,7 @@ async def test_a_client_killed_again_and_again_gets_there(clean, folder, tmp_pat
         }.items() <= WHOLE.items()
     await copied(*arguments)
     assert content(folder if direction == "DOWN" else clean.artifacts / "run") == WHOLE
-    assert uploads(clean) == []
+    assert await uploads(clean) == []
     assert any(killed)
 
 
@@ -127,5 +132,5 @@ async def test_a_server_killed_and_restarted_meanwhile_costs_a_rerun_at_most(fol
     client.communicate(timeout=60)
     await copied(*arguments)
     assert content(arguments[1] if direction == "DOWN" else server.artifacts / "run") == WHOLE
-    assert uploads(server) == []
+    assert await uploads(server) == []
     server.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,9 @@ from shoso.transfer.window import crew
 
 PATIENCE = 10.0
 """Seconds for clearing away an upload of which nothing will become."""
+
+PROMPT = 0.05
+"""Seconds within which a begin was answered that was made once: a retry pauses longer."""
 
 _SPOILT = {Kind.CHANGED, Kind.INCOMPLETE, Kind.CORRUPT, Kind.INVALID, Kind.RANGE, Kind.NOT_FOUND}
 """Errors behind which the parts that are there are of no use."""
@@ -51,15 +55,18 @@ async def _described(route: Route, item: Item) -> ObjectMeta:
 
 async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
     """A new upload, which the journal knows of before it can be left behind."""
-    if item.path in route.journal.begun:
-        await _abort_unknown(route, item.to)
+    lost = item.path in route.journal.begun
     part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
     route.journal.note(Begin(item.path))
     route.journal.flush()
+    asked = time.monotonic()
     ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
     upload = Upload(item.path, version(meta), ref.id, part)
     route.journal.note(upload)
     route.journal.flush()
+    if lost or time.monotonic() - asked >= PROMPT:
+        with suppress(StoreError):
+            await _abort_lost(route, item.to, ref)
     return _Sending(route, meta, item.to, upload, [])
 
 
@@ -85,7 +92,7 @@ async def clear(route: Route, target: Callable[[str], Key]) -> None:
         await _abort(route, target(path), upload)
     for path in [*route.journal.begun]:
         with suppress(StoreError):
-            await _abort_unknown(route, target(path))
+            await _abort_lost(route, target(path))
             route.journal.note(End(path))
 
 
@@ -98,16 +105,18 @@ async def _abort(route: Route, to: Key, upload: Upload) -> None:
         route.journal.note(End(upload.path))
 
 
-async def _abort_unknown(route: Route, to: Key) -> None:
-    """Abort what is under way to a key: among it an upload whose begin was the last thing a client did.
+async def _abort_lost(route: Route, to: Key, but: UploadRef | None = None) -> None:
+    """Abort what was begun for a key and has no part: the reply to a begin may be lost, and the id with it.
 
-    Who else sends something there now begins again.
+    Who else is just about to send something there begins again.
     """
-    async with closing(route.dst.uploads.pending(to)) as found:
-        refs = [ref async for ref in found if ref.key == to]
+    uploads = route.dst.uploads
+    async with closing(uploads.pending(to)) as found:
+        refs = [ref async for ref in found if ref.key == to and ref != but]
     for ref in refs:
         with suppress(NotFound):
-            await route.dst.uploads.abort(ref)
+            if not await uploads.parts(ref):
+                await uploads.abort(ref)
 
 
 class _Sending:
