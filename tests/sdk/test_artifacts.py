@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,45 @@ def everything(run) -> list[dict[str, str]]:
     return [
         {"name": entry.key} for entry in shoso.client.blocking.iterate(place.store.list(place.key, deep=True))
     ]
+
+
+def test_an_empty_folder_is_nothing(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    shoso.log_artifacts(tmp_path / "empty")
+    shoso.log_artifact(tmp_path / "empty")
+    assert shoso.artifacts.list_artifacts(uri_of(run)) == []
+
+
+def test_folders_that_are_logged_from_arent_held(run, tmp_path):
+    """A script logs from thousands of temporary folders."""
+    before = held()
+    for n in range(20):
+        (tmp_path / f"{n}").mkdir()
+        (tmp_path / f"{n}" / "a.txt").write_text("x")
+        shoso.log_artifact(tmp_path / f"{n}" / "a.txt")
+        shoso.artifacts.download_artifacts(uri_of(run, "a.txt"), dst_path=tmp_path / f"{n}" / "got")
+    assert held() <= before + 5
+
+
+def held() -> int:
+    """Files that are open, and threads."""
+    return len([*Path("/proc/self/fd").iterdir(), *threading.enumerate()])
+
+
+def test_links_are_followed_as_the_caller_meant(run, folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "linked.txt").symlink_to(folder / "deep" / "b.txt")
+    shoso.log_artifact(tmp_path / "link")
+    shoso.log_artifact(folder / "linked.txt")
+    assert shoso.artifacts.load_text(uri_of(run, "link/deep/b.txt")) == "b"
+    assert shoso.artifacts.load_text(uri_of(run, "linked.txt")) == "b"
+    (tmp_path / "real").mkdir()
+    (tmp_path / "there").symlink_to(tmp_path / "real")
+    shoso.artifacts.download_artifacts(uri_of(run), dst_path=tmp_path / "there")
+    shoso.artifacts.download_artifacts(uri_of(run, "link"), dst_path=tmp_path / "there" / "again")
+    assert (tmp_path / "there").is_symlink()
+    assert (tmp_path / "real" / "link" / "a.bin").read_bytes() == b"a" * 1000
+    assert (tmp_path / "real" / "again" / "link" / "deep" / "b.txt").read_text() == "b"
 
 
 def test_what_isnt_there_isnt_logged(run, folder):

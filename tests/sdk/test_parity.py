@@ -39,7 +39,11 @@ def logged(uri: str, library: str, folder: Path) -> dict[str, dict]:
     script.write_bytes(SCRIPT.read_bytes())
     (folder / "work").mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment |= {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= {
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "SHOSO_MLFLOW_PLUGIN": "off",  # MLflow as it is without us
+    }
     done = subprocess.run(
         [sys.executable, "../train.py", library, uri, f"by {library}"],
         cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=240, check=False,

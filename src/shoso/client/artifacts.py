@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoso.client import blocking, finding, link
 from shoso.client.entities import FileInfo
-from shoso.client.transfers import transfer
+from shoso.client.transfers import download
 from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.core.types import Entry, Prefix
@@ -69,9 +69,13 @@ def download_artifacts(
     folder = Path(dst_path or tempfile.mkdtemp()).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / keys.name(_split(uri)[1])
-    way = link.reach(tracking_uri)
-    blocking.run(transfer(way.places, way.settings, uri, str(target)))
+    blocking.run(_fetch(uri, tracking_uri, target))
     return str(target)
+
+
+async def _fetch(uri: str, tracking_uri: str | None, target: Path) -> None:
+    way = link.reach(tracking_uri)
+    await download(way.settings, await way.places.find(uri), target)
 
 
 def read(artifact_uri: str, tracking_uri: str | None = None) -> bytes:

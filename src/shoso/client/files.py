@@ -10,7 +10,7 @@ from shoso.client import artifacts, batches, documents, images, tables
 from shoso.client.entities import FileInfo
 from shoso.client.logs import Logs
 from shoso.core import keys
-from shoso.errors import Kind, NotFound, TrackingError
+from shoso.errors import Kind, NotFound, TrackingError, store_error
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,7 +45,7 @@ class Files(Logs):
     def _upload(self, to: str, local: str | Path, artifact_path: str | None, *, named: bool = False) -> None:
         source = Path(local).absolute()
         if local == "" or not source.exists():
-            raise TrackingError(Kind.NOT_FOUND, f"There is no file or folder '{local}' to log.")
+            raise store_error(Kind.NOT_FOUND, f"There is no file or folder '{local}' to log.", op="copy")
         if not named and not source.is_dir():
             raise TrackingError(Kind.INVALID, f"'{local}' is no folder; log it with log_artifact.")
         folder = documents.place(artifact_path) if artifact_path else keys.ROOT

@@ -20,7 +20,7 @@ from shoso.client import blocking, finding, link
 from shoso.client.link import Link
 from shoso.client.places import Place, Places
 from shoso.client.reader import ArtifactFile, open_artifact
-from shoso.client.transfers import transfer
+from shoso.client.transfers import download
 from shoso.core import keys
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import delete_tree, page, read_bytes
@@ -123,8 +123,10 @@ class ShosoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec bring
             Path(lpath).mkdir(parents=True, exist_ok=True)
             return
         Path(lpath).parent.mkdir(parents=True, exist_ok=True)
-        way, target = self._link, str(Path(lpath).absolute())
-        self._run(transfer(way.places, way.settings, _Path.parse(rpath).uri, target))
+        self._run(self._fetch(_Path.parse(rpath), Path(lpath)))
+
+    async def _fetch(self, path: _Path, target: Path) -> None:
+        await download(self._link.settings, await self._places.find(path.uri), target)
 
     # -- writing ------------------------------------------------------------------------------------------
 

@@ -65,6 +65,9 @@ class Link:
             await self._server.close()
 
 
+_HEEDED = tuple({setting.variable for setting in every_setting()} - {current.VARIABLE})
+"""The variables that a link is made with; the address it's told."""
+
 _links: dict[tuple[int, str, tuple[str | None, ...]], Link] = {}
 _lock = threading.Lock()
 
@@ -85,7 +88,7 @@ def alone() -> Link:
 
 
 def _link(address: str) -> Link:
-    key = (os.getpid(), address, tuple(os.environ.get(setting.variable) for setting in every_setting()))
+    key = (os.getpid(), address, tuple(map(os.environ.get, _HEEDED)))
     if (link := _links.get(key)) is None:
         with _lock:
             if (link := _links.get(key)) is None:

@@ -7,14 +7,15 @@ sends each at once. One that keeps them first, to send them later, takes its pla
 from __future__ import annotations
 
 import mimetypes
+from pathlib import Path
 from typing import Protocol
 
 from shoso.client import blocking
 from shoso.client.batches import Batch, split
-from shoso.client.places import Places
+from shoso.client.places import Place, Places
 from shoso.client.server import Server
 from shoso.client.settings import ClientSettings
-from shoso.client.transfers import transfer
+from shoso.client.transfers import upload
 from shoso.core import digest, keys
 from shoso.core.keys import Key
 from shoso.core.streams import BytesSource
@@ -93,7 +94,11 @@ class Direct:
 
     def upload(self, artifacts: str, path: Key, source: str) -> None:
         """See Sink."""
-        blocking.run(transfer(self._places, self._settings, source, artifacts, path))
+        blocking.run(self._upload(artifacts, path, source))
+
+    async def _upload(self, artifacts: str, path: Key, source: str) -> None:
+        place = await self._places.open(artifacts)
+        await upload(self._settings, Path(source), Place(place.store, keys.join(place.key, path)))
 
     def flush(self) -> None:
         """See Sink: nothing is under way."""
