@@ -196,6 +196,22 @@ def test_a_handler_of_the_end_may_still_call_and_find_a_host():
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_what_blocks_is_done_also_by_a_handler_of_the_end():
+    """Python's own pool takes nothing any more by then."""
+    done = program(
+        "import asyncio, atexit\n"
+        "run(asyncio.to_thread(lambda: None))\n"
+        "def late():\n"
+        "    print(run(asyncio.to_thread(lambda: 'done')))\n"
+        "    try:\n"
+        "        run(asyncio.to_thread(int, 'x'))\n"
+        "    except ValueError:\n"
+        "        print('raised')\n"
+        "atexit.register(late)\n"
+    )
+    assert (done.stdout, done.stderr) == ("done\nraised\n", "")
+
+
 def test_an_iteration_that_nobody_ends_ends_with_the_process():
     done = program(
         "async def count():\n    while True:\n        yield 1\nitems = iterate(count())\nprint(next(items))\n"

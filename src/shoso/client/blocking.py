@@ -9,12 +9,13 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import CancelledError, Future
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 ENDING = 5.0
@@ -104,6 +105,7 @@ class _LoopThread:
         import uvloop  # its look-ups of hosts need no Python thread, which there is none of at the end
 
         self.loop = uvloop.new_event_loop()
+        self.loop.set_default_executor(_Pool())
         self._thread = threading.Thread(target=self._run, name="shoso", daemon=True)
         self._thread.start()
 
@@ -122,6 +124,22 @@ class _LoopThread:
         self.loop.run_forever()
         self.loop.run_until_complete(_cleaned_up())
         self.loop.close()
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads for what blocks; when the process ends, and Python gives no more of them, it's done at once."""
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See concurrent.futures.Executor."""
+        try:
+            return super().submit(work, *args, **kwargs)
+        except RuntimeError:
+            done: Future[T] = Future()
+            try:
+                done.set_result(work(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001  (it is for whoever waits)
+                done.set_exception(error)
+            return done
 
 
 async def _cleaned_up() -> None:
