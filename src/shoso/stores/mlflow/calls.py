@@ -114,4 +114,4 @@ class Calls:
     def _words(self, reply: Reply, fault: Fault, op: str, key: Key) -> str:
         said = fault.message or (fault.detail if isinstance(fault.detail, str) else "")
         words = f"{self.name} answered {reply.status} to {op} '{key}'.{elsewhere(reply)}"
-        return f"{words} It said: {said}" if said else words
+        return f"{words} It said: {said.rstrip('.')}." if said else words
