@@ -158,7 +158,7 @@ async def test_the_servers_own_words_are_told(scripted, opened):
     store = opened(scripted(Said(403, b'{"detail": "Permission denied"}')).uri)
     error = await failure(store.write(KEY, BytesSource(b".")))
     assert error.kind is Kind.FORBIDDEN
-    assert error.message.endswith("It said: Permission denied")
+    assert error.message.endswith("It said: Permission denied.")
 
 
 async def test_a_server_that_is_none_of_mlflows_is_named(scripted, opened):
