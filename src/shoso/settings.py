@@ -192,7 +192,7 @@ NOT_SERVED = {
 }
 """MLflow's flags that a team may bring along, by flag or variable, and what to say of them."""
 
-CLIENT = frozenset({"SHOSO_CREDENTIAL_HOSTS", "SHOSO_MLFLOW_PLUGIN", "SHOSO_STATE"})
+CLIENT = frozenset({"SHOSO_CREDENTIAL_HOSTS", "SHOSO_MLFLOW_PLUGIN", "SHOSO_OUTBOX", "SHOSO_STATE"})
 """The variables of Shoso's clients, which may be set where a server starts."""
 
 _VARIABLES = {"--disable-security-middleware": "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}

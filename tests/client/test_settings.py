@@ -22,6 +22,7 @@ GIVEN = {  # by field: a value as text, and what it means
     "mlflow_plugin": ("off", False),
     "progress_bar": ("FALSE", False),
     "credential_hosts": ("a, b:80", ("a", "b:80")),
+    "outbox": ("/var/o", Path("/var/o")),
     "state": ("/var/x", Path("/var/x")),
     "username": ("user", "user"),
     "password": ("p%w", "p%w"),
