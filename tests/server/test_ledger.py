@@ -14,10 +14,12 @@ from tests.server.sockets import ARTIFACTS, Wire, ask, put, read, require_refusa
 from tests.server.test_transfers import flip_a_bit
 from tests.servers import ftpd, radosgw, sshd
 
+from shoso.core.batches import read_many, write_many
 from shoso.core.digest import digest
-from shoso.core.keys import ROOT, Key
+from shoso.core.keys import Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
+from shoso.core.types import ObjectMeta, SmallObject
 from shoso.errors import Kind, StoreError
 from shoso.layers import standard
 from shoso.metadata.objects import SETTLED
@@ -48,8 +50,10 @@ def change(server: Server, statement: str, *values: object) -> None:
 async def remote(server: Server):
     """The server as Shoso's own client sees it."""
     store = standard(RemoteStore(RemoteOptions(server.uri)))
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def listed(server: Server, prefix: str) -> dict[str, str | None]:
@@ -68,6 +72,20 @@ async def test_a_listing_tells_the_digests_of_what_came_through_the_server(serve
     found = await listed(server, unique)
     assert found.pop(f"{unique}/foreign") is None
     assert found == {f"{unique}/deep/{number}": digest(DATA + b"%d" % number) for number in range(30)}
+
+
+async def test_a_batch_is_recorded_in_one_go(server, unique):
+    objects = [
+        SmallObject(ObjectMeta(Key(f"{unique}/{number}"), 8, 0.0), b"%08d" % number) for number in range(512)
+    ]
+    async with remote(server) as store:
+        await write_many(store, objects)
+    found = await listed(server, unique)
+    assert found == {each.meta.key: digest(each.data) for each in objects}
+    assert recorded(server, *found)
+    with closing(sqlite3.connect(server.folder / "tracking.db")) as raw:
+        query = "SELECT count(DISTINCT time) FROM shoso_objects WHERE key LIKE ?"
+        assert raw.execute(query, [f"{unique}/%"]).fetchone() == (1,)
 
 
 async def test_a_listing_tells_nothing_of_what_was_changed_behind_the_server(server, unique):
@@ -196,6 +214,30 @@ async def test_what_somebody_else_puts_there_is_served_as_it_is(files, unique):
     assert await listed(server, unique) == {f"{unique}/a": None}
 
 
+async def test_a_damaged_file_among_many_is_an_error_of_its_own(files, unique):
+    server, folder = files
+    keys = [Key(f"{unique}/{name}") for name in "abc"]
+    for key in keys:
+        put(server, key, DATA)
+        settle(server, key)
+    flip_a_bit(folder / unique / "b")
+    async with remote(server) as store:
+        a, b, c = await read_many(store, keys)
+    assert (a.data, b.kind, c.data) == (DATA, Kind.CORRUPT, DATA)
+
+
+async def test_a_file_that_was_put_together_from_parts_is_compared_too(files, unique):
+    server, folder = files
+    parts = [os.urandom(MIB), DATA]
+    async with remote(server) as store:
+        await in_parts(store, unique, parts, digest(b"".join(parts)))
+    settle(server, unique)
+    assert (await listed(server, ""))[unique] == digest(b"".join(parts))
+    flip_a_bit(folder / unique)
+    with Wire(server) as wire:
+        assert not wire.ask("GET", f"{ARTIFACTS}/{unique}").is_whole
+
+
 def test_a_password_of_the_destination_is_not_recorded(files, unique):
     server, _ = files
     put(server, f"{unique}/a", DATA)
@@ -224,16 +266,16 @@ async def in_parts(store, key: str, parts: list[bytes], claimed: str):
 
 async def test_an_object_in_parts_has_the_digest_that_its_sender_claimed(bucket, unique):
     server, name = bucket
+    large, small = Key(f"{unique}/large"), Key(f"{unique}/small")
     parts = [os.urandom(5 * MIB), os.urandom(MIB)]
     whole = digest(b"".join(parts))
     async with remote(server) as store:
-        assert (await in_parts(store, unique, parts, whole)).digest == whole
-        await store.write(Key(f"{unique}-small"), BytesSource(DATA))
-        found = {entry.key: entry.digest async for entry in store.list(ROOT, deep=True)}
-        assert found == {unique: whole, f"{unique}-small": digest(DATA)}
-    radosgw.client().put_object(Bucket=name, Key=unique, Body=b"another's")
-    assert (await listed(server, ""))[unique] is None
-    assert read(server, unique).body == b"another's"
+        assert (await in_parts(store, large, parts, whole)).digest == whole
+        await store.write(small, BytesSource(DATA))
+    assert await listed(server, unique) == {large: whole, small: digest(DATA)}
+    radosgw.client().put_object(Bucket=name, Key=large, Body=b"another's")
+    assert (await listed(server, unique))[large] is None
+    assert read(server, large).body == b"another's"
 
 
 async def test_an_object_in_parts_that_isnt_what_was_claimed_is_an_error(bucket, unique):

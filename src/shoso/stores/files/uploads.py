@@ -142,10 +142,10 @@ class FileUploads:
     async def _joined(
         self, ref: UploadRef, named: Sequence[tuple[str, Part]], digest: str | None
     ) -> ObjectMeta:
-        """The object; what the server joins by itself, is compared with no digest: nobody computes one."""
+        """The object; of what the server joins by itself, the digest is the one that was claimed."""
         places = [f"{_place(ref)}/{name}" for name, _ in named]
         if self._system.traits.joins:
-            return await self._store.join(ref.key, places)
+            return replace(await self._store.join(ref.key, places), digest=digest)
         parts = [(place, part) for place, (_, part) in zip(places, named, strict=True)]
         return await self._store.write(ref.key, _Joined(self._store, ref.key, parts, digest))
 
