@@ -57,6 +57,11 @@ class FaultProxy(Listener):
         self.reset_all()
         await super().__aexit__(*details)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a connection is open."""
+        return bool(self._open)
+
     def reset_all(self) -> None:
         """Reset every open connection now."""
         for link in list(self._open):

@@ -216,11 +216,11 @@ def syncs() -> int:
     return count
 
 
-def calls() -> int:
-    """How many calls of clients the NameNode of the shared cluster has answered."""
+def calls(*but: str) -> int:
+    """How many calls of clients the NameNode of the shared cluster has answered, but for some kinds."""
     port = server()["address"].rpartition(":")[2]
     found = metrics(server()["web"], f"NameNode,name=RpcDetailedActivityForPort{port}")
-    return sum(found.get(f"{call}NumOps", 0) for call in _CLIENT_CALLS)
+    return sum(found.get(f"{call}NumOps", 0) for call in _CLIENT_CALLS if call not in but)
 
 
 def fresh() -> Target:

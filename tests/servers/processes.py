@@ -105,11 +105,13 @@ def cannot(why: str) -> Any:
     pytest.skip(why)
 
 
-def run(*command: str | Path, env: Mapping[str, str] | None = None, text: str = "") -> str:
-    """Run a program to its end; what it printed. Raises RuntimeError with that."""
+def run(
+    *command: str | Path, env: Mapping[str, str] | None = None, text: str = "", seconds: float = 120
+) -> str:
+    """Run a program to its end; what it printed. Raises RuntimeError with that, and TimeoutExpired."""
     done = subprocess.run(
         [str(part) for part in command], env={**os.environ, **(env or {})}, input=text, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=seconds,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{command}: {done.stdout[-3000:]}")

@@ -71,7 +71,7 @@ async def _fails(call, *kinds: Kind) -> StoreError:
 
 async def _until_clean(place: Place, *kept: str) -> None:
     """Soon nothing is there but what was kept."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while set(place.files()) != set(kept):  # noqa: ASYNC110  # another process does it
             await asyncio.sleep(0.05)
 
@@ -121,7 +121,7 @@ async def test_a_server_that_refuses_is_unavailable(place):
 async def test_a_control_connection_that_falls_silent_is_given_up(place, verb):
     await place.store(place.port).write(KEY, BytesSource(DATA))
     async with FaultProxy(place.port) as proxy:
-        store = place.store(proxy.port, policy=ONCE, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT="0.5")
+        store = place.store(proxy.port, policy=ONCE, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT="2")
         assert (await store.stat(KEY)).size == len(DATA)
         proxy.blackhole = True
         calls = {
@@ -237,7 +237,7 @@ async def test_a_write_that_is_cancelled_leaves_nothing_and_returns_soon(place):
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
     await _until_clean(place)
 
 
@@ -245,11 +245,11 @@ async def test_many_are_deleted_over_several_connections(place):
     for number in range(400):
         (place.folder / f"{number}").write_bytes(b".")
     async with FaultProxy(place.port) as proxy:
-        proxy.latency = 0.005
+        proxy.latency = 0.02
         store = place.store(proxy.port)
         began = time.monotonic()
         await store.delete([Key(f"{number}") for number in range(400)])
-        # One after another, each at 10 ms there and back, would take 4 s.
+        # One after another, each at 40 ms there and back, would take 16 s.
         assert proxy.connections > 4
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
     assert place.files() == {}

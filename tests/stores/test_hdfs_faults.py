@@ -6,9 +6,14 @@ The NameNode is reached through one proxy, the DataNode through another on the a
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import sys
 import time
+from asyncio.subprocess import PIPE
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +35,13 @@ from shoso.layers.retry import RetryPolicy
 from shoso.stores import open_store
 from shoso.stores.files import FileStore
 from shoso.stores.files.drafts import PATIENCE
+from shoso.stores.hdfs.clients import Client
 
 KEY = Key("folder/object")
 MIB = 1024 * 1024
 DATA = os.urandom(6 * MIB)
 SILENCE = 1.5
+SETTINGS = {"MLFLOW_PYARROW_EXTRA_CONF": "dfs.client.use.datanode.hostname=true"}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +66,12 @@ class Line:
     straight: FileStore
     names: FaultProxy
     data: FaultProxy
+    uri: str
+
+    def hasty(self) -> Store:
+        """The store, impatient and without a second try."""
+        store = open_store(self.uri, {**SETTINGS, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": str(SILENCE)})
+        return standard(store, Policy(RetryPolicy(attempts=1)))
 
     async def drafts(self) -> int:
         """How many drafts there are."""
@@ -73,14 +86,11 @@ async def line(cluster, request):
         names = await stack.enter_async_context(FaultProxy(cluster.namenode_port))
         data = FaultProxy(cluster.datanode_port, cluster.datanode_port, hdfs.NICKNAME)
         await stack.enter_async_context(data)
-        settings = {
-            "MLFLOW_PYARROW_EXTRA_CONF": "dfs.client.use.datanode.hostname=true",
-            "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": str(SILENCE),
-        }
-        bare = open_store(f"hdfs://127.0.0.1:{names.port}{folder}", settings)
+        uri = f"hdfs://127.0.0.1:{names.port}{folder}"
+        bare = open_store(uri, SETTINGS)
         straight = open_store(f"hdfs://{cluster.address}{folder}")
         await straight.write(Key("warm"), BytesSource(b"x"))
-        yield Line(standard(bare), bare, straight, names, data)
+        yield Line(standard(bare), bare, straight, names, data, uri)
         await bare.close()
         await straight.close()
 
@@ -111,6 +121,21 @@ async def test_the_connection_to_the_namenode_is_reset_again_and_again(line):
         assert await read_bytes(store, Key(f"object-{number}")) == str(number).encode()
         cutting.cancel()
     assert await line.drafts() == 0
+
+
+async def test_a_connection_that_ends_while_many_calls_begin_holds_nothing_up(line):
+    """The library's asynchronous client makes a process stand still then, its deadlines and signals too."""
+    storm = asyncio.create_task(_printed("hdfs_storm.py", line.uri))
+    while not storm.done():
+        await asyncio.wait({storm}, timeout=0.05)
+        line.names.reset_all()
+    assert int(await storm) > 0
+
+
+async def test_a_process_ends_though_a_call_is_never_answered(line):
+    line.names.blackhole = True
+    settings = {**SETTINGS, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": str(SILENCE)}
+    assert json.loads(await _printed("hdfs_probe.py", line.uri, **settings))["kind"] == Kind.TIMEOUT.value
 
 
 async def test_a_reset_in_the_middle_of_an_upload_is_made_good(line):
@@ -163,39 +188,80 @@ async def test_a_black_hole_is_given_up_in_time_and_forgotten(line, which):
     await line.store.write(Key("other"), BytesSource(DATA))
     proxy = getattr(line, which)
     proxy.blackhole = True
-    once = standard(line.bare, Policy(RetryPolicy(attempts=1)))
-    for call in (read_bytes(once, KEY), once.write(Key("new"), BytesSource(DATA))):
+    hasty = line.hasty()
+    for call in (read_bytes(hasty, KEY), hasty.write(Key("new"), BytesSource(DATA))):
         start = time.monotonic()
         with pytest.raises(StoreError) as caught:
             await call
         assert caught.value.kind is Kind.TIMEOUT
-        assert time.monotonic() - start < SILENCE + PATIENCE + 2
+        assert time.monotonic() - start < SILENCE + PATIENCE + 5
     proxy.deafen()
     proxy.blackhole = False
     assert await read_bytes(line.store, KEY) == DATA
     await line.store.write(Key("new"), BytesSource(DATA))
     assert await read_bytes(line.straight, Key("new")) == DATA
+    await hasty.close()
+
+
+class Endless:
+    """Megabytes without end, and how many were taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def __aiter__(self):
+        while True:
+            yield b"x" * MIB
+            self.taken += 1
 
 
 async def test_an_abandoned_write_leaves_no_draft_and_no_connection(line, cluster):
-    process = psutil.Process()
-
-    async def endless():
-        while True:
-            yield b"x" * MIB
-            await asyncio.sleep(0.001)
-
-    before = _connections(process, cluster.datanode_port)
+    await _until(lambda: _connections(cluster.datanode_port) == 0)  # those kept for the next read
     for _ in range(5):
-        writing = asyncio.create_task(line.straight.write(KEY, StreamSource(endless())))
-        await asyncio.sleep(0.1)
+        source = Endless()
+        writing = asyncio.create_task(line.straight.write(KEY, StreamSource(aiter(source))))
+        await _until(lambda source=source: source.taken > 3)
+        assert _connections(cluster.datanode_port) > 0
         writing.cancel()
         await asyncio.wait([writing])
     assert await line.drafts() == 0
-    deadline = time.monotonic() + 40  # the DataNode hears with a heartbeat that the block is no more
-    while _connections(process, cluster.datanode_port) > before and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
-    assert _connections(process, cluster.datanode_port) <= before
+    await _until(lambda: _connections(cluster.datanode_port) == 0)
+
+
+async def test_a_write_abandoned_while_nothing_is_taken_leaves_no_connection(line):
+    """And sooner than with the library's next sign of life, after 30 s: then the DataNode hangs up."""
+    line.data.rate = MIB
+    source = Endless()
+    writing = asyncio.create_task(line.bare.write(KEY, StreamSource(aiter(source))))
+    await _until(lambda: source.taken > 5)  # the library's window
+    await asyncio.sleep(0.5)
+    writing.cancel()
+    await asyncio.wait([writing])
+    line.data.rate = None
+    await _until(lambda: not line.data.busy, 20)
+    assert await line.drafts() == 0
+
+
+async def test_a_draft_that_is_made_after_it_was_given_up_is_removed(line, monkeypatch):
+    calls, start = [], Client.start
+
+    def late(client, work, *arguments):
+        def slow():
+            time.sleep(0.3)
+            return work(*arguments)
+
+        calls.append(start(client, slow))
+        return calls[-1]
+
+    monkeypatch.setattr(Client, "start", late)
+    making = asyncio.create_task(line.straight.system.create("late"))
+    await _until(lambda: calls and calls[0].running())
+    making.cancel()
+    await asyncio.wait([making])
+    await _until(lambda: any(_gave(call, True) for call in calls))
+    assert calls[0].exception() is None
+    with pytest.raises(FileNotFoundError):
+        await line.straight.system.status("late")
 
 
 async def test_a_rename_whose_reply_was_lost_is_not_a_failure(line):
@@ -205,7 +271,7 @@ async def test_a_rename_whose_reply_was_lost_is_not_a_failure(line):
     await draft.append([b"content"])
     await draft.seal("ab" * 32)
     target = system.absolute("one")
-    await system.call(".shoso/drafts/one", lambda api, place: api.rename(place, target))
+    await system.call(".shoso/drafts/one", lambda api, place: api.rename(place, target, False))
     await system.rename(".shoso/drafts/one", "one", replace=False)
     with pytest.raises(FileNotFoundError):
         await system.rename(".shoso/drafts/one", "one", replace=False)
@@ -228,9 +294,35 @@ async def test_a_node_that_restarts_costs_an_upload_one_part(cluster, line, node
     assert [ref async for ref in uploads.pending(Key(""))] == []
 
 
-def _connections(process: psutil.Process, port: int) -> int:
-    """How many it has with DataNodes; those with NameNodes are the library's to keep."""
+async def _printed(script: str, uri: str, **environment: str) -> str:
+    """What a program prints until it ends, which it does within a minute."""
+    command = (sys.executable, Path(__file__).with_name(script), uri)
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment}, stdout=PIPE)
+    try:
+        async with asyncio.timeout(60):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    return said.decode()
+
+
+def _gave(call: Future, result: object) -> bool:
+    return call.done() and call.exception() is None and call.result() is result
+
+
+def _connections(port: int) -> int:
+    """How many this process has with the DataNode; those with NameNodes are the library's to keep."""
     return sum(
         link.status == psutil.CONN_ESTABLISHED and link.raddr.port == port
-        for link in process.net_connections("tcp")
+        for link in psutil.Process().net_connections("tcp")
     )
+
+
+async def _until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until it's true."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110  # another process makes it so
+            await asyncio.sleep(0.02)

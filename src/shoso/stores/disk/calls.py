@@ -10,11 +10,11 @@ from typing import ParamSpec, Protocol, TypeVar
 from shoso.core.keys import Key
 from shoso.core.store import StoreInfo
 from shoso.core.streams import Source, closing, regroup
+from shoso.core.threads import Threads
 from shoso.core.types import Buffer, Reading
 from shoso.errors import Kind, StoreError, store_error
 from shoso.stores.disk.drafts import Draft
 from shoso.stores.disk.reading import OpenFile
-from shoso.stores.disk.threads import Threads
 from shoso.stores.files.errors import sign
 
 P = ParamSpec("P")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from hdfs_native import AsyncFileWriter
-
 from shoso.core.types import Buffer
-from shoso.errors import Kind, Retry, ShosoError, store_error
+from shoso.errors import Kind, Retry, store_error
 from shoso.stores.files import Status
 
 if TYPE_CHECKING:
+    from hdfs_native._internal import RawFileWriter
+
     from shoso.stores.hdfs.system import HdfsFiles
 
 T = TypeVar("T")
@@ -31,9 +32,10 @@ FIRST, LONGEST = 0.005, 0.25
 class HdfsDraft:
     """Bytes go to the DataNodes in packets, 100 at most on their way; closing it syncs every block."""
 
-    def __init__(self, system: HdfsFiles, path: str, writer: AsyncFileWriter) -> None:
+    def __init__(self, system: HdfsFiles, path: str, writer: RawFileWriter) -> None:
         self._system, self._path = system, path
         self._writer = writer
+        self._under_way: Future[int] | Future[None] | None = None
         self._size = 0
         self._closed = False
         self._touched = time.monotonic()
@@ -44,14 +46,15 @@ class HdfsDraft:
         if isinstance(data, memoryview):
             data = bytes(data)  # the library takes a view byte by byte: 57 MiB/s
         self._size += len(data)
-        await self._translating(self._writer.write(data))
+        self._under_way = self._system.start(self._writer.write, data)
+        await self._outcome(asyncio.wrap_future(self._under_way))
         if time.monotonic() - self._touched > TOUCH_AFTER:
             self._touched = time.monotonic()
             await self._system.touch(self._path)
 
     async def seal(self, digest: str) -> Status:
         """See NewFile."""
-        await self._translating(self._close())
+        await self._close()
         self._closed = True
         status = await self._system.mark(self._path, digest)
         if status.size != self._size:
@@ -60,12 +63,18 @@ class HdfsDraft:
         return status
 
     async def discard(self) -> None:
-        """See NewFile. A writer that isn't closed would keep its connection for ever, so it is, in vain."""
+        """See NewFile. A writer that isn't closed would keep its connection for ever, so it is, in vain.
+
+        Nobody waits for that: what was given up may still be sending, for as long as a DataNode lets it.
+        """
+        if not self._closed:
+            self._closed = True
+            if self._under_way is None:
+                self._system.start(self._writer.close)
+            else:
+                self._under_way.add_done_callback(lambda _: self._system.start(self._writer.close))
         with suppress(FileNotFoundError):
             await self._system.remove(self._path)
-        if not self._closed:
-            with suppress(OSError, ShosoError):
-                await self._translating(self._writer.close())
 
     async def _close(self) -> None:
         """Close it, without the library's half second where the NameNode hears late of the last block.
@@ -73,16 +82,17 @@ class HdfsDraft:
         The library asks whether the file is complete, and if it isn't, sleeps 0.5 s. From then on the size
         that others see is the whole one, and the NameNode can be asked again by recovering the lease.
         """
-        closing = asyncio.ensure_future(self._writer.close())
+        self._under_way = self._system.start(self._writer.close)
+        closing = asyncio.wrap_future(self._under_way)
         try:
             pause = FIRST
             while not await _done(closing, pause):
                 if await self._committed() and not await _done(closing, FIRST):
                     return await self._complete()
                 pause = min(2 * pause, LONGEST)
+            return await self._outcome(closing)
         finally:
             closing.cancel()
-        return await closing
 
     async def _committed(self) -> bool:
         return (await self._system.status(self._path)).size == self._size
@@ -96,10 +106,10 @@ class HdfsDraft:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)
 
-    async def _translating(self, work: Awaitable[T]) -> T:
+    async def _outcome(self, call: asyncio.Future[T]) -> T:
         try:
-            return await work
-        except (asyncio.CancelledError, ShosoError):
+            return await call
+        except asyncio.CancelledError:
             raise
         except BaseException as error:
             raise self._failure(error) from error

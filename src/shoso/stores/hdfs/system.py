@@ -1,4 +1,4 @@
-"""HDFS as a `FileSystem`, by hdfs-native's asynchronous client.
+"""HDFS as a `FileSystem`, by hdfs-native in threads.
 
 A file's version is its size, the time it was closed and a mark: part of its digest as its time of access, far
 in the future, where no reader moves it. HDFS shows the library no number of a file, and two files may be
@@ -11,12 +11,13 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from hdfs_native import AsyncClient, AsyncFileReader, FileStatus, WriteOptions
+from hdfs_native import FileStatus, WriteOptions
 
 from shoso.core.types import Digests
 from shoso.errors import Kind, Retry, store_error
@@ -27,6 +28,10 @@ from shoso.stores.hdfs.drafts import HdfsDraft
 from shoso.stores.hdfs.errors import Whose, translated
 from shoso.stores.hdfs.names import kept, literal, plain
 
+if TYPE_CHECKING:
+    from hdfs_native._internal import RawClient
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MARK = 1 << 48
@@ -65,18 +70,33 @@ class HdfsFiles:
 
     # -- calls --------------------------------------------------------------------------------------------
 
-    async def call(self, path: str, work: Callable[[AsyncClient, str], Awaitable[T]]) -> T:
-        """What `work` gives for the client and the whole path; its errors come back as the driver's."""
-        loop = asyncio.get_running_loop()
-        used, started = client(self._options.access), loop.time()
+    async def call(
+        self,
+        path: str,
+        work: Callable[[RawClient, str], T],
+        undo: Callable[[RawClient, str], object] | None = None,
+    ) -> T:
+        """What `work` gives for the client and the whole path; its errors come back as the driver's.
+
+        A call that is given up goes on in its thread; what it then makes after all is undone.
+        """
+        used, started = client(self._options.access), time.monotonic()
+        place = self.absolute(path)
+        call = used.start(work, used.raw, place)
         try:
-            return await work(used, self.absolute(path))
+            return await asyncio.wrap_future(call)
         except asyncio.CancelledError:
-            if loop.time() - started > self._options.stuck:
+            if undo is not None:
+                call.add_done_callback(lambda _: _succeeded(call) and used.start(undo, used.raw, place))
+            if time.monotonic() - started > self._options.stuck:
                 retire(self._options.access, used)
             raise
         except BaseException as error:
             raise self.translated(error, path) from error
+
+    def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do something with an open file, in a thread."""
+        return client(self._options.access).start(work, *args, **kwargs)
 
     def absolute(self, path: str) -> str:
         """The path in the cluster."""
@@ -98,7 +118,7 @@ class HdfsFiles:
         for _ in range(_OPENINGS):
             if before.folder:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            reader: AsyncFileReader = await self.call(path, lambda api, place: api.read(place))
+            reader = await self.call(path, lambda api, place: api.read(place))
             after = await self.status(path)
             if before == after:
                 return Content(self, path, reader, after)
@@ -110,7 +130,7 @@ class HdfsFiles:
         """See FileSystem."""
         mode = WriteOptions(permission=0o666 & ~self._options.umask, create_parent=False)
         try:
-            writer = await self.call(path, lambda api, place: api.create(place, mode))
+            writer = await self.call(path, lambda api, place: api.create(place, mode), _remove)
         except FileExistsError as error:  # the name is random: the library has sent it twice
             message = f"'{path}' was made over a connection that broke."
             raise store_error(Kind.UNAVAILABLE, message, retry=Retry.SOON) from error
@@ -133,7 +153,7 @@ class HdfsFiles:
     async def remove(self, path: str) -> None:
         """See FileSystem. An empty folder is removed with the same call; nobody misses one."""
         try:
-            gone = await self.call(path, lambda api, place: api.delete(place, recursive=False))
+            gone = await self.call(path, _remove)
         except OSError as error:
             await self._unless_missing(error, path)
             if error.errno == errno.ENOTEMPTY:
@@ -152,7 +172,7 @@ class HdfsFiles:
         """See FileSystem."""
         if not (await self.status(path)).folder:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-        await self.call(path, lambda api, place: api.delete(place, recursive=False))
+        await self.call(path, _remove)
 
     async def entries(self, path: str) -> list[Found]:
         """See FileSystem. A pattern brings all of them at once, 20 times as fast as one by one."""
@@ -212,6 +232,14 @@ def status_of(found: FileStatus) -> Status:
     mark = f"-{found.access_time - MARK:x}" if found.access_time >= MARK else ""
     version = f"{found.modification_time:x}-{found.length:x}{mark}"
     return Status(False, found.length, found.modification_time / 1000, version)
+
+
+def _remove(api: RawClient, place: str) -> bool:
+    return api.delete(place, recursive=False)
+
+
+def _succeeded(call: Future[T]) -> bool:
+    return not call.cancelled() and call.exception() is None
 
 
 def _inside(folder: str) -> str:

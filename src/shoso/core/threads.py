@@ -1,7 +1,8 @@
-"""Threads that wait for the disk, and that nobody must wait for.
+"""Threads that wait for a disk or a server, and that nobody must wait for.
 
-A thread in a system call can't be interrupted. At a mount whose server is gone it may hang for ever; the
-interpreter would wait for the threads of an ordinary pool before it ends. Those of this one are daemons.
+A thread in a system call, or in a library's, can't be interrupted. At a mount whose server is gone it may
+hang for ever; the interpreter would wait for the threads of an ordinary pool before it ends. Those of this
+one are daemons.
 """
 
 from __future__ import annotations
