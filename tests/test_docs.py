@@ -182,12 +182,17 @@ def test_every_command_line_is_one(page):
         parse(main, "shoso", arguments)
 
 
-def parse(command: click.Command, name: str, arguments: list[str]) -> None:
-    """Raise UsageError unless the command, or one below it, takes these arguments."""
-    context = command.make_context(name, arguments)
+def parse(
+    command: click.Command, name: str, arguments: list[str], parent: click.Context | None = None
+) -> None:
+    """Raise UsageError unless the command, or one below it, takes these arguments.
+
+    A command remembers the flags of its help from its first context: without a parent it would forget -h.
+    """
+    context = command.make_context(name, arguments, parent)
     if isinstance(command, click.Group):
         name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        parse(inner, name, rest)
+        parse(inner, name, rest, context)
 
 
 def test_an_unknown_command_line_is_refused():

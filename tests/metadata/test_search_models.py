@@ -114,7 +114,7 @@ def their_page(world, request: SearchLoggedModels, size: int):
         or None,
         size,
         [
-            {key: None if value == "" else value for key, value in msgspec.to_builtins(one).items()}
+            {key: None if value == "" else value for key, value in msgspec.structs.asdict(one).items()}
             for one in request.order_by
         ]
         or None,
