@@ -292,8 +292,9 @@ def test_the_readmes_have_the_same_figures():
 # -- snippets ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory):
+    """A server of the page's own: it shows the numbers of experiments."""
     server = Server(tmp_path_factory.mktemp("server")).start()
     yield server
     server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -125,7 +126,7 @@ async def test_a_name_service_is_reached_while_a_namenode_of_it_is_dead(place, t
     name_service(tmp_path, *(live if which == "live" else f"127.0.0.1:{free_ports(1)[0]}" for which in order))
     store = open_store(uri.replace(live, "ns"), {"HADOOP_CONF_DIR": str(tmp_path)})
     written = await store.write(KEY, BytesSource(b"x"))
-    assert await store.stat(KEY) == written
+    assert await store.stat(KEY) == replace(written, digest=None)
     assert around.get(KEY) == b"x"
 
 
