@@ -133,8 +133,28 @@ async def test_a_store_is_copied_within_itself():
     await fill(store, {f"a/{path}": data for path, data in EVERY_WAY.items()})
     await copy(store, store, Selection(Key("a"), Key("b")), SMALL_PARTS)
     assert await content(store, "b") == digests(EVERY_WAY)
+    await copy(store, store, Selection(Key("a/f0/g0/000")))
+    await copy(store, store, Selection(Key("a/f0"), Key("a")), SMALL_PARTS)
+    assert await content(store, "a/g1") == await content(store, "b/f0/g1")
+
+
+@pytest.mark.parametrize(("key", "to"), [("", "a"), ("a", "a"), ("a", "a/b"), ("a/x", "a/x")])
+async def test_nothing_is_copied_into_itself(key, to, tmp_path):
+    for src, dst in ((same := memory(), same), (local(tmp_path), folder(tmp_path))):
+        await fill(src, {"a/x": b"x"})
+        with expect.failure(Kind.INVALID):
+            await copy(src, dst, Selection(Key(key), Key(to)))
+        assert await content(src) == digests({"a/x": b"x"})
+        await close(src, dst)
+
+
+async def test_a_folder_is_not_copied_into_one_of_its_own_by_another_name(tmp_path):
+    src, dst = folder(tmp_path), folder(tmp_path / "a" / "b")
+    await fill(src, {"a/x": b"x"})
     with expect.failure(Kind.INVALID):
-        await copy(store, store, Selection(Key("a"), Key("a/c")))
+        await copy(src, dst, Selection(Key("a"), Key("c")))
+    await copy(src, dst, Selection(Key("a/x"), Key("c")))
+    await close(src, dst)
 
 
 async def test_types_travel():

@@ -16,6 +16,7 @@ from tests.transfer.ends import (
     content,
     digests,
     fill,
+    folder,
     memory,
     pending,
     some_bytes,
@@ -23,6 +24,7 @@ from tests.transfer.ends import (
 
 from shoso.core.digest import digest
 from shoso.core.keys import ROOT, Key
+from shoso.core.store import exists
 from shoso.core.streams import BytesSource
 from shoso.core.types import Capabilities
 from shoso.errors import ConfigError, Kind, StoreError, store_error
@@ -122,8 +124,32 @@ async def test_what_fails_for_some_doesnt():
     assert len(await content(dst)) == 60
 
 
+async def test_what_is_there_doesnt_count_as_a_refusal_of_everything():
+    src, dst = memory(), memory()
+    await fill(src, MANY)
+    await copy(src, dst, Selection())
+    await dst.delete([Key(key) for key in MANY if key >= "050"])
+    with pytest.raises(CopyError, match="50 of 100 objects"):
+        await copy(src, Refusing(dst, lambda _: Kind.FORBIDDEN), Selection())
+
+
+@pytest.mark.parametrize("name", ["a\tb", "c%2f..%2fd", "e" * 200])
+async def test_a_name_that_no_object_can_have_is_named_and_the_rest_arrives(name, tmp_path):
+    (tmp_path / name).write_bytes(b".")
+    (tmp_path / "good").write_bytes(b".")
+    src, dst = folder(tmp_path), memory()
+    with pytest.raises(CopyError, match="1 of 2 objects") as caught:
+        await copy(src, dst, Selection(to=Key("x" * 900)))
+    assert caught.value.kind is Kind.INVALID_KEY
+    assert [*await content(dst, "x" * 900)] == ["good"]
+    await src.close()
+
+
 async def test_a_destination_that_may_not_be_listed_is_written_all_the_same(src):
     class Blind(Layer):
+        async def stat(self, key):
+            raise store_error(Kind.FORBIDDEN, "You may not look.")
+
         async def listing(self, op, prefix, begin, after):
             raise store_error(Kind.FORBIDDEN, "You may not list.")
             yield
@@ -131,6 +157,8 @@ async def test_a_destination_that_may_not_be_listed_is_written_all_the_same(src)
     dst = memory()
     await copy(src, Blind(dst), Selection(), SMALL_PARTS)
     assert await content(dst) == digests(EVERY_WAY)
+    await copy(src, Blind(dst), Selection(Key("f0/g0/000"), Key("again")))
+    assert await exists(dst, Key("again"))
 
 
 async def test_a_copy_within_a_store_of_one_connection_is_refused():

@@ -1,14 +1,11 @@
-"""Globs, and selections that hold themselves."""
+"""Globs."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conformance import expect
 
-from shoso.core.keys import Key
-from shoso.errors import Kind
 from shoso.transfer import Selection
 
 
@@ -46,13 +43,3 @@ def test_an_excluded_path_is_left_out_even_if_it_is_included():
 @given(st.text(alphabet="ab*?[]!-/^&|~\\.\n", max_size=12), st.text(alphabet="ab-/^", max_size=8))
 def test_any_text_is_a_glob(glob, path):
     Selection(include=(glob,)).filter()(path)
-
-
-@pytest.mark.parametrize(("key", "to"), [("", "a"), ("a", ""), ("a", "a"), ("a", "a/b"), ("a/b", "a")])
-def test_a_folder_is_not_copied_into_itself(key, to):
-    with expect.failure(Kind.INVALID):
-        Selection(Key(key), Key(to)).require_apart()
-
-
-def test_neighbours_are_apart():
-    Selection(Key("a"), Key("ab")).require_apart()

@@ -43,8 +43,6 @@ async def copy(src: Store, dst: Store, selection: Selection, policy: Policy | No
     at the end, when the rest has arrived. Raises the StoreError of a single object, or of what stops
     everything (a full disk, a refused login), and CopyError where some of several objects failed.
     """
-    if src is dst:
-        selection.require_apart()
     chosen = policy or Policy()
     with contextlib.closing(open_journal(chosen.journal, src, dst, selection)) as journal:
         report = await _Copy(src, dst, selection, chosen, journal).run()
@@ -95,9 +93,18 @@ class _Copy:
             self._policy.progress.skipped(there.key, meta.size)
             self._route.tally.skipped += 1
             return None
-        to = target(self._selection, path)
+        return self._item(path, meta, candidate(meta, there, done))
+
+    def _item(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> Item | None:
+        """The object and where it goes, unless it has a name that no object can have."""
+        try:
+            to = target(self._selection, path)
+        except StoreError as error:
+            self._policy.progress.planned(meta.key, meta.size)
+            self._route.fail(meta.key, error)
+            return None
         self._policy.progress.planned(to, meta.size)
-        return Item(path, meta, to, candidate(meta, there, done))
+        return Item(path, meta, to, there)
 
     async def _start(self, group: asyncio.TaskGroup, job: Job) -> None:
         """Start a job as soon as there is room for it; in a dry run, count it."""
@@ -120,7 +127,7 @@ class _Copy:
             try:
                 await _settled(self._route, item, move)
             except StoreError as error:
-                self._route.fail(item, error)
+                self._route.fail(item.to, error)
         self._route.journal.flush()
 
 

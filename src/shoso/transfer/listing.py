@@ -6,15 +6,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from shoso.core.keys import Key, join, name
+from shoso.core.keys import Key, contains, join, name
 from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
-from shoso.errors import Forbidden, NotFound
+from shoso.errors import Forbidden, Kind, NotFound, store_error
 from shoso.transfer.ahead import Ahead
 from shoso.transfer.selection import Selection
 
 _log = logging.getLogger("shoso.transfer")
+_UNSEEN = "%s What is to be copied is sent, whatever is there already."
 
 Found = tuple[str, ObjectMeta]
 """An object, by its path below the folder that is listed."""
@@ -29,10 +30,16 @@ def target(selection: Selection, path: str) -> Key:
 
 
 async def pairs(src: Store, dst: Store, selection: Selection) -> AsyncIterator[Pair]:
-    """Everything selected. Raises NOT_FOUND where there is neither an object nor a folder of that key."""
+    """Everything selected.
+
+    Raises NOT_FOUND where there is neither an object nor a folder of that key, INVALID where a folder would
+    be copied into itself, or an object onto itself.
+    """
     single = await _stat(src, selection.key) if selection.key else None
+    to = target(selection, "") if single is not None else selection.to
+    _require_apart(_place(src, selection.key), _place(dst, to))
     if single is not None:
-        yield "", single, await _stat(dst, target(selection, ""))
+        yield "", single, await _there(dst, to)
         return
     wanted = selection.filter()
     async with (
@@ -50,6 +57,25 @@ async def _stat(store: Store, key: Key) -> ObjectMeta | None:
         return await store.stat(key)
     except NotFound:
         return None
+
+
+async def _there(dst: Store, key: Key) -> ObjectMeta | None:
+    try:
+        return await _stat(dst, key)
+    except Forbidden as error:
+        _log.info(_UNSEEN, error.message)
+        return None
+
+
+def _place(store: Store, key: Key) -> Key:
+    """Where that is, comparable between stores of one storage."""
+    return Key(f"{store.info.name}/{key}".rstrip("/"))
+
+
+def _require_apart(source: Key, destination: Key) -> None:
+    if contains(source, destination):
+        message = f"'{source}' can't be copied to '{destination}', which is the same or lies in it."
+        raise store_error(Kind.INVALID, message, op="copy")
 
 
 async def _source(store: Store, folder: Key) -> AsyncIterator[Found]:
@@ -70,7 +96,7 @@ async def _destination(store: Store, folder: Key) -> AsyncIterator[Found]:
             async for each in found:
                 yield each
     except Forbidden as error:
-        _log.info("%s Everything is sent, whatever is there already.", error.message)
+        _log.info(_UNSEEN, error.message)
 
 
 async def _below(store: Store, folder: Key) -> AsyncIterator[Found]:

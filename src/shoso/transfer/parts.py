@@ -20,7 +20,7 @@ from shoso.transfer.route import Route
 from shoso.transfer.source import ObjectSource, changed
 from shoso.transfer.window import crew
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds for clearing away an upload of which nothing will become."""
 
 PROMPT = 0.05

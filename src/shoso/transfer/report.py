@@ -84,7 +84,7 @@ class Tally:
             self._failures.append(error)
 
     def _hopeless(self, kind: Kind) -> bool:
-        shared = kind in _GONE or (kind in _REFUSED and not self.copied)
+        shared = kind in _GONE or (kind in _REFUSED and not (self.copied or self.skipped))
         return shared and self._streak[kind] >= STREAK
 
     def report(self) -> Report:

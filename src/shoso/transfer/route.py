@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from shoso.core.keys import Key
 from shoso.core.store import Store
 from shoso.core.types import ObjectMeta
 from shoso.errors import StoreError
@@ -43,9 +44,9 @@ class Route:
         self.policy.progress.skipped(item.to, there.size)
         self._note(item, item.meta, there)
 
-    def fail(self, item: Item, error: StoreError) -> None:
-        """The object could not be copied; raises the error where no other could."""
-        self.policy.progress.failed(item.to, error)
+    def fail(self, key: Key, error: StoreError) -> None:
+        """An object could not be copied; raises the error where no other could."""
+        self.policy.progress.failed(key, error)
         self.tally.fail(error)
 
     def _note(self, item: Item, meta: ObjectMeta, there: ObjectMeta) -> None:

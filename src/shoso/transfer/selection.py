@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shoso.core.keys import ROOT, Key, contains
-from shoso.errors import Kind, store_error
+from shoso.core.keys import ROOT, Key
 
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -32,12 +31,6 @@ class Selection:
     def filter(self) -> Filter:
         """The globs, made ready."""
         return Filter(self.include, self.exclude)
-
-    def require_apart(self) -> None:
-        """Raise INVALID where key and `to`, both of one store, hold one another."""
-        if contains(self.key, self.to) or contains(self.to, self.key):
-            message = f"'{self.key}' can't be copied to '{self.to}' of the same store: one holds the other."
-            raise store_error(Kind.INVALID, message, op="copy", key=self.key)
 
 
 class Filter:
