@@ -247,6 +247,7 @@ async def _answering(status: int, code: str = "", **headers: str):
         (403, "CannotVerifyCopySource", Kind.FORBIDDEN, "firewall"),
         (409, "BlobArchived", Kind.FORBIDDEN, "archive"),
         (409, "SnapshotsPresent", Kind.FORBIDDEN, "snapshots"),
+        (501, "APINotImplemented", Kind.UNSUPPORTED, "newer version"),
         (418, "Teapot{key}", Kind.UNEXPECTED, "418 Teapot{key}"),
     ],
 )

@@ -26,6 +26,11 @@ FAILED = Refusal(Kind.UNAVAILABLE, "{name} failed to {op} '{key}'", Retry.SOON)
 SLOW = Refusal(Kind.UNAVAILABLE, "{name} took too long to {op} '{key}'", Retry.SOON)
 _FOLDER = Refusal(Kind.EXISTS, "A folder stands in {name} where '{key}' should")
 _NAME = Refusal(Kind.INVALID_KEY, "Azure takes no blob or container of the name '{key}' in {name}")
+_LACKS = Refusal(
+    Kind.UNSUPPORTED,
+    "{name} lacks a call that it takes to {op} '{key}': take a newer version of what answers there (Azurite:"
+    " 3.37 or later)",
+)
 _LEASED = Refusal(
     Kind.FORBIDDEN,
     "Somebody holds a lease on '{key}' in {name}: wait for its end, or break it with 'az storage blob lease"
@@ -88,6 +93,7 @@ CODES: dict[str, Refusal] = {
         "Azure can't read the parts of '{key}' in {name}, to put them together: let this machine's address"
         " in, in the firewall of the account '{account}'",
     ),
+    "APINotImplemented": _LACKS,
     "ServerBusy": BUSY,
     "OperationTimedOut": SLOW,
     "InternalError": FAILED,
@@ -108,6 +114,7 @@ STATUSES: dict[int, Refusal] = {
     416: OUT_OF_RANGE,
     429: BUSY,
     500: FAILED,
+    501: _LACKS,
     502: FAILED,
     503: BUSY,
     504: SLOW,
