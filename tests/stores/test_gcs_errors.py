@@ -220,6 +220,7 @@ async def test_a_server_that_is_not_there_is_unavailable():
         for call in _calls(store).values():
             error = await _failure(call())
             assert (error.kind, error.retry) == (Kind.UNAVAILABLE, Retry.SOON)
+            assert "check the network and HTTPS_PROXY, or STORAGE_EMULATOR_HOST" in error.message
 
 
 async def test_a_certificate_that_is_not_trusted_is_named(tmp_path):

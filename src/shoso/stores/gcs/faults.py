@@ -155,8 +155,10 @@ class Translator:
         if isinstance(error, aiohttp.InvalidURL | KeyError | ValueError):  # msgspec's are ValueErrors
             message = f"What answers for {self._store} is no Cloud Storage; check STORAGE_EMULATOR_HOST"
             return self.error(Kind.UNEXPECTED, op, key, f"{message} ({what}).")
-        message = f"The connection to {self._store} failed ({op} '{key}'; {what})."
-        return self.error(Kind.UNAVAILABLE, op, key, message, Retry.SOON)
+        message = f"The connection to {self._store} failed ({op} '{key}'; {what})"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            message += "; check the network and HTTPS_PROXY, or STORAGE_EMULATOR_HOST where it's set"
+        return self.error(Kind.UNAVAILABLE, op, key, f"{message}.", Retry.SOON)
 
     def _unauthenticated(self, error: auth.GoogleAuthError, op: str, key: Key) -> StoreError:
         if isinstance(error, auth.RefreshError) and not error.retryable:
