@@ -115,7 +115,10 @@ def sentence(text: str) -> str:
 
 @pytest.fixture
 def proxy(server, shoso):
-    """The way to the server, with faults to order; it works while the test waits for a command."""
+    """The way to the server, with faults to order; it works while the test waits for a command.
+
+    `cut` is `reset_all` for the test's thread: from there, the loop would not wake for it.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -123,7 +126,11 @@ def proxy(server, shoso):
     def do(coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
 
+    async def cut():
+        proxy.reset_all()
+
     proxy = FaultProxy(server.port)
+    proxy.cut = lambda: do(cut())
     do(proxy.__aenter__())
     shoso.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{proxy.port}"
     yield proxy

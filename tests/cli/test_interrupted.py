@@ -113,7 +113,7 @@ def test_a_connection_that_is_lost(shoso, slow, api, run_id, folder):
         assert upload.poll() is None
         time.sleep(0.05)
     slow.refuse = True
-    slow.reset_all()
+    slow.cut()
     said, error = upload.communicate(timeout=60)
     assert (upload.returncode, "1 failed" in said) == (1, True)
     assert error.splitlines()[-1].startswith("Error: ")

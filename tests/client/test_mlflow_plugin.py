@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from tests.e2e.servers import Server
 from tests.servers import mlflowd
+
+from shoso.client.mlflow_plugin import ShosoArtifactRepository
 
 SCRIPT = Path(__file__).with_name("plugin_script.py")
 OURS = "ShosoArtifactRepository"
@@ -59,6 +62,37 @@ def test_a_script_sees_with_the_plugin_what_it_sees_without(server, folder):
     assert ours == theirs
     assert ours["whole"]["data/a/b/grün & 20.txt"] == "odd"
     assert len(ours["whole"]) == 33
+
+
+@pytest.mark.parametrize("server", ["shoso"], indirect=True)
+def test_nothing_is_fetched_out_of_the_folder_that_is_asked_for(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("SHOSO_STATE", str(tmp_path / "state"))
+    inside = ShosoArtifactRepository("mlflow-artifacts:/plugin", server.uri)
+    outside = tmp_path / "outside" / "file.txt"
+    outside.parent.mkdir()
+    (tmp_path / "file.txt").write_text("bytes")
+    (tmp_path / "into").mkdir()
+    inside.log_artifact(str(tmp_path / "file.txt"), str(outside.parent).strip("/"))
+    found = inside.download_artifacts(str(outside), str(tmp_path / "into"))
+    assert Path(found).read_text() == "bytes"
+    assert Path(found).is_relative_to(tmp_path / "into")
+    assert not outside.exists()
+    with pytest.raises(MlflowException, match=r"a '\.\.' segment"):
+        inside.download_artifacts("a/../../b", str(tmp_path / "into"))
+
+
+def test_mlflows_own_server_goes_on_by_itself():
+    code = (
+        "import os; from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR as name;"
+        "from shoso.client.mlflow_plugin import repository;"
+        "kind = lambda: type(repository('mlflow-artifacts:/0', 'http://127.0.0.1:9')).__name__;"
+        "first = kind(); os.environ[name] = 'sqlite:///mlflow.db'; print(first, kind())"
+    )
+    env = {**os.environ, "SHOSO_MLFLOW_PLUGIN": "on"}
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split() == [OURS, "MlflowArtifactsRepository"]
 
 
 def test_a_switch_that_cannot_be_read_is_named(server, folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,42 @@ def test_what_the_server_refuses_is_put_aside_and_the_rest_goes_on(own, outbox, 
     assert "rate" in line["error"]
     assert line["call"]["batch"]["run_id"] == run.info.run_id
     assert str(refused) in caplog.text
+
+
+def test_a_copy_that_somebody_removed_is_put_aside_and_the_rest_goes_on(own, outbox, data):
+    own.stop()
+    train(own, data, "die")
+    [journal] = outbox.iterdir()
+    shutil.rmtree(journal / "files")
+    own.start()
+    [outcome], code = synced(own, outbox)
+    assert (outcome["waits"], outcome["refused"], code) == (None, 2, 1)
+    assert "is gone" in (journal / "refused").read_text()
+    assert len(shoso.Client(own.uri).get_metric_history(only_run(own).info.run_id, "loss")) == 200
+
+
+def test_a_damaged_line_is_named_and_nothing_behind_it_is_lost(own, outbox, data):
+    own.stop()
+    train(own, data, "die")
+    [journal] = outbox.iterdir()
+    lines = (journal / "calls").read_bytes().splitlines(keepends=True)
+    damaged = [*lines[:3], b"{not JSON}\n", *lines[3:]]
+    (journal / "calls").write_bytes(b"".join(damaged))
+    own.start()
+    [outcome], code = synced(own, outbox)
+    assert f"is damaged at byte {sum(map(len, lines[:3]))}: mend that line" in outcome["waits"]
+    assert code == 1
+    (journal / "calls").write_bytes(b"".join(lines))
+    assert synced(own, outbox)[1] == 0
+    shoso.set_tracking_uri(own.uri)
+    require_everything(own)
+
+
+def test_sync_goes_to_the_server_that_was_logged_to(own, server, outbox, data):
+    train(own, data, "die")
+    assert synced(server, outbox)[1] == 0  # MLFLOW_TRACKING_URI names another
+    shoso.set_tracking_uri(own.uri)
+    require_everything(own)
 
 
 def test_an_outbox_that_cannot_be_written_to_is_named(own, tmp_path, monkeypatch):

@@ -12,8 +12,7 @@ from shoso.client.places import Place
 from shoso.client.uris import parse_model, parse_run
 from shoso.core.keys import ROOT, Key, below, contains, join, name
 from shoso.core.locations import is_local, local_path, shown
-from shoso.core.store import Store
-from shoso.core.streams import closing
+from shoso.core.store import is_folder
 from shoso.errors import NotFound, StoreError, store_error
 
 
@@ -31,7 +30,7 @@ async def look(uri: str, place: Place) -> Kind:
     try:
         await place.store.stat(place.key)
     except NotFound:
-        if await has_objects(place.store, place.key):
+        if await is_folder(place.store, place.key):
             return Kind.FOLDER
         raise nothing(uri) from None
     return Kind.OBJECT
@@ -40,12 +39,6 @@ async def look(uri: str, place: Place) -> Kind:
 def nothing(uri: str) -> StoreError:
     """The error of a URI that leads to nothing."""
     return store_error(errors.Kind.NOT_FOUND, f"There is nothing at '{shown(uri)}'.")
-
-
-async def has_objects(store: Store, folder: Key) -> bool:
-    """Whether there is anything below it."""
-    async with closing(store.list(folder)) as found:
-        return await anext(found, None) is not None
 
 
 def is_root(uri: str, place: Place) -> bool:
@@ -75,7 +68,7 @@ async def _is_folder(uri: str, place: Place) -> bool:
         return True
     if is_local(uri):
         return local_path(uri).is_dir()
-    return await has_objects(place.store, place.key)
+    return await is_folder(place.store, place.key)
 
 
 def require_recursive(uri: str, kind: Kind, recursive: bool) -> None:

@@ -16,7 +16,6 @@ from shoso.client.entities import FileInfo
 from shoso.client.transfers import download
 from shoso.core import keys, locations
 from shoso.core.keys import Key
-from shoso.core.types import Entry, Prefix
 from shoso.errors import Kind, TrackingError
 
 if TYPE_CHECKING:
@@ -43,12 +42,7 @@ def list_artifacts(
 async def _listed(uri: str, tracking_uri: str | None) -> list[FileInfo]:
     root, entries = await finding.entries(link.reach(tracking_uri).places, uri)
     folder = _split(uri)[1]
-    return [_info(entry, root, folder) for entry in entries]
-
-
-def _info(entry: Entry, root: Key, folder: Key) -> FileInfo:
-    path = keys.join(folder, keys.below(entry.key, root))
-    return FileInfo(path, True) if isinstance(entry, Prefix) else FileInfo(path, False, entry.size)
+    return [finding.info(entry, root, folder) for entry in entries]
 
 
 def download_artifacts(

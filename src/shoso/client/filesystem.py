@@ -23,7 +23,7 @@ from shoso.client.reader import ArtifactFile, open_artifact
 from shoso.client.transfers import download
 from shoso.core import keys
 from shoso.core.keys import ROOT, Key
-from shoso.core.store import delete_tree, page, read_bytes
+from shoso.core.store import delete_tree, is_folder, read_bytes
 from shoso.core.types import ALL, ByteRange, Entry, From, FromTo, ObjectMeta, Prefix
 from shoso.errors import Kind, NotFound, StoreError, store_error
 
@@ -216,7 +216,7 @@ async def _at(path: _Path, place: Place) -> dict[str, Any]:
     try:
         return _described(path, place.key, await place.store.stat(place.key))
     except NotFound:
-        if not (await page(place.store, place.key, limit=1))[0]:
+        if not await is_folder(place.store, place.key):
             raise
         return _described(path, place.key, Prefix(place.key))
 

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shoso.client.entities import FileInfo
 from shoso.client.places import Place, Places
+from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import Store, read_bytes
-from shoso.core.types import Entry, ObjectMeta
+from shoso.core.types import Entry, ObjectMeta, Prefix
 from shoso.errors import NotFound
 
 T = TypeVar("T")
@@ -61,6 +63,12 @@ async def entries(places: Places, uri: str, *, deep: bool = False) -> tuple[Key,
         place = await places.find(uri)
         found = await _listed(place, deep=deep)
     return place.key, found
+
+
+def info(entry: Entry, root: Key, folder: Key) -> FileInfo:
+    """What is listed below the key `root`, with its path as seen from where `root` is `folder`."""
+    path = keys.join(folder, keys.below(entry.key, root))
+    return FileInfo(path, True) if isinstance(entry, Prefix) else FileInfo(path, False, entry.size)
 
 
 async def _listed(place: Place, *, deep: bool) -> list[Entry]:

@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 from shoso.client.settings import MLFLOW_PLUGIN
+from shoso.core import keys
 from shoso.core.options import from_environment
 from shoso.errors import Kind, ShosoError
 
@@ -90,7 +91,8 @@ class ShosoArtifactRepository(ArtifactRepository):
 
         folder = Path(dst_path or create_tmp_dir()).absolute()  # type: ignore[no-untyped-call]
         _require_folder(folder)
-        target = folder / artifact_path if artifact_path else folder
+        with _as_mlflows():
+            target = folder / keys.parse((artifact_path or "").strip("/"))  # never out of the folder
         self._download(artifact_path or "", target)
         return str(target)
 

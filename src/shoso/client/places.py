@@ -22,7 +22,7 @@ from shoso.client.settings import ClientSettings
 from shoso.client.uris import ModelUri, parse_model, parse_run
 from shoso.core import keys, locations
 from shoso.core.keys import ROOT, Key
-from shoso.core.store import Store, exists, page
+from shoso.core.store import Store, exists, is_folder
 from shoso.errors import ConfigError, Kind, TrackingError
 from shoso.layers import standard
 from shoso.stores.folder import open_folder
@@ -73,8 +73,6 @@ class Places:
 
     async def recorded(self, location: str) -> Place:
         """A location that a server has recorded, of what isn't known; MLflow's layout is seen by its look."""
-        if locations.is_local(location):
-            return await self._below(Record(location, "", ""), ROOT)
         layout = _LAYOUT.search(location.rstrip("/"))
         return await self._below(Record(location, "", layout[1] if layout else ""), ROOT)
 
@@ -181,4 +179,4 @@ def _parted(path: Path) -> tuple[str, str]:
 
 async def _holds(place: Place) -> bool:
     """Whether there is an object of that key, or anything below it."""
-    return await exists(place.store, place.key) or bool((await page(place.store, place.key, limit=1))[0])
+    return await exists(place.store, place.key) or await is_folder(place.store, place.key)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from shoso.client.entities import FileInfo
+from shoso.client.finding import info
 from shoso.client.link import Link
 from shoso.client.places import Place
 from shoso.client.transfers import download, upload
 from shoso.core import keys
-from shoso.core.keys import Key
 from shoso.core.store import delete_tree
-from shoso.core.types import Entry, ObjectMeta
 
 
 async def uploaded(link: Link, source: str, location: str, path: str) -> None:
@@ -27,8 +26,9 @@ async def downloaded(link: Link, location: str, path: str, target: Path) -> None
 async def listed(link: Link, location: str, path: str) -> list[FileInfo]:
     """What is directly in the folder `path`, named from the location, in order."""
     place = await _at(link, location, path)
-    found = [_info(entry, keys.parse(path.strip("/"))) async for entry in place.store.list(place.key)]
-    return sorted(found, key=lambda info: info.path)
+    folder = keys.parse(path.strip("/"))
+    found = [info(entry, place.key, folder) async for entry in place.store.list(place.key)]
+    return sorted(found, key=lambda each: each.path)
 
 
 async def deleted(link: Link, location: str, path: str) -> None:
@@ -40,8 +40,3 @@ async def deleted(link: Link, location: str, path: str) -> None:
 async def _at(link: Link, location: str, path: str) -> Place:
     place = await link.places.recorded(location)
     return Place(place.store, keys.join(place.key, keys.parse(path.strip("/"))))
-
-
-def _info(entry: Entry, folder: Key) -> FileInfo:
-    path = keys.join(folder, keys.name(entry.key))
-    return FileInfo(path, False, entry.size) if isinstance(entry, ObjectMeta) else FileInfo(path, True)

@@ -174,6 +174,12 @@ async def exists(store: Store, key: Key) -> bool:
     return True
 
 
+async def is_folder(store: Store, key: Key) -> bool:
+    """Whether anything lies below `key`."""
+    async with closing(store.list(key)) as found:
+        return await anext(found, None) is not None
+
+
 async def page(
     store: Store, prefix: Key, *, deep: bool = False, after: str | None = None, limit: int
 ) -> tuple[list[Entry], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoso.core import keys
-from shoso.core.store import delete_tree, page
+from shoso.core.store import delete_tree, is_folder
 from shoso.core.streams import BytesSource
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, NotFound, TrackingError
@@ -122,7 +122,7 @@ async def send_file(exchange: Exchange, place: Place, extra: Sequence[Header] = 
     try:
         return await download(exchange, place, extra)
     except NotFound:
-        if (await page(place.store, place.key, limit=1))[0]:
+        if await is_folder(place.store, place.key):
             message = f"'{place.key}' is a folder; list it, or name a file in it."
             raise TrackingError(Kind.INVALID, message) from None
         raise

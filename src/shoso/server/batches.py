@@ -13,7 +13,7 @@ from typing import TypeVar
 from shoso.core import keys
 from shoso.core.batches import SMALL, read_many, write_many
 from shoso.core.keys import ROOT, Key
-from shoso.core.store import Store
+from shoso.core.store import Store, is_folder
 from shoso.core.streams import StreamSource, closing
 from shoso.core.types import Buffer, Entry, ObjectMeta, SmallObject
 from shoso.errors import Kind, NotFound, StoreError, TrackingError, store_error
@@ -160,10 +160,9 @@ async def read_folder(services: Services, exchange: Exchange, params: dict[str, 
 
 async def _require_folder(store: Store, prefix: Key) -> None:
     """Raise NOT_FOUND where nothing lies below `prefix`; the root may be empty."""
-    async with closing(store.list(prefix)) as found:
-        if prefix and await anext(found, None) is None:
-            message = f"'{prefix}' is no folder: nothing lies below it."
-            raise store_error(Kind.NOT_FOUND, message, op="list", key=prefix)
+    if prefix and not await is_folder(store, prefix):
+        message = f"'{prefix}' is no folder: nothing lies below it."
+        raise store_error(Kind.NOT_FOUND, message, op="list", key=prefix)
 
 
 async def _folder(store: Store) -> AsyncIterator[Buffer]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shoso.errors import Kind
@@ -87,11 +88,12 @@ class Protocol(HttpToolsProtocol):
 
         It joins only what comes before the last bytes were taken.
         """
-        cycle = self.cycle
-        super().on_body(body if cycle.body else b"")
-        if not (cycle.body or cycle.response_complete):
-            cycle.body = body  # type: ignore[assignment]
-            self.flow.pause_reading()
+        if len(body) <= HIGH_WATER_LIMIT or self.cycle.body or self.cycle.response_complete:
+            super().on_body(body)
+            return
+        self.cycle.body = body  # type: ignore[assignment]
+        self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""

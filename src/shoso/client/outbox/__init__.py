@@ -166,7 +166,7 @@ class Outbox:
                 for _ in self._shipping.ship():
                     self._up()
                     pause = FIRST
-            except (ShosoError, OSError, RuntimeError) as error:  # RuntimeError: the process is ending
+            except Exception as error:  # noqa: BLE001  (a thread that died would be waited for without end)
                 self._wait_out(error, pause)
                 pause = min(LONGEST, 2 * pause)
             else:

@@ -24,11 +24,11 @@ from typing import Self
 import msgspec
 
 from shoso.client.outbox.records import Header, Record, Shipped
-from shoso.errors import ConfigError
+from shoso.errors import ConfigError, Kind, StoreError, store_error
 
 CALLS, SHIPPED, FILES, REFUSED = "calls", "shipped", "files", "refused"
 
-_DECODER = msgspec.json.Decoder(Record)
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -65,10 +65,11 @@ class Journal:
         return self.shipped.offset < self.size
 
     def address(self) -> str:
-        """The server that the calls are for."""
+        """The server that the calls are for. Raises StoreError(CORRUPT)."""
         with (self.folder / CALLS).open("rb") as file:
-            header = _DECODER.decode(file.readline() or b"null")
-        assert isinstance(header, Header)  # noqa: S101  (the first line)
+            header = self._decoded(file.readline(), 0)
+        if not isinstance(header, Header):
+            raise self._damaged(0)
         return header.address
 
     def append(self, record: Record) -> None:
@@ -80,13 +81,17 @@ class Journal:
         self.size += len(line)
 
     def calls(self) -> Iterator[tuple[Record, int]]:
-        """The calls that wait, each with the byte behind it; a line that a dying process tore is none."""
+        """The calls that wait, each with the byte behind it; a line that a dying process tore is none.
+
+        Raises StoreError(CORRUPT).
+        """
         with (self.folder / CALLS).open("rb") as file:
             file.seek(self.shipped.offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                yield _DECODER.decode(line), file.tell()
+                end = file.tell()
+                yield self._decoded(line, end - len(line)), end
 
     def ship(self, offset: int, **runs: str) -> None:
         """The server has everything up to there."""
@@ -120,9 +125,11 @@ class Journal:
         return copy
 
     def copy(self, name: str) -> Path:
-        """Where a copy is."""
-        [found] = (self.folder / FILES / name).iterdir()
-        return found
+        """Where a copy is. Raises StoreError(NOT_FOUND)."""
+        for found in (self.folder / FILES / name).glob("*"):
+            return found
+        message = f"The outbox's copy of what was to be uploaded is gone: {self.folder / FILES / name}."
+        raise store_error(Kind.NOT_FOUND, message, op="upload")
 
     def drop(self, name: str) -> None:
         """Remove a copy."""
@@ -133,6 +140,16 @@ class Journal:
         if not self.waiting and not (self.folder / REFUSED).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._file)
+
+    def _decoded(self, line: bytes, start: int) -> Record:
+        try:
+            return _DECODER.decode(line)
+        except msgspec.MsgspecError:
+            raise self._damaged(start) from None
+
+    def _damaged(self, start: int) -> StoreError:
+        message = f"{self.folder / CALLS} is damaged at byte {start}: mend that line, or take it out."
+        return store_error(Kind.CORRUPT, message, op="read")
 
     def _read_shipped(self) -> Shipped:
         with suppress(FileNotFoundError):

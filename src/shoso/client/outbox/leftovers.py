@@ -46,7 +46,10 @@ def sync(outbox: Path, settings: ClientSettings, address: str | None = None) -> 
 
 
 def _shipped(journal: Journal, settings: ClientSettings, address: str | None) -> Outcome:
-    server = Server(address or settings.tracking_uri or journal.address(), settings)
+    try:
+        server = _server(address or journal.address(), settings)
+    except ShosoError as error:
+        return Outcome(journal.folder, waits=error.message)
     places = Places(server, settings)
     shipping = Shipping(journal, server, Direct(server, places, settings))
     count, waits = 0, None
@@ -59,3 +62,11 @@ def _shipped(journal: Journal, settings: ClientSettings, address: str | None) ->
         blocking.run(places.close())
         blocking.run(server.close())
     return Outcome(journal.folder, count, shipping.refused, waits)
+
+
+def _server(address: str, settings: ClientSettings) -> Server:
+    """The server at an address that an outbox keeps without a user; who we are may stand in our own."""
+    server = Server(address, settings)
+    if settings.tracking_uri and (own := Server(settings.tracking_uri, settings)).name == server.name:
+        return own
+    return server

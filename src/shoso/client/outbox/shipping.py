@@ -46,7 +46,7 @@ def tagged(request: requests.CreateRun, name: str) -> requests.CreateRun:
 
 
 class Shipping:
-    """Ships a journal. Raises ShosoError of a kind that is `WAITED_FOR`."""
+    """Ships a journal. Raises ShosoError: of a kind that is `WAITED_FOR`, or CORRUPT, of the journal."""
 
     def __init__(self, journal: Journal, server: Server, direct: Direct) -> None:
         self._journal, self._server, self._direct = journal, server, direct
