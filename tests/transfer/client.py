@@ -1,12 +1,18 @@
-"""A client in a process of its own, that can be killed: copies a folder to or from a server, says "begun".
+"""A client in a process of its own, that can be killed: copies a folder to or from a server.
 
-python -m tests.transfer.client UP|DOWN FOLDER URI JOURNALS
+python -m tests.transfer.client UP|DOWN FOLDER URI JOURNALS BYTES
+
+It stops itself when so many bytes have moved, however fast the machine is: whoever started it then kills it,
+or lets it go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.transfer.ends import KIB, close
@@ -16,7 +22,7 @@ from shoso.core.store import Store
 from shoso.layers import standard
 from shoso.stores.folder import open_folder
 from shoso.stores.remote import RemoteOptions, RemoteStore
-from shoso.transfer import Policy, Report, Selection, copy
+from shoso.transfer import Policy, Report, Selection, Silent, copy
 
 RUN = Key("run")
 
@@ -26,11 +32,26 @@ def policy(journals: Path) -> Policy:
     return Policy(part_size=256 * KIB, parts_from=1024 * KIB, journal=journals)
 
 
-async def copied(direction: str, folder: Path, uri: str, journals: Path) -> Report:
+class Stopping(Silent):
+    """Stops this process, all its threads, when so many bytes have moved; once."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def moved(self, size: int) -> None:
+        before, self._left = self._left, self._left - size
+        if before > 0 >= self._left:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+async def copied(
+    direction: str, folder: Path, uri: str, journals: Path, stop_at: int | None = None
+) -> Report:
     """Upload the folder as `run`, or download `run` into it."""
+    progress = Silent() if stop_at is None else Stopping(stop_at)
     here, there = standard(open_folder(folder)), standard(RemoteStore(RemoteOptions(uri)))
     try:
-        return await copy(*_way(direction, here, there), policy(journals))
+        return await copy(*_way(direction, here, there), replace(policy(journals), progress=progress))
     finally:
         await close(here, there)
 
@@ -40,5 +61,5 @@ def _way(direction: str, here: Store, there: Store) -> tuple[Store, Store, Selec
 
 
 if __name__ == "__main__":
-    print("begun", flush=True)  # noqa: T201
-    asyncio.run(copied(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])))
+    direction, folder, uri, journals, stop_at = sys.argv[1:]
+    asyncio.run(copied(direction, Path(folder), uri, Path(journals), int(stop_at)))

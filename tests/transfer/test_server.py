@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,19 +67,13 @@ async def uploads(server: Server) -> list[Key]:
         await store.close()
 
 
-def begun(arguments) -> subprocess.Popen:
-    """A client that is about to copy."""
-    program = [sys.executable, "-m", "tests.transfer.client", *arguments]
-    client = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert client.stdout.readline() == b"begun\n"
+def stopped(arguments, size: int) -> subprocess.Popen:
+    """A client that has moved so many bytes, and waits."""
+    program = [sys.executable, "-m", "tests.transfer.client", *map(str, arguments), str(size)]
+    client = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status = os.waitpid(client.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"The client has ended, with {status}."
     return client
-
-
-def ended(client: subprocess.Popen) -> bool:
-    """Kill a client; whether that was before it was done."""
-    client.kill()
-    client.communicate()
-    return client.returncode != 0
 
 
 WHOLE = {name: digest(data) for name, data in TREE.items()}
@@ -98,15 +93,15 @@ async def test_a_folder_goes_up_and_comes_down_again(clean, folder, tmp_path):
 @pytest.mark.parametrize("direction", ["UP", "DOWN"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_client_killed_again_and_again_gets_there(clean, folder, tmp_path, direction, seed):
-    delays, killed = random.Random(seed), []
+    sizes = random.Random(seed)
     if direction == "DOWN":
         await copied("UP", folder, clean.uri, tmp_path / "journals")
         folder = tmp_path / "again"
     arguments = [direction, folder, clean.uri, tmp_path / "journals"]
     for _ in range(3):
-        client = begun(arguments)
-        await asyncio.sleep(delays.uniform(0, 0.3))
-        killed.append(ended(client))
+        client = stopped(arguments, sizes.randrange(1, SIZE // 4))
+        client.kill()
+        client.wait()
         seen = content(folder if direction == "DOWN" else clean.artifacts / "run")
         assert {
             name: found for name, found in seen.items() if ".shoso-part" not in name
@@ -114,23 +109,22 @@ async def test_a_client_killed_again_and_again_gets_there(clean, folder, tmp_pat
     await copied(*arguments)
     assert content(folder if direction == "DOWN" else clean.artifacts / "run") == WHOLE
     assert await uploads(clean) == []
-    assert any(killed)
 
 
 @pytest.mark.parametrize("direction", ["UP", "DOWN"])
-async def test_a_server_killed_and_restarted_meanwhile_costs_a_rerun_at_most(folder, tmp_path, direction):
-    (tmp_path / "server").mkdir()
-    server = Server(tmp_path / "server").start()
-    arguments = [direction, folder, server.uri, tmp_path / "journals"]
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_server_killed_and_restarted_meanwhile_costs_a_rerun_at_most(
+    clean, folder, tmp_path, direction, seed
+):
+    arguments = [direction, folder, clean.uri, tmp_path / "journals"]
     if direction == "DOWN":
         await copied("UP", *arguments[1:])
         arguments[1] = tmp_path / "again"
-    client = begun(arguments)
-    await asyncio.sleep(0.1)
-    server.kill()
-    server.start()
-    client.communicate(timeout=60)
+    client = stopped(arguments, random.Random(seed).randrange(1, SIZE // 2))
+    clean.kill()
+    client.send_signal(signal.SIGCONT)
+    clean.start()
+    client.wait(timeout=60)
     await copied(*arguments)
-    assert content(arguments[1] if direction == "DOWN" else server.artifacts / "run") == WHOLE
-    assert await uploads(server) == []
-    server.stop()
+    assert content(arguments[1] if direction == "DOWN" else clean.artifacts / "run") == WHOLE
+    assert await uploads(clean) == []
