@@ -222,17 +222,23 @@ def test_workers_end_when_their_parent_is_killed(start):
     assert steps_of(server, run_id) == [1]
 
 
-def test_a_worker_that_is_killed_is_replaced(start):
+@pytest.mark.parametrize("waited_for", [False, True])
+def test_a_worker_that_is_killed_is_replaced(start, waited_for):
     server = start("--workers", "2")
-    children = {child.pid: child for child in psutil.Process(server.pid).children()}
-    serving = [pid for pid in children if _listens(pid, server.port)]
-    assert len(serving) == 2
-    os.kill(serving[0], signal.SIGKILL)
-    assert eventually(
-        lambda: len([c for c in psutil.Process(server.pid).children() if _listens(c.pid, server.port)]) == 2
-    )
+    [serving, _] = first = _serving(server)
+    if waited_for:
+        os.kill(serving, signal.SIGSTOP)
+        time.sleep(1)  # its parent asks every worker for a sign of life twice a second
+    os.kill(serving, signal.SIGKILL)
+    assert eventually(lambda: len(set(_serving(server)) - {serving}) == 2)
+    assert _serving(server) != first
     assert {get(server, "/health").status for _ in range(20)} == {200}
     assert server.stop() == 0
+
+
+def _serving(server) -> list[int]:
+    """The workers that listen."""
+    return [child.pid for child in psutil.Process(server.pid).children() if _listens(child.pid, server.port)]
 
 
 def _listens(pid: int, port: int) -> bool:
@@ -290,7 +296,7 @@ def test_eight_client_processes_log_at_once_without_an_error_and_without_loss(st
 
 def test_both_workers_take_clients_and_see_what_the_other_wrote(start):
     server = start("--workers", "2")
-    workers = [c.pid for c in psutil.Process(server.pid).children() if _listens(c.pid, server.port)]
+    workers = _serving(server)
     before = {pid: psutil.Process(pid).io_counters().write_chars for pid in workers}
 
     def work(number: int) -> bool:

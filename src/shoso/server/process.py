@@ -82,6 +82,13 @@ class _Server(uvicorn.Server):
 class _Workers(Multiprocess):
     """Stops to listen when the workers are told to stop: else new clients wait for nobody."""
 
+    def keep_subprocess_alive(self) -> None:
+        for worker in self.processes:
+            # Each worker has its end of its pipe by now. Held open here too, it would never be at its end: a
+            # worker killed between two signs of life would be waited for, a signal to stop with it.
+            worker.child_conn.close()
+        super().keep_subprocess_alive()
+
     def terminate_all(self) -> None:
         for listener in self.sockets:
             listener.close()
@@ -108,7 +115,6 @@ def listen(settings: ServerSettings) -> socket.socket:
         where = f"{settings.host}:{settings.port}"
         message = f"can't listen on {where} ({error.strerror}); choose another {flag}."
         raise ConfigError(flag, message) from None
-    listener.set_inheritable(True)
     return listener
 
 
