@@ -9,8 +9,8 @@ from tests.cli.terminal import Terminal
 from tests.cli.trees import tree
 from tests.e2e.servers import eventually
 
-from shoso.cli import progress
-from shoso.cli.progress import Counter, Meter
+from shoso.client import progress
+from shoso.client.progress import Counter, Meter
 from shoso.core.keys import Key
 from shoso.errors import Kind, store_error
 

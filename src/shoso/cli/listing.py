@@ -9,9 +9,10 @@ import click
 from shoso.cli.places import Kind, look, path_of
 from shoso.cli.session import Session
 from shoso.cli.shapes import Listed
-from shoso.cli.words import moment, size
+from shoso.cli.words import moment
 from shoso.client import blocking
 from shoso.client.places import Place
+from shoso.core.amounts import size
 from shoso.core.keys import Key, below, join, parse
 from shoso.core.locations import shown
 from shoso.core.streams import closing

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from shoso.cli.shapes import Copied, Removed, Sized, Verified
-from shoso.cli.words import count, duration, size
+from shoso.core.amounts import count, duration, size
 
 
 def of_copy(done: Copied) -> str:

@@ -41,7 +41,7 @@ def sync(folder: Path | None, tracking_uri: str | None, as_json: bool) -> None:
 
 
 def _line(synced: Synced) -> str:
-    from shoso.cli.words import count
+    from shoso.core.amounts import count
 
     shipped = f"{synced.folder}: {count(synced.shipped, 'call')} shipped"
     refused = f", {synced.refused} refused (see {synced.folder}/refused)" if synced.refused else ""

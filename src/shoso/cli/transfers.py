@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Coroutine, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shoso.cli.groups import Interrupted
 from shoso.cli.places import look, path_of, require_recursive, require_removable, target
-from shoso.cli.progress import Counter, Meter, shown
 from shoso.cli.session import Session
 from shoso.cli.shapes import Copied, Failure, Removed, Sized, Verified
 from shoso.client import blocking
 from shoso.client.policy import policy
+from shoso.client.progress import Counter, Meter, foreseen, shown
 from shoso.core import locations
 from shoso.core.keys import ROOT, Key
-from shoso.core.store import Store
-from shoso.core.streams import closing
 from shoso.errors import StoreError
 from shoso.transfer import CopyError, Progress, Selection, Silent, copy, remove, verify
-from shoso.transfer.contents import contents
 
 T = TypeVar("T")
-
-PATIENCE = 1.0
-"""Seconds of a transfer after which it's worth a listing to know how long the rest will take."""
 
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
 
@@ -81,7 +74,7 @@ async def _copied(
     failure = None
     chosen = policy(opened.settings, here.store, told, dry_run=asked.dry_run)
     try:
-        async with _foreseen(told, here.store, selection):
+        async with foreseen(told, here.store, selection):
             report = await copy(here.store, there.store, selection, chosen)
     except CopyError as error:
         failure, report = error, error.report
@@ -136,7 +129,7 @@ async def _verified(opened: Session, uri: str, against: str | None, asked: Asked
         copy_place = await opened.places.find(against)
         selection = asked.selection(place.key, await target(against, copy_place, place, kind))
         other = copy_place.store
-    async with _foreseen(told, place.store, selection):
+    async with foreseen(told, place.store, selection):
         found = await verify(place.store, selection, other, policy(opened.settings, place.store, told))
     return Verified(
         uri=locations.shown(uri),
@@ -165,30 +158,6 @@ def _watched(told: Progress, work: Coroutine[Any, Any, T]) -> T:
             return blocking.run(work)
     except KeyboardInterrupt:
         raise Interrupted(GO_ON) from None
-
-
-@asynccontextmanager
-async def _foreseen(told: Progress, store: Store, selection: Selection) -> AsyncIterator[None]:
-    """Meanwhile, find out how much there is in all; a transfer is soon over, or worth the listing."""
-    if not isinstance(told, Meter):
-        yield
-        return
-    counting = asyncio.create_task(_count(told, store, selection))
-    try:
-        yield
-    finally:
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
-
-
-async def _count(meter: Meter, store: Store, selection: Selection) -> None:
-    await asyncio.sleep(PATIENCE)
-    objects = size = 0
-    async with closing(contents(store, selection)) as found:
-        async for _, meta in found:
-            objects += 1
-            size += meta.size
-    meter.total = objects, size
 
 
 def _objects(told: Progress, folder: Key) -> list[Sized]:

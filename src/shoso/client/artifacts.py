@@ -11,12 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoso.client import blocking, finding, link
+from shoso.client import blocking, finding, link, progress
 from shoso.client.entities import FileInfo
 from shoso.client.transfers import download
 from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.errors import Kind, TrackingError
+from shoso.transfer import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,13 +64,13 @@ def download_artifacts(
     folder = Path(dst_path or tempfile.mkdtemp()).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / keys.name(_split(uri)[1])
-    blocking.run(_fetch(uri, tracking_uri, target))
+    way = link.reach(tracking_uri)
+    progress.watched(way.settings, lambda told: _fetch(way, uri, target, told))
     return str(target)
 
 
-async def _fetch(uri: str, tracking_uri: str | None, target: Path) -> None:
-    way = link.reach(tracking_uri)
-    await download(way.settings, await way.places.find(uri), target)
+async def _fetch(way: link.Link, uri: str, target: Path, told: Progress) -> None:
+    await download(way.settings, await way.places.find(uri), target, told)
 
 
 def read(artifact_uri: str, tracking_uri: str | None = None) -> bytes:

@@ -8,7 +8,7 @@ MLflow, and so does a process of MLflow's own server: what that does for its cli
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,7 @@ from shoso.errors import Kind, ShosoError
 
 if TYPE_CHECKING:
     from shoso.client.link import Link
+    from shoso.transfer import Progress
 
 T = TypeVar("T")
 
@@ -93,12 +94,15 @@ class ShosoArtifactRepository(ArtifactRepository):
         _require_folder(folder)
         with _as_mlflows():
             target = folder / keys.parse((artifact_path or "").strip("/"))  # never out of the folder
-        self._download(artifact_path or "", target)
+        self._fetch(artifact_path or "", target)
         return str(target)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        """Fetch one artifact; other repositories of MLflow's call it."""
-        self._download(remote_file_path, Path(local_path).absolute())
+        """Fetch one artifact; other repositories of MLflow's call it, under a bar of their own."""
+        from shoso.client import remote
+
+        target = Path(local_path).absolute()
+        self._run(remote.downloaded(self._link, self.artifact_uri, remote_file_path, target))
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Delete an artifact, or a folder with everything in it; what isn't there is fine."""
@@ -119,12 +123,21 @@ class ShosoArtifactRepository(ArtifactRepository):
     def _upload(self, source: str, path: str) -> None:
         from shoso.client import remote
 
-        self._run(remote.uploaded(self._link, source, self.artifact_uri, path))
+        way, to = self._link, self.artifact_uri
+        self._watched(lambda told: remote.uploaded(way, source, to, path, told))
 
-    def _download(self, path: str, target: Path) -> None:
+    def _fetch(self, path: str, target: Path) -> None:
         from shoso.client import remote
 
-        self._run(remote.downloaded(self._link, self.artifact_uri, path, target))
+        way, at = self._link, self.artifact_uri
+        self._watched(lambda told: remote.downloaded(way, at, path, target, told))
+
+    def _watched(self, work: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
+        """With Shoso's bar, on a terminal; MLflow draws its own only where it fetches file by file."""
+        from shoso.client import progress
+
+        with _as_mlflows():
+            return progress.watched(self._link.settings, work)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         from shoso.client import blocking

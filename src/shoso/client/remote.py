@@ -8,19 +8,20 @@ from shoso.client.entities import FileInfo
 from shoso.client.finding import info
 from shoso.client.link import Link
 from shoso.client.places import Place
-from shoso.client.transfers import download, upload
+from shoso.client.transfers import SILENT, download, upload
 from shoso.core import keys
 from shoso.core.store import delete_tree
+from shoso.transfer import Progress
 
 
-async def uploaded(link: Link, source: str, location: str, path: str) -> None:
+async def uploaded(link: Link, source: str, location: str, path: str, told: Progress) -> None:
     """Copy a file, or what is in a folder, to `path` below the location. Raises StoreError, CopyError."""
-    await upload(link.settings, Path(source), await _at(link, location, path))
+    await upload(link.settings, Path(source), await _at(link, location, path), told)
 
 
-async def downloaded(link: Link, location: str, path: str, target: Path) -> None:
+async def downloaded(link: Link, location: str, path: str, target: Path, told: Progress = SILENT) -> None:
     """Copy what is at `path` below the location to `target`. Raises StoreError, CopyError."""
-    await download(link.settings, await _at(link, location, path), target)
+    await download(link.settings, await _at(link, location, path), target, told)
 
 
 async def listed(link: Link, location: str, path: str) -> list[FileInfo]:

@@ -10,7 +10,7 @@ import mimetypes
 from pathlib import Path
 from typing import Protocol
 
-from shoso.client import blocking
+from shoso.client import blocking, progress
 from shoso.client.batches import Batch, split
 from shoso.client.places import Place, Places
 from shoso.client.server import Server
@@ -19,6 +19,7 @@ from shoso.client.transfers import upload
 from shoso.core import digest, keys
 from shoso.core.keys import Key
 from shoso.core.streams import BytesSource
+from shoso.transfer import Progress
 from shoso.wire import entities, replies, requests
 from shoso.wire.replies import Empty
 
@@ -93,12 +94,12 @@ class Direct:
         )
 
     def upload(self, artifacts: str, path: Key, source: str) -> None:
-        """See Sink."""
-        blocking.run(self._upload(artifacts, path, source))
+        """See Sink; on a terminal, a bar shows how far it is."""
+        progress.watched(self._settings, lambda told: self._upload(artifacts, path, source, told))
 
-    async def _upload(self, artifacts: str, path: Key, source: str) -> None:
+    async def _upload(self, artifacts: str, path: Key, source: str, told: Progress) -> None:
         place = await self._places.open(artifacts)
-        await upload(self._settings, Path(source), Place(place.store, keys.join(place.key, path)))
+        await upload(self._settings, Path(source), Place(place.store, keys.join(place.key, path)), told)
 
     def flush(self) -> None:
         """See Sink: nothing is under way."""

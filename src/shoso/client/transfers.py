@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shoso.client.places import Place
 from shoso.client.policy import policy
+from shoso.client.progress import foreseen
 from shoso.client.settings import ClientSettings
 from shoso.core import keys
 from shoso.core.keys import ROOT, Key
@@ -15,21 +16,25 @@ from shoso.core.store import Store
 from shoso.errors import Kind, store_error
 from shoso.layers import standard
 from shoso.stores.folder import open_folder
-from shoso.transfer import Selection, copy
+from shoso.transfer import Progress, Selection, Silent, copy
+
+SILENT = Silent()
 
 
-async def upload(settings: ClientSettings, source: Path, there: Place) -> None:
+async def upload(settings: ClientSettings, source: Path, there: Place, told: Progress = SILENT) -> None:
     """Copy a file, or what is in a folder, to a place. Raises StoreError, CopyError."""
     folder, key = _source(source)
-    async with _opened(folder) as here:
-        await copy(here, there.store, Selection(key, there.key), policy(settings, here))
+    selection = Selection(key, there.key)
+    async with _opened(folder) as here, foreseen(told, here, selection):
+        await copy(here, there.store, selection, policy(settings, here, told))
 
 
-async def download(settings: ClientSettings, there: Place, target: Path) -> None:
+async def download(settings: ClientSettings, there: Place, target: Path, told: Progress = SILENT) -> None:
     """Copy the artifact or folder at a place to a path. Raises StoreError, CopyError."""
     folder, key = _target(target)
-    async with _opened(folder) as here:
-        await copy(there.store, here, Selection(there.key, key), policy(settings, there.store))
+    selection = Selection(there.key, key)
+    async with _opened(folder) as here, foreseen(told, there.store, selection):
+        await copy(there.store, here, selection, policy(settings, there.store, told))
 
 
 def _source(path: Path) -> tuple[Path, Key]:

@@ -43,7 +43,7 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, address: str, settings: ClientSettings) -> None:
-        once = replace(settings, http=replace(settings.http, retries=0))
+        once = replace(settings, http=replace(settings.http, retries=0), progress_bar=False)
         self._server = Server(address, once)
         self._places = Places(self._server, once)
         self._direct = Direct(self._server, self._places, once)
