@@ -75,8 +75,22 @@ def test_whose_files_they_are(place, variable):
 def test_who_may_not_write_is_told_who_they_are(place):
     answer = probe(place[0], HADOOP_USER_NAME="bob")
     assert answer["kind"] == Kind.FORBIDDEN.value
-    assert "The HDFS user 'bob' may not do that" in answer["message"]
+    folder = place[0].partition(hdfs.server()["address"])[2]
+    assert f"The HDFS user 'bob' may not do that: it needs WRITE on '{folder}'" in answer["message"]
+    assert f"which is {hdfs.USER}:supergroup:drwxr-xr-x. Let another user" in answer["message"]
     assert "HADOOP_USER_NAME" in answer["message"]
+    assert "hdfs dfs -mkdir, -chown" in answer["message"]
+
+
+def test_who_may_write_in_a_folder_may_do_so_after_another_user(place):
+    uri, around = place
+    around.call("PUT", "probe", "MKDIRS")
+    for folder in ("", "probe"):
+        around.call("PUT", folder, "SETPERMISSION", permission="777")
+    assert probe(uri, HADOOP_USER_NAME="alice") == {"read": "content"}
+    assert probe(uri, HADOOP_USER_NAME="bob") == {"read": "content"}
+    status = json.loads(around.call("GET", ".shoso/drafts", "GETFILESTATUS"))["FileStatus"]
+    assert (status["owner"], status["permission"]) == ("alice", "777")
 
 
 def test_a_folder_that_may_not_be_entered_is_forbidden_not_missing(place):

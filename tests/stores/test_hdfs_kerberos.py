@@ -101,7 +101,9 @@ def test_a_ticket_cache_opens_the_store(secured):
     for principal in ("alice", f"alice@{REALM}"):
         answer = secured.probe(MLFLOW_KERBEROS_TICKET_CACHE=str(cache), MLFLOW_KERBEROS_USER=principal)
         assert answer == {"read": "content"}
-    assert secured.probe("/closed", KRB5CCNAME=str(cache))["kind"] == Kind.FORBIDDEN.value
+    answer = secured.probe("/closed", KRB5CCNAME=str(cache))
+    assert answer["kind"] == Kind.FORBIDDEN.value
+    assert "The HDFS user 'alice' may not do that: it needs WRITE on '/'" in answer["message"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,8 @@ def test_without_a_ticket_the_fix_is_named(secured, environment):
     answer = secured.probe(**environment)
     assert answer["kind"] == Kind.UNAUTHENTICATED.value
     assert "(kinit), name its cache in MLFLOW_KERBEROS_TICKET_CACHE" in answer["message"]
+    assert "redentials" in answer["message"]  # the words of the Kerberos library, and not its numbers
+    assert "GSS" not in answer["message"]
 
 
 def test_a_client_that_knows_nothing_of_kerberos_is_not_let_in(secured):

@@ -33,6 +33,9 @@ VIEW = {
         ("hdfs://h:9000/a/b/", {}, "hdfs://h:9000", "/a/b", 1),
         ("hdfs://h/a", {}, "hdfs://h:8020", "/a", 1),
         ("hdfs://h", {}, "hdfs://h:8020", "/", 1),
+        ("hdfs://h:/a", {}, "hdfs://h:8020", "/a", 1),
+        ("hdfs://a_b/a", {}, "hdfs://a_b:8020", "/a", 1),
+        ("hdfs://[::1]/a", {}, "hdfs://[::1]:8020", "/a", 1),
         ("hdfs://prod/a", HA, "hdfs://prod", "/a", 2),
         ("hdfs:/a%20b", HA, "hdfs://prod", "/a%20b", 2),
         ("hdfs:///a", HA, "hdfs://prod", "/a", 2),
@@ -57,6 +60,17 @@ def test_the_user_of_the_uri_is_kept_out_of_the_address():
     ("uri", "properties", "names", "fix"),
     [
         ("hdfs:/a", {}, "hdfs:/a", "set HADOOP_CONF_DIR"),
+        ("hdfs://h:port/a", {}, "hdfs://h:port/a", "'h:port' is no host:port of a NameNode"),
+        ("hdfs://h:99999/a", {}, "hdfs://h:99999/a", "namenode.example.com:8020"),
+        ("hdfs://h:0/a", {}, "hdfs://h:0/a", "'h:0' is no host:port"),
+        ("hdfs://a b/a", {}, "hdfs://a b/a", "'a b' is no host:port"),
+        ("hdfs:/a", {"fs.defaultFS": "hdfs://h:port"}, "hdfs:/a", "'h:port' is no host:port"),
+        (
+            "hdfs://ns/a",
+            {"dfs.ha.namenodes.ns": "x, y"},
+            "rpc-address.ns.x, dfs.namenode.rpc-address.ns.y",
+            "write host:port of each NameNode in hdfs-site.xml",
+        ),
         ("hdfs:/a", {"fs.defaultFS": "file:///"}, "hdfs:/a", "hdfs://host:port/path"),
         ("viewfs://other/data", VIEW, "viewfs://other/data", "fs.viewfs.mounttable.other"),
         ("viewfs://all/nowhere", VIEW, "viewfs://all/nowhere", "/data, /data/new, /old"),
@@ -70,6 +84,11 @@ def test_a_uri_that_leads_nowhere_is_named_with_the_fix(uri, properties, names, 
     assert names in caught.value.message
     assert fix in caught.value.message
     assert "secret" not in repr(caught.value)
+
+
+def test_a_folder_without_site_files_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=f"set HADOOP_CONF_DIR \\(now '{tmp_path}'\\) to the folder"):
+        open_store("hdfs:/a", {"HADOOP_CONF_DIR": str(tmp_path)})
 
 
 def test_the_site_files_are_found_as_hadoop_finds_them(tmp_path):

@@ -83,6 +83,18 @@ async def test_what_a_listing_shows_can_be_read(layered, root):
         assert await read_bytes(layered, key) == key.encode()
 
 
+async def test_a_store_opened_further_below_shows_no_drafts(layered, root):
+    (root / "run/.shoso/drafts").mkdir(parents=True)
+    (root / "run/.shoso/drafts/1234").write_bytes(b"half")
+    await layered.write(Key("run/whole"), BytesSource(b"whole"))
+    with expect.failure(Kind.INVALID_KEY):
+        await layered.read(Key("run/.shoso/drafts/1234"))
+    with expect.failure(Kind.INVALID_KEY):
+        await layered.write(Key("run/.shoso/other"), BytesSource(b"."))
+    assert [entry.key for entry in await expect.everything(layered)] == ["run/whole"]
+    assert [entry.key for entry in await expect.shown(layered, Key("run"))] == ["run/whole"]
+
+
 @pytest.mark.parametrize("name", [".shoso", ".shoso/lock", ".shoso/drafts/x", ".shoso/uploads/y/about"])
 async def test_the_stores_own_folder_is_out_of_reach(layered, root, name):
     await layered.write(Key("object"), BytesSource(b"."))

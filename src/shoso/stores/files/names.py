@@ -9,7 +9,10 @@ from shoso.core.keys import Key
 from shoso.errors import StoreError
 
 OWN = ".shoso"
-"""The folder at the root for what is under way; no key reaches it, no listing shows it."""
+"""The folder at the root for what is under way; no key reaches it, no listing shows it.
+
+So is a folder of that name at any depth: the root of another store, which a client opened there.
+"""
 
 DRAFTS = f"{OWN}/drafts"
 
@@ -25,15 +28,19 @@ _NFS_DELETED = re.compile(r"(?:.*/)?\.nfs[0-9a-f]{24}(?:/.*)?", re.DOTALL)
 
 def reserved(key: Key) -> bool:
     """Whether no object may have that name."""
-    if key.split("/", 1)[0] == OWN:
-        return True
+    if OWN in key:
+        first, *rest = key.split("/")
+        if first == OWN or OWN in rest[:-1]:
+            return True
     if ".nfs" in key and _NFS_DELETED.fullmatch(key):
         return True
     return MLFLOW_TEMPORARY in key and any(part.startswith(MLFLOW_TEMPORARY) for part in key.split("/"))
 
 
-def visible(folder: str, name: str) -> bool:
+def visible(folder: str, name: str, is_folder: bool) -> bool:
     """Whether a client could ask for it; somebody else may have put any bytes there, and at any depth."""
+    if is_folder and f"/{name}".endswith(f"/{OWN}"):
+        return False
     try:
         key = keys.parse(f"{folder}/{name}" if folder else name)
     except StoreError:

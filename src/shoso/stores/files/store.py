@@ -235,7 +235,7 @@ class FileStore:
             if error.kind is Kind.INVALID_KEY and reserved(folder):
                 return []
             raise
-        shown = (entry for entry in found if visible(folder, entry.name))
+        shown = (entry for entry in found if visible(folder, entry.name, entry.status.folder))
         return [_entry(join(folder, entry.name), entry.status) for entry in sorted(shown, key=_order)]
 
     async def _entries(self, folder: str) -> Sequence[Found]:

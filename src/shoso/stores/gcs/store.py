@@ -151,7 +151,7 @@ class GcsStore:
             for name in sorted(found):
                 place, item = name.removeprefix(self._root), found[name]
                 key = Key(place if item else place[:-1])
-                if (after is None or place > after) and key and visible("", key):
+                if (after is None or place > after) and key and visible("", key, item is None):
                     yield item.meta(key) if item else Prefix(key)
 
     async def delete(self, keys: Sequence[Key]) -> None:

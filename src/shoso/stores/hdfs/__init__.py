@@ -69,7 +69,7 @@ def open_store(uri: str, environment: Mapping[str, str]) -> Store:
 
     values = from_environment(SETTINGS, environment)
     properties = expanded({**load(environment), **values["extra"]})
-    found = place(uri, properties)
+    found = place(uri, properties, values["conf_dir"])
     options = _options(uri, found, values)
     name = f"{found.address}{found.folder}"
     return FileStore(StoreInfo("hdfs", name, values["silence"]), HdfsFiles(options))

@@ -24,6 +24,7 @@ DEFAULT_PORT = 8020
 SCHEMES = {"hdfs", "viewfs"}
 
 _ROUNDS = 20
+_AUTHORITY = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?")
 _VARIABLE = re.compile(r"\$\{([^${}]+)\}")
 
 
@@ -53,18 +54,18 @@ def load(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def place(uri: str, properties: Properties) -> Place:
-    """Where the URI leads. Raises ConfigError."""
+def place(uri: str, properties: Properties, directory: str = "") -> Place:
+    """Where the URI leads; `directory` is what HADOOP_CONF_DIR says, to be shown. Raises ConfigError."""
     parts = urlsplit(uri)
     if parts.password is not None:
         raise ConfigError(shown(uri), "HDFS takes no password; write hdfs://user@host:port/path.")
     scheme, authority = parts.scheme, parts.netloc.rpartition("@")[2]
     if not authority:
-        scheme, authority = _default(uri, properties)
+        scheme, authority = _default(uri, properties, directory)
     folder = "/" + parts.path.strip("/")
     if scheme == "viewfs":
         authority, folder = _mounted(uri, authority, folder, properties)
-    address, namenodes = _address(authority, properties)
+    address, namenodes = _address(uri, authority, properties)
     return Place(address, folder, namenodes, parts.username or "", properties)
 
 
@@ -109,14 +110,15 @@ def _expanded(value: str, properties: Properties) -> str:
     return value
 
 
-def _default(uri: str, properties: Properties) -> tuple[str, str]:
+def _default(uri: str, properties: Properties, directory: str) -> tuple[str, str]:
     """Scheme and authority of the configuration's default file system."""
     found = urlsplit(properties.get("fs.defaultFS", ""))
     if found.scheme not in SCHEMES or not found.netloc:
+        now = f" (now '{directory}')" if directory else ""
         raise ConfigError(
             shown(uri),
             "it names no NameNode, and no fs.defaultFS says which; write hdfs://host:port/path, or set"
-            " HADOOP_CONF_DIR to the folder of core-site.xml.",
+            f" HADOOP_CONF_DIR{now} to the folder of core-site.xml.",
         )
     return found.scheme, found.netloc.rpartition("@")[2]
 
@@ -147,9 +149,20 @@ def _links(start: str, properties: Properties) -> Iterator[tuple[str, str]]:
             yield key.removeprefix(f"{start}link.").rstrip("/"), target
 
 
-def _address(authority: str, properties: Properties) -> tuple[str, int]:
+def _address(uri: str, authority: str, properties: Properties) -> tuple[str, int]:
     """The address that the library takes, and how many NameNodes stand behind it."""
-    if names := properties.get(f"dfs.ha.namenodes.{authority}", ""):
-        return f"hdfs://{authority}", len(names.split(","))
-    port = "" if re.search(r":\d+$", authority) else f":{DEFAULT_PORT}"
-    return f"hdfs://{authority}{port}", 1
+    if listed := properties.get(f"dfs.ha.namenodes.{authority}", ""):
+        names = [name.strip() for name in listed.split(",")]
+        addresses = [f"dfs.namenode.rpc-address.{authority}.{name}" for name in names]
+        if not any(properties.get(address) for address in addresses):
+            known = ", ".join(addresses)
+            raise ConfigError(known, "isn't set; write host:port of each NameNode in hdfs-site.xml.")
+        return f"hdfs://{authority}", len(names)
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found[1] or DEFAULT_PORT) not in range(1, 65536):
+        message = (
+            f"'{authority}' is no host:port of a NameNode; correct it where it stands (the URI, fs.defaultFS"
+            f" or a link of viewfs), e.g. namenode.example.com:{DEFAULT_PORT}."
+        )
+        raise ConfigError(shown(uri), message)
+    return f"hdfs://{authority}" if found[1] else f"hdfs://{authority.rstrip(':')}:{DEFAULT_PORT}", 1

@@ -14,12 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shoso.errors import Kind, Retry, StoreError, store_error
+from shoso.stores.hdfs.names import plain
 
 _RPC = re.compile(r'(?:Fatal)?RPCError\("(?:[\w.]+\.)?([\w$]+)", "(.*)"\)', re.DOTALL)
 _OTHER = re.compile(r"(\w+)\b")
 _NUMBER = re.compile(r" ?\(os error (\d+)\)")
 _WORDS = re.compile(r'\w+\("([^:"\[]+)')
+_DENIED = re.compile(r'Permission denied: user=(.+?), access=(\w+), inode="(.*)":([^":]+:[^":]+:\S+)')
 _TRACE = re.compile(r"(?:\\n|\n).*", re.DOTALL)
+_GSSAPI = re.compile(r'GSSAPIError\(.*"((?:[^"\\]|\\.)*)"\)', re.DOTALL)
 _PANIC = "PanicException"
 _CREDENTIALS = {"GSSAPIError", "SASLError", "NoSASLMechanism"}
 
@@ -74,7 +77,7 @@ def _of_number(number: int, path: str) -> OSError:
 
 def _of_text(text: str, path: str, whose: Whose) -> Exception:
     if found := _RPC.match(text):
-        return _of_java(found[1], _TRACE.sub("", found[2]), path, whose)
+        return _of_java(found[1], _TRACE.sub("", found[2]).replace('\\"', '"'), path, whose)
     name = match[1] if (match := _OTHER.match(text)) else ""
     if name in _CREDENTIALS:
         return _unauthenticated(text, whose)
@@ -99,6 +102,14 @@ def _other(message: str, path: str, whose: Whose) -> Exception:
 def _forbidden(message: str, path: str, whose: Whose) -> StoreError:
     if "authentication is not enabled" in message:  # the same class for who isn't let in at all
         return _unauthenticated(message, whose)
+    if found := _DENIED.search(message):
+        user, access, place, owner = found.groups()
+        return store_error(
+            Kind.FORBIDDEN,
+            f"The HDFS user '{user}' may not do that: it needs {access} on '{plain(place)}', which is"
+            f" {owner}. Let another user do it (HADOOP_USER_NAME, or the Kerberos ticket), or have the owner"
+            " or the superuser make the folder and give it to this one (hdfs dfs -mkdir, -chown, -chmod).",
+        )
     return store_error(
         Kind.FORBIDDEN,
         f"The HDFS user '{whose.user}' may not do that to '{path}'; let another user do it (HADOOP_USER_NAME,"
@@ -107,9 +118,10 @@ def _forbidden(message: str, path: str, whose: Whose) -> StoreError:
 
 
 def _unauthenticated(message: str, whose: Whose) -> StoreError:
+    words = found[1] if (found := _GSSAPI.match(message)) else message
     return store_error(
         Kind.UNAUTHENTICATED,
-        f"{whose.address} doesn't know who Shoso is: {message}. Get a Kerberos ticket (kinit), name its cache"
+        f"{whose.address} doesn't know who Shoso is: {words}. Get a Kerberos ticket (kinit), name its cache"
         " in MLFLOW_KERBEROS_TICKET_CACHE, and set hadoop.security.authentication=kerberos in core-site.xml.",
     )
 

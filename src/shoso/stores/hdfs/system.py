@@ -22,6 +22,7 @@ from hdfs_native import FileStatus, WriteOptions
 from shoso.core.types import Digests
 from shoso.errors import Kind, Retry, store_error
 from shoso.stores.files import Found, NewFile, OpenFile, Status, Traits
+from shoso.stores.files.names import OWN
 from shoso.stores.hdfs.clients import Access, client, retire
 from shoso.stores.hdfs.content import Content
 from shoso.stores.hdfs.drafts import HdfsDraft
@@ -165,7 +166,8 @@ class HdfsFiles:
 
     async def mkdir(self, path: str) -> None:
         """See FileSystem. One that is there is left as it is, and those above are made with it."""
-        mode = 0o777 & ~self._options.umask
+        own = path.split("/", 1)[0] == OWN
+        mode = await self._rights() if own else 0o777 & ~self._options.umask
         await self.call(path, lambda api, place: api.mkdirs(place, mode, create_parent=True))
 
     async def rmdir(self, path: str) -> None:
@@ -211,6 +213,12 @@ class HdfsFiles:
         """Say that somebody is at that file."""
         now = int(time.time() * 1000)
         await self.call(path, lambda api, place: api.set_times(place, now, UNCHANGED))
+
+    async def _rights(self) -> int:
+        """The root's permissions, which `.shoso` gets: who may write in the root may write drafts."""
+        with suppress(FileNotFoundError):
+            return (await self.call("", lambda api, place: api.get_file_info(place))).permission
+        return 0o777 & ~self._options.umask
 
     async def _renamed(self, source: str, target: str) -> bool:
         """Whether the library sent a rename twice, over a connection that broke behind the first."""

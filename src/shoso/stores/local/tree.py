@@ -163,7 +163,11 @@ class Tree:
         if self.mount.remote:
             refresh(folder)
         with os.scandir(folder) as scan:
-            return [_found(entry) for entry in scan if visible(key, entry.name)]
+            return [
+                _found(entry)
+                for entry in scan
+                if visible(key, entry.name, entry.is_dir(follow_symlinks=False))
+            ]
 
     @again
     def remove(self, key: Key) -> None:
