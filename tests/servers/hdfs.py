@@ -18,7 +18,18 @@ from pathlib import Path
 from subprocess import Popen
 from urllib.parse import quote, urlencode
 
-from tests.servers.processes import CACHE, Facts, Launcher, cannot, free_ports, listens, program, run, shared
+from tests.servers.processes import (
+    CACHE,
+    Facts,
+    Launcher,
+    cannot,
+    free_ports,
+    in_memory,
+    listens,
+    program,
+    run,
+    shared,
+)
 from tests.servers.target import Target
 
 from shoso.stores.hdfs.names import kept
@@ -90,7 +101,7 @@ class Cluster:
             "dfs.replication": "1",
             "dfs.namenode.rpc-address": self.address,
             "dfs.namenode.http-address": f"{HOST}:{self.web_port}",
-            "dfs.namenode.name.dir": f"file://{self.folder}/name",
+            "dfs.namenode.name.dir": f"file://{in_memory(self.folder, 'name')}",
             "dfs.namenode.safemode.extension": "0",
             "dfs.namenode.redundancy.considerLoad": "false",  # with one DataNode there is no other to take
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",

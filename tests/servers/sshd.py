@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from shutil import rmtree
 from tempfile import mkdtemp
 
 import psutil
-from tests.servers.processes import Facts, Launcher, free_ports, program, run, shared
+from tests.servers.processes import Facts, Launcher, free_ports, in_memory, program, run, shared
 from tests.servers.target import Target, around
 
 CONFIG = """
@@ -60,7 +58,7 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
         "port": port,
         "folder": str(folder),
         "config": str(folder / "ssh_config"),
-        "data": str(_data(folder)),
+        "data": str(in_memory(folder, "data")),
     }
 
 
@@ -81,16 +79,6 @@ def _write_keys(folder: Path) -> None:
     (folder / "authorized_keys").write_text((folder / "user_key.pub").read_text())
     (folder / "known_hosts").write_text(f"127.0.0.1 {(folder / 'host_key.pub').read_text()}")
     (folder / "ssh_config").write_text(CLIENT.format(user=getpass.getuser(), folder=folder))
-
-
-def _data(folder: Path) -> Path:
-    """Where the objects are: in memory, because the server syncs for every test, and a slow disk is none."""
-    data, memory = folder / "data", Path("/dev/shm")
-    if not data.exists() and memory.is_dir():
-        data.symlink_to(mkdtemp(prefix="sshd-", dir=memory))
-        atexit.register(rmtree, data.resolve(), ignore_errors=True)
-    data.mkdir(exist_ok=True)
-    return data.resolve()
 
 
 def fresh() -> Target:
