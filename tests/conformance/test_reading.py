@@ -55,52 +55,49 @@ async def test_a_reading_tells_what_it_reads(store):
         assert (reading.meta.key, reading.meta.size, reading.meta.etag) == (KEY, 10, written.etag)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "start", "stop"),
-    [
-        (ALL, 0, EDGE),
-        (FromTo(0, 1), 0, 1),
-        (FromTo(1, EDGE), 1, EDGE),
-        (FromTo(EDGE - 1, EDGE), EDGE - 1, EDGE),
-        (FromTo(0, EDGE + 1000), 0, EDGE),
-        (FromTo(EDGE - 1, EDGE + 1000), EDGE - 1, EDGE),
-        (FromTo(CHUNK - 1, CHUNK + 1), CHUNK - 1, CHUNK + 1),
-        (FromTo(5, 2 * CHUNK + 5), 5, 2 * CHUNK + 5),
-        (From(1), 1, EDGE),
-        (From(CHUNK), CHUNK, EDGE),
-        (From(EDGE - 1), EDGE - 1, EDGE),
-        (Last(1), EDGE - 1, EDGE),
-        (Last(CHUNK + 1), EDGE - CHUNK - 1, EDGE),
-        (Last(EDGE), 0, EDGE),
-        (Last(EDGE + 1), 0, EDGE),
-    ],
-    ids=str,
-)
+RANGES = [
+    (ALL, 0, EDGE),
+    (FromTo(0, 1), 0, 1),
+    (FromTo(1, EDGE), 1, EDGE),
+    (FromTo(EDGE - 1, EDGE), EDGE - 1, EDGE),
+    (FromTo(0, EDGE + 1000), 0, EDGE),
+    (FromTo(EDGE - 1, EDGE + 1000), EDGE - 1, EDGE),
+    (FromTo(CHUNK - 1, CHUNK + 1), CHUNK - 1, CHUNK + 1),
+    (FromTo(5, 2 * CHUNK + 5), 5, 2 * CHUNK + 5),
+    (From(1), 1, EDGE),
+    (From(CHUNK), CHUNK, EDGE),
+    (From(EDGE - 1), EDGE - 1, EDGE),
+    (Last(1), EDGE - 1, EDGE),
+    (Last(CHUNK + 1), EDGE - CHUNK - 1, EDGE),
+    (Last(EDGE), 0, EDGE),
+    (Last(EDGE + 1), 0, EDGE),
+]
+
+
 @pytest.mark.usefixtures("ranges")
-async def test_a_range_is_read_to_the_byte(store, wanted, start, stop):
+async def test_a_range_is_read_to_the_byte(store):
     await store.write(KEY, BytesSource(LARGE))
-    async with await store.read(KEY, wanted) as reading:
-        assert (reading.start, reading.stop, reading.meta.size) == (start, stop, EDGE)
-        assert b"".join([bytes(data) async for data in reading.body]) == LARGE[start:stop]
+    for wanted, start, stop in RANGES:
+        async with await store.read(KEY, wanted) as reading:
+            assert (reading.start, reading.stop, reading.meta.size) == (start, stop, EDGE), wanted
+            assert b"".join([bytes(data) async for data in reading.body]) == LARGE[start:stop], wanted
 
 
-@pytest.mark.parametrize(
-    "wanted", [From(10), From(11), FromTo(10, 12), FromTo(5, 5), FromTo(6, 5), Last(0)], ids=str
-)
 @pytest.mark.usefixtures("ranges")
-async def test_a_range_that_names_no_byte_is_refused(store, wanted):
+async def test_a_range_that_names_no_byte_is_refused(store):
     await store.write(KEY, BytesSource(b"0123456789"))
-    with expect.failure(Kind.RANGE):
-        await store.read(KEY, wanted)
+    for wanted in (From(10), From(11), FromTo(10, 12), FromTo(5, 5), FromTo(6, 5), Last(0)):
+        with expect.failure(Kind.RANGE):
+            await store.read(KEY, wanted)
 
 
-@pytest.mark.parametrize("wanted", [From(1), FromTo(0, 0), FromTo(0, 1), Last(1), Last(0)], ids=str)
 @pytest.mark.usefixtures("ranges")
-async def test_a_range_of_an_empty_object_names_no_byte(store, wanted):
+async def test_a_range_of_an_empty_object_names_no_byte(store):
     await store.write(KEY, BytesSource(b""))
     assert await read_bytes(store, KEY, ALL) == b""
-    with expect.failure(Kind.RANGE):
-        await store.read(KEY, wanted)
+    for wanted in (From(1), FromTo(0, 0), FromTo(0, 1), Last(1), Last(0)):
+        with expect.failure(Kind.RANGE):
+            await store.read(KEY, wanted)
 
 
 async def test_what_is_missing_is_not_found(store):
