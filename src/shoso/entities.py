@@ -1,9 +1,13 @@
 """What the SDK hands out and takes; see `shoso.client.entities`."""
 
 from shoso.client.entities import (
+    Dataset,
+    DatasetInput,
     Experiment,
     FileInfo,
+    InputTag,
     LoggedModel,
+    LoggedModelInput,
     LoggedModelStatus,
     Metric,
     PagedList,
@@ -11,14 +15,19 @@ from shoso.client.entities import (
     Run,
     RunData,
     RunInfo,
+    RunInputs,
     RunTag,
     ViewType,
 )
 
 __all__ = [
+    "Dataset",
+    "DatasetInput",
     "Experiment",
     "FileInfo",
+    "InputTag",
     "LoggedModel",
+    "LoggedModelInput",
     "LoggedModelStatus",
     "Metric",
     "PagedList",
@@ -26,6 +35,7 @@ __all__ = [
     "Run",
     "RunData",
     "RunInfo",
+    "RunInputs",
     "RunTag",
     "ViewType",
 ]

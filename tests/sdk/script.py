@@ -6,6 +6,7 @@ A run with everything in it and one nested in it; the caller compares what two l
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import sys
 import warnings
@@ -17,6 +18,7 @@ import matplotlib as mpl  # noqa: E402
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
+import mlflow.data  # noqa: E402  shoso has no datasets of its own
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -74,6 +76,34 @@ def tables() -> None:
     m.log_table({"x": [3]}, "table.parquet")
 
 
+def inputs() -> None:
+    frame = pd.DataFrame({"x": [1, 2], "y": [0.5, 1.5]})
+    train = mlflow.data.from_pandas(frame, source="train.csv", name="train", targets="y")
+    array = mlflow.data.from_numpy(np.arange(6).reshape(2, 3), source="array.npy")
+    m.log_input(train, context="training", tags={"fold": "1"})
+    m.log_input(train, context="testing")  # the first one stays
+    m.log_inputs([array], contexts=["validation"], tags_list=[{"a": "b"}])
+    m.log_metric("of_data", 0.5, step=1, timestamp=9, dataset=train)
+    m.log_metrics({"of_more": 1.5}, timestamp=9, dataset=mlflow.data.from_numpy(np.arange(3), name="more"))
+
+
+def streams() -> None:
+    stream = io.BytesIO(b"skipped" + bytes(range(256)) * 100)
+    stream.seek(7)
+    m.log_stream(stream, "streams/a.bin")
+    with Path(__file__).open("rb") as file:
+        m.log_stream(file, "script.py")
+
+
+def loaded(run_id: str) -> None:
+    columns = ["status", "params.lr", "metrics.m0001"]
+    table = m.load_table("tables/answers.json", [run_id, "f" * 32], columns)
+    m.log_text(table.to_json(), "loaded/answers.txt")
+    m.log_text(m.load_table("table.parquet").to_json(), "loaded/parquet.txt")
+    m.log_table({"status": ["the table's own"]}, "status.json")
+    m.log_text(m.load_table("status.json", extra_columns=["status"]).to_json(), "loaded/status.txt")
+
+
 def files(folder: Path) -> None:
     (folder / "weights" / "deep" / "er").mkdir(parents=True)
     (folder / "weights" / "big.bin").write_bytes(bytes(range(256)) * 4096)
@@ -109,6 +139,9 @@ with m.start_run(run_name="everything", tags={"from": "start"}, description="all
     pictures()
     tables()
     files(Path.cwd())
+    inputs()
+    streams()
+    loaded(run.info.run_id)
     explicit(run.info.run_id)
     with m.start_run(run_name="child", nested=True):
         m.log_metric("m", 1, timestamp=1)

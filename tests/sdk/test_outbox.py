@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from tests.e2e.servers import Server
 
 import shoso
+from shoso.entities import Dataset, DatasetInput
 from shoso.errors import ShosoError
 
 TRAINING = """
@@ -169,6 +171,20 @@ def test_a_server_that_comes_back_gets_what_was_logged_meanwhile(own, outbox, da
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 100
+
+
+def test_inputs_and_streams_go_the_same_way(own, outbox):
+    used = DatasetInput(Dataset("d", "1", "local", "{}"))
+    shoso.set_tracking_uri(own.uri)
+    with shoso.start_run() as run:
+        own.stop()
+        shoso.Client().log_inputs(run.info.run_id, [used])
+        shoso.log_stream(io.BytesIO(b"bytes"), "a.bin")
+        own.start()
+    shoso.flush_async_logging()
+    run = only_run(own)
+    assert run.inputs.dataset_inputs == (used,)
+    assert shoso.artifacts.load_text(f"runs:/{run.info.run_id}/a.bin") == "bytes"
 
 
 def test_what_the_server_refuses_is_put_aside_and_the_rest_goes_on(own, outbox, caplog):

@@ -34,7 +34,6 @@ HEAVY = {
 
 LEFT_OUT = {
     "trace_location",  # Databricks' Unity Catalog
-    "dataset",  # mlflow.data
     "registry_uri",  # there is no model registry beside the server
 }
 """Arguments of MLflow's that ask for what Shoso has not."""

@@ -86,6 +86,7 @@ def described(client, uri: str, run, parents: dict[str, str]) -> dict:
         },
         "last": {key: str(value) for key, value in run.data.metrics.items()},
         "artifacts": artifacts(uri, run),
+        "inputs": [used.to_dictionary() for used in run.inputs.dataset_inputs],
     }
 
 
@@ -114,7 +115,9 @@ def paths(uri: str, root: str, folder: str):
             yield path
 
 
-@pytest.mark.parametrize("what", ["name", "status", "user", "params", "tags", "metrics", "last", "artifacts"])
+@pytest.mark.parametrize(
+    "what", ["name", "status", "user", "params", "tags", "metrics", "last", "artifacts", "inputs"]
+)
 @pytest.mark.parametrize("run", ["everything", "child", "implicit"])
 def test_the_runs_are_the_same(both, run, what):
     assert both["shoso"][run][what] == both["mlflow"][run][what]
@@ -129,7 +132,8 @@ def test_the_script_logs_what_it_says(both):
     """So that two empty runs aren't the same."""
     run = both["shoso"]["everything"]
     assert len(run["params"]) == 159
-    assert len(run["artifacts"]) == 26
+    assert len(run["artifacts"]) == 32
+    assert {used["dataset"]["name"] for used in run["inputs"]} == {"train", "dataset", "more"}
     assert len(run["metrics"]["loss"]) == 5
     assert run["tags"]["mlflow.source.git.repoURL"] == "https://example.com/repository.git"
     assert both["shoso"]["child"]["tags"]["mlflow.parentRunId"] == "everything"

@@ -185,7 +185,7 @@ def start_run(
         run = _resume(client, again, run_name, given)
     else:
         run = _create(client, experiment_id, run_name, _parent(client, parent_run_id), given)
-    entry = _Entry(ActiveRun(run.info, run.data), client)
+    entry = _Entry(ActiveRun(run.info, run.data, run.inputs), client)
     _stack().append(entry)
     return entry.run
 

@@ -96,6 +96,67 @@ class RunTag:
 
 
 @dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset that a run read; `source`, `schema` and `profile` are JSON of whoever logged it."""
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+    @classmethod
+    def from_wire(cls, it: wire.Dataset) -> Self:
+        """The dataset in a reply."""
+        return cls(it.name, it.digest, it.source_type, it.source, it.schema, it.profile)
+
+
+@dataclass(frozen=True, slots=True)
+class InputTag:
+    """A tag of the use that a run made of a dataset, e.g. mlflow.data.context."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset that a run read, with the tags of that use."""
+
+    dataset: Dataset
+    tags: tuple[InputTag, ...] = ()
+
+    @classmethod
+    def from_wire(cls, it: wire.DatasetInput) -> Self:
+        """The use in a reply."""
+        return cls(Dataset.from_wire(it.dataset), tuple(InputTag(tag.key, tag.value) for tag in it.tags))
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelInput:
+    """A logged model that a run read."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """What a run read."""
+
+    dataset_inputs: tuple[DatasetInput, ...] = ()
+    model_inputs: tuple[LoggedModelInput, ...] = ()
+
+    @classmethod
+    def from_wire(cls, it: wire.RunInputs) -> Self:
+        """What is in a reply."""
+        return cls(
+            tuple(map(DatasetInput.from_wire, it.dataset_inputs)),
+            tuple(LoggedModelInput(model.model_id) for model in it.model_inputs),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FileInfo:
     """An artifact or a folder of artifacts; `path` as seen from the run, `file_size` in bytes."""
 
@@ -178,15 +239,16 @@ class RunData:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run: what it is and what it measured."""
+    """A run: what it is, what it measured and what it read."""
 
     info: RunInfo
     data: RunData
+    inputs: RunInputs = RunInputs()
 
     @classmethod
     def from_wire(cls, it: wire.Run) -> Self:
         """The run in a reply."""
-        return cls(RunInfo.from_wire(it.info), RunData.from_wire(it.data))
+        return cls(RunInfo.from_wire(it.info), RunData.from_wire(it.data), RunInputs.from_wire(it.inputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoso.client import artifacts, batches, documents, images, tables
-from shoso.client.entities import FileInfo
+from shoso.client.entities import FileInfo, Run
 from shoso.client.logs import Logs
 from shoso.core import keys
 from shoso.errors import Kind, NotFound, TrackingError, store_error
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_log = logging.getLogger("shoso")
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that tells the UI that a run has images."""
@@ -61,6 +67,15 @@ class Files(Logs):
     def log_dict(self, run_id: str, dictionary: Any, artifact_file: str) -> None:
         """Keep a dict or list as JSON, or as YAML where the name ends in .yml or .yaml."""
         self._write(run_id, artifact_file, documents.dictionary(dictionary, artifact_file))
+
+    def log_stream(self, run_id: str, stream: io.BufferedIOBase | io.RawIOBase, artifact_file: str) -> None:
+        """Keep what a binary file-like object has to read, to its end."""
+        key = documents.place(artifact_file)
+        with tempfile.TemporaryDirectory() as folder:  # it can be read once, and an upload may begin again
+            path = Path(folder) / keys.name(key)
+            with path.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+            self._sink.upload(_of_run(run_id), key, str(path))
 
     def log_figure(
         self,
@@ -118,6 +133,42 @@ class Files(Logs):
         tags = self.get_run(run_id).data.tags
         if tag := tables.listed(tags.get(tables.LOGGED), artifact_file):
             self.set_tag(run_id, tables.LOGGED, tag)
+
+    def load_table(
+        self,
+        experiment_id: str,
+        artifact_file: str,
+        run_ids: list[str] | None = None,
+        extra_columns: list[str] | None = None,
+    ) -> DataFrame:
+        """The rows of a table of the experiment's runs, or of those that are named, in one. Needs pandas.
+
+        `extra_columns` are columns of `shoso.search_runs`, e.g. run_id or params.lr. Raises
+        TrackingError(NOT_FOUND) where no run has the table.
+        """
+        tables.check_characters(artifact_file)
+        runs = [*self._with_table(experiment_id, artifact_file, run_ids)]
+        if run_ids and len(runs) < len(run_ids):
+            _log.warning("Some of the runs lack the table '%s', and are left out.", artifact_file)
+        if not runs:
+            named = "None of the runs that were named" if run_ids else "No run"
+            message = f"{named} in experiment {experiment_id} has the table '{artifact_file}'."
+            raise TrackingError(Kind.NOT_FOUND, message)
+        loaded = [self._table(run, artifact_file) for run in runs]
+        return tables.joined(loaded, tables.of_runs(runs), extra_columns or ())
+
+    def _with_table(self, experiment_id: str, artifact_file: str, run_ids: list[str] | None) -> Iterator[Run]:
+        """The runs that have the table; in a filter, some characters of its name would stand for others."""
+        wanted, token = tables.filter_of(artifact_file, run_ids), None
+        while True:
+            page = self.search_runs([experiment_id], wanted, page_token=token)
+            yield from (run for run in page if tables.has(run.data.tags.get(tables.LOGGED), artifact_file))
+            if not (token := page.token):
+                return
+
+    def _table(self, run: Run, artifact_file: str) -> DataFrame:
+        data = artifacts.read(f"{_of_run(run.info.run_id)}/{documents.place(artifact_file)}", self._uri)
+        return tables.decoded(data, artifact_file)
 
     def _there(self, run_id: str, artifact_file: str) -> bytes | None:
         try:

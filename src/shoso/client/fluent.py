@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoso.client import link
-from shoso.client.active import active_run, target
+from shoso.client import inputs, link
+from shoso.client.active import active_run, current_experiment, target
+from shoso.client.inputs import ReadModel
+from shoso.client.tracking import Client
 from shoso.core import keys, locations
 
 if TYPE_CHECKING:
@@ -56,9 +59,10 @@ def log_metric(
     timestamp: int | None = None,
     run_id: str | None = None,
     model_id: str | None = None,
+    dataset: Any | None = None,
 ) -> RunOperations | None:
     """Log a point of a metric: at step 0 and now (milliseconds since the epoch), unless said otherwise."""
-    return log_metrics({key: value}, step, synchronous, run_id, timestamp, model_id)
+    return log_metrics({key: value}, step, synchronous, run_id, timestamp, model_id, dataset)
 
 
 def log_metrics(
@@ -68,10 +72,14 @@ def log_metrics(
     run_id: str | None = None,
     timestamp: int | None = None,
     model_id: str | None = None,
+    dataset: Any | None = None,
 ) -> RunOperations | None:
-    """Log a point of each metric, up to 1000 in one call, all or nothing."""
+    """Log a point of each metric, up to 1000 in one call, all or nothing.
+
+    With `dataset`, one of mlflow.data's, they are of that dataset, which becomes an input of the run.
+    """
     client, run = target(run_id)
-    client.log_metrics(run, metrics, timestamp, step, model_id)
+    client.log_metrics(run, metrics, timestamp, step, model_id, dataset)
     return _outcome(synchronous)
 
 
@@ -91,6 +99,33 @@ def delete_tag(key: str) -> None:
     """Remove a tag."""
     client, run = target()
     client.delete_tag(run, key)
+
+
+# -- inputs -----------------------------------------------------------------------------------------------
+
+
+def log_input(
+    dataset: Any | None = None,
+    context: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    model: ReadModel | None = None,
+) -> None:
+    """Log a dataset that the run reads, one of mlflow.data's, and for what: "training"; or a logged model."""
+    one = inputs.read(dataset, context, tags)
+    client, run = target()
+    client.log_inputs(run, [one] if one else None, [model] if model else None)
+
+
+def log_inputs(
+    datasets: Sequence[Any | None] | None = None,
+    contexts: Sequence[str | None] | None = None,
+    tags_list: Sequence[Mapping[str, str] | None] | None = None,
+    models: Sequence[ReadModel | None] | None = None,
+) -> None:
+    """Log several at once; `datasets`, `contexts` and `tags_list` are of one length, None for nothing."""
+    uses = inputs.each_read(datasets, contexts, tags_list)
+    client, run = target()
+    client.log_inputs(run, uses, [model for model in models or () if model is not None])
 
 
 # -- artifacts --------------------------------------------------------------------------------------------
@@ -139,10 +174,28 @@ def log_image(
     client.log_image(run, image, artifact_file, key, step, timestamp)
 
 
+def log_stream(
+    stream: io.BufferedIOBase | io.RawIOBase, artifact_file: str, run_id: str | None = None
+) -> None:
+    """Keep what a binary file-like object has to read, to its end."""
+    client, run = target(run_id)
+    client.log_stream(run, stream, artifact_file)
+
+
 def log_table(data: dict[str, Any] | DataFrame, artifact_file: str, run_id: str | None = None) -> None:
     """Keep a table, or add its rows to the one of that name. Needs pandas."""
     client, run = target(run_id)
     client.log_table(run, data, artifact_file)
+
+
+def load_table(
+    artifact_file: str, run_ids: list[str] | None = None, extra_columns: list[str] | None = None
+) -> DataFrame:
+    """The rows of a table of this experiment's runs, or of those that are named, in one. Needs pandas.
+
+    `extra_columns` are columns of `search_runs`, e.g. run_id or params.lr, that say which run a row is of.
+    """
+    return Client().load_table(current_experiment(), artifact_file, run_ids, extra_columns)
 
 
 def get_artifact_uri(artifact_path: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What is logged to a server's runs, explicitly by id, but for artifacts: params, metrics and tags.
+"""What is logged to a server's runs, explicitly by id, but for artifacts: params, metrics, tags and inputs.
 
 `synchronous` is MLflow's, and changes nothing: every call returns when what it was given is kept.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shoso.client import batches
+from shoso.client import batches, inputs
 from shoso.client.batches import Batch, Pair, Point
+from shoso.client.inputs import ReadDataset, ReadModel
 from shoso.client.runs import Runs
 
 
 class Logs(Runs):
-    """The calls of `Client` that log params, metrics and tags."""
+    """The calls of `Client` that log params, metrics, tags and inputs."""
 
     def log_param(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> Any:
         """Log a param; the value becomes text, and is given back as it was."""
@@ -56,12 +57,21 @@ class Logs(Runs):
         timestamp: int | None = None,
         step: int | None = None,
         model_id: str | None = None,
+        dataset: Any | None = None,
     ) -> None:
-        """Log a point of each metric, all of one time and step, up to 1000 in one call, all or nothing."""
+        """Log a point of each metric, all of one time and step, up to 1000 in one call, all or nothing.
+
+        With `dataset`, one of mlflow.data's, they are of that dataset, which becomes an input of the run.
+        """
         moment = batches.now() if timestamp is None else timestamp
+        used = inputs.read(dataset)
+        of = {"dataset_name": used.dataset.name, "dataset_digest": used.dataset.digest} if used else {}
         points = [
-            batches.metric(key, value, moment, step, model_id=model_id) for key, value in metrics.items()
+            batches.metric(key, value, moment, step, model_id=model_id, **of)
+            for key, value in metrics.items()
         ]
+        if used is not None:
+            self.log_inputs(run_id, [used])
         self._sink.log_batch(Batch(run_id, metrics=points))
 
     def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> None:
@@ -88,3 +98,12 @@ class Logs(Runs):
         self._sink.log_batch(
             Batch(run_id, batches.points(metrics), batches.params(params), batches.tags(tags))
         )
+
+    def log_inputs(
+        self,
+        run_id: str,
+        datasets: Sequence[ReadDataset] | None = None,
+        models: Sequence[ReadModel] | None = None,
+    ) -> None:
+        """Log what the run read: datasets, each as a `DatasetInput`, and logged models."""
+        self._sink.log_inputs(inputs.call(run_id, datasets, models))

@@ -38,6 +38,7 @@ class Sink(Protocol):
         ...
 
     def delete_tag(self, run_id: str, key: str) -> None: ...
+    def log_inputs(self, request: requests.LogInputs) -> None: ...
     def write(self, artifacts: str, path: Key, data: bytes) -> None:
         """An artifact from memory."""
         ...
@@ -80,6 +81,10 @@ class Direct:
         """See Sink."""
         request = requests.DeleteTag(run_id, key)
         blocking.run(self._server.ask("POST", "runs/delete-tag", Empty, request))
+
+    def log_inputs(self, request: requests.LogInputs) -> None:
+        """See Sink."""
+        blocking.run(self._server.ask("POST", "runs/log-inputs", Empty, request))
 
     def write(self, artifacts: str, path: Key, data: bytes) -> None:
         """See Sink."""

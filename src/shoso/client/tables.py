@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from shoso.errors import ConfigError, Kind, TrackingError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_log = logging.getLogger("shoso")
 
 LOGGED = "mlflow.loggedArtifacts"
 """The tag that lists a run's tables."""
@@ -35,10 +38,15 @@ def pandas(hint: str = "") -> Any:
 
 def check_name(artifact_file: str) -> None:
     """Refuse a name that no table can have. Raises ValueError."""
-    if found := _FORBIDDEN.intersection(artifact_file):
-        raise ValueError(f"The name of a table may not have {' '.join(sorted(found))} in it.")
+    check_characters(artifact_file)
     if ending(artifact_file) not in {".json", ".parquet"}:
         raise ValueError(f"The name of a table ends in .json or .parquet, not as '{artifact_file}' does.")
+
+
+def check_characters(artifact_file: str) -> None:
+    """Refuse a name that the tag can't have in it. Raises ValueError."""
+    if found := _FORBIDDEN.intersection(artifact_file):
+        raise ValueError(f"The name of a table may not have {' '.join(sorted(found))} in it.")
 
 
 def frame(data: Any) -> DataFrame:
@@ -85,21 +93,55 @@ def encoded(table: DataFrame, name: str) -> bytes:
 
 def appended(there: bytes, table: DataFrame, name: str) -> DataFrame:
     """The rows of the file that is there, and those of the table behind them."""
-    library = pandas()
-    before = (
-        library.read_json(io.BytesIO(there), orient="split")
-        if ending(name) == ".json"
-        else (library.read_parquet(io.BytesIO(there)))
+    longer: DataFrame = pandas().concat([decoded(there, name), table], ignore_index=True)
+    return longer
+
+
+def decoded(data: bytes, name: str) -> DataFrame:
+    """The rows in a file."""
+    library, file = pandas(), io.BytesIO(data)
+    read: DataFrame = (
+        library.read_json(file, orient="split") if ending(name) == ".json" else library.read_parquet(file)
     )
-    joined: DataFrame = library.concat([before, table], ignore_index=True)
-    return joined
+    return read
 
 
 def listed(tag: str | None, artifact_file: str) -> str | None:
     """The tag with the table in it; None where it's in it already."""
-    tables: list[Any] = json.loads(tag or "[]")
     entry = {"path": artifact_file, "type": "table"}
-    return None if entry in tables else json.dumps([*tables, entry])
+    return None if has(tag, artifact_file) else json.dumps([*json.loads(tag or "[]"), entry])
+
+
+def has(tag: str | None, artifact_file: str) -> bool:
+    """Whether the tag lists the table."""
+    return {"path": artifact_file, "type": "table"} in json.loads(tag or "[]")
+
+
+def filter_of(artifact_file: str, run_ids: Sequence[str] | None) -> str:
+    """What finds the runs whose tag may list the table, as MLflow asks for them."""
+    listed_so = f'"path"%:%"{artifact_file}",%"type"%:%"table"'
+    ids = ",".join(map(repr, run_ids or ()))
+    return f"tags.{LOGGED} LIKE '%{listed_so}%'" + (f" and attributes.run_id IN ({ids})" if ids else "")
+
+
+def joined(loaded: Sequence[DataFrame], runs: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The tables as one, each with what its line of `runs` says in these columns. Raises TrackingError."""
+    if unknown := [column for column in columns if column not in runs]:
+        message = f"There is no column {', '.join(unknown)} to add; there are {', '.join(runs.columns)}."
+        raise TrackingError(Kind.INVALID, message)
+    for table, (_, run) in zip(loaded, runs.iterrows(), strict=True):
+        for column in columns:
+            table[_free(column, table)] = run[column]
+    whole: DataFrame = pandas().concat(loaded, ignore_index=True)
+    return whole
+
+
+def _free(column: str, table: DataFrame) -> str:
+    """The name, with an underscore behind it where the table has such a column itself."""
+    if column not in table:
+        return column
+    _log.warning("The table has a column '%s' of its own; the run's is '%s_'.", column, column)
+    return f"{column}_"
 
 
 # -- runs -------------------------------------------------------------------------------------------------

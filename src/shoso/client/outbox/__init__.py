@@ -16,7 +16,7 @@ from uuid import uuid4
 from shoso.client import blocking
 from shoso.client.batches import Batch
 from shoso.client.outbox.journal import Journal
-from shoso.client.outbox.records import Created, Logged, Record, Untagged, Updated, Uploaded
+from shoso.client.outbox.records import Created, Logged, Read, Record, Untagged, Updated, Uploaded
 from shoso.client.outbox.shipping import WAITED_FOR, Shipping, tagged
 from shoso.client.places import Places
 from shoso.client.server import Server
@@ -82,6 +82,10 @@ class Outbox:
     def delete_tag(self, run_id: str, key: str) -> None:
         """See Sink."""
         self._keep(Untagged(run_id, key), lambda: self._direct.delete_tag(run_id, key))
+
+    def log_inputs(self, request: requests.LogInputs) -> None:
+        """See Sink."""
+        self._keep(Read(request), lambda: self._direct.log_inputs(request))
 
     def write(self, artifacts: str, path: Key, data: bytes) -> None:
         """See Sink."""

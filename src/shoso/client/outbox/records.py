@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from shoso.client.batches import Batch
-from shoso.wire.requests import CreateRun, UpdateRun
+from shoso.wire.requests import CreateRun, LogInputs, UpdateRun
 
 
 class Header(Struct, frozen=True, tag="outbox"):
@@ -40,6 +40,12 @@ class Untagged(Struct, frozen=True, tag="delete_tag"):
     key: str
 
 
+class Read(Struct, frozen=True, tag="inputs"):
+    """Datasets and models that a run read."""
+
+    request: LogInputs
+
+
 class Uploaded(Struct, frozen=True, tag="upload"):
     """A copy of a file or folder, in the folder `copy` among the outbox's files."""
 
@@ -48,7 +54,7 @@ class Uploaded(Struct, frozen=True, tag="upload"):
     copy: str
 
 
-Record = Header | Created | Updated | Logged | Untagged | Uploaded
+Record = Header | Created | Updated | Logged | Untagged | Read | Uploaded
 
 
 class Shipped(Struct, frozen=True):

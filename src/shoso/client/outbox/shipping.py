@@ -1,7 +1,7 @@
 """The way of an outbox's calls to the server: in their order, each until the server has it or refuses it.
 
 A call that the server had already, before its reply was lost or the process died, changes nothing: points,
-params, tags and artifacts are the same again, and a run is found by the tag that it was created with.
+params, tags, inputs and artifacts are the same again, and a run is found by the tag that it was created with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from shoso.client import blocking
 from shoso.client.batches import BATCH_MAX, Batch
 from shoso.client.outbox.journal import Journal
-from shoso.client.outbox.records import Created, Header, Logged, Record, Untagged, Updated, Uploaded
+from shoso.client.outbox.records import Created, Header, Logged, Read, Record, Untagged, Updated, Uploaded
 from shoso.client.server import Server
 from shoso.client.sink import Direct
 from shoso.core import keys
@@ -81,6 +81,9 @@ class Shipping:
                 self._direct.log_batch(msgspec.structs.replace(record.batch, run_id=run_id))
             case Untagged():
                 self._delete_tag(record)
+            case Read():
+                run_id = self._run(record.request.run_id)
+                self._direct.log_inputs(msgspec.structs.replace(record.request, run_id=run_id))
             case Uploaded():
                 self._upload(record)
             case Header():
