@@ -20,7 +20,7 @@ some_sizes = st.lists(st.one_of(st.integers(0, SMALL + 2), st.integers(0, 100 * 
 
 def item(number: int, size: int) -> Item:
     key = Key(f"k{number}")
-    return Item(key, ObjectMeta(key, size, 0.0), key)
+    return Item(key, ObjectMeta(key, size, 1.0), key)
 
 
 def jobs(sizes, policy=None, src=None, dst=None) -> list[Job]:
@@ -67,6 +67,13 @@ def test_nothing_goes_in_parts_where_either_end_cant():
         assert job.way is Way.STREAM
 
 
+def test_nothing_goes_in_parts_of_which_versions_cant_be_told_apart():
+    [job] = Planner(Policy(), Capabilities(), Capabilities()).add(
+        Item("a", ObjectMeta(Key("a"), 100 * MIB, 0.0), Key("a"))
+    )
+    assert job.way is Way.STREAM
+
+
 def test_what_is_to_go_in_parts_is_no_small_object():
     [job] = jobs([1000], Policy(parts_from=1000))
     assert job.way is Way.PARTS
@@ -106,8 +113,8 @@ def test_spans_cover_every_byte_once(size, part):
     assert {stop - start for _, start, stop in found[:-1]} <= {part}
 
 
-def meta(size=1, digest=None, etag="e"):
-    return ObjectMeta(Key("a"), size, 0.0, etag, digest)
+def meta(size=1, digest=None, etag="e", modified=1.0):
+    return ObjectMeta(Key("a"), size, modified, etag, digest)
 
 
 def done(digest=None, source="e", target="e"):
@@ -147,6 +154,14 @@ def test_unchanged_is_what_digests_say_or_else_versions(there, noted, same):
 def test_the_journal_knows_digests_that_a_listing_leaves_out(there, noted, digest):
     found = plan.candidate(meta(), there, noted)
     assert (found.digest if found else "none of that size") == digest
+
+
+def test_what_has_no_version_is_never_known_to_be_there():
+    there = meta(etag=None, modified=0.0)
+    for noted in (done("d", target=plan.version(there)), done("d", source=plan.version(there))):
+        assert not plan.unchanged(meta(), there, noted)
+        assert not plan.unchanged(there, meta(), noted)
+        assert plan.candidate(meta(), there, noted).digest is None
 
 
 def test_a_version_is_the_etag_or_time_and_size():

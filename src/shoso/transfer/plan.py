@@ -66,14 +66,14 @@ def unchanged(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> 
         return False
     if meta.digest is not None and there.digest is not None:
         return meta.digest == there.digest
-    return done is not None and done.source == version(meta) and done.target == version(there)
+    return done is not None and _is(done.source, meta) and _is(done.target, there)
 
 
 def candidate(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> ObjectMeta | None:
     """What the destination has of the object's size, with the digest that the journal knows of it."""
     if there is None or there.size != meta.size:
         return None
-    if there.digest is None and done is not None and done.target == version(there):
+    if there.digest is None and done is not None and _is(done.target, there):
         return replace(there, digest=done.digest)
     return there
 
@@ -92,7 +92,8 @@ class Planner:
         """The jobs that one more object completes."""
         size = item.meta.size
         if size > self._small:
-            yield Job(Way.PARTS if size in self._parts else Way.STREAM, (item,))
+            in_parts = size in self._parts and version(item.meta)  # else they might be of several versions
+            yield Job(Way.PARTS if in_parts else Way.STREAM, (item,))
             return
         if self._size + size > BATCH_SIZE:
             yield from self.rest()
@@ -125,5 +126,13 @@ def spans(size: int, part: int) -> Iterator[tuple[int, int, int]]:
 
 
 def version(meta: ObjectMeta) -> str:
-    """Another for other bytes: the etag, or time and size where a store has none."""
-    return meta.etag or f"{meta.modified!r}-{meta.size}"
+    """Another for other bytes: the etag, or time and size where a store has none.
+
+    "" where it has no times either, as MLflow's listings: nothing tells such an object from another one.
+    """
+    return meta.etag or (f"{meta.modified!r}-{meta.size}" if meta.modified else "")
+
+
+def _is(noted: str, meta: ObjectMeta) -> bool:
+    """Whether the object is of the version that was noted, as far as there is one."""
+    return noted != "" and noted == version(meta)

@@ -62,7 +62,7 @@ class ObjectSource:
 
     def _require(self, found: ObjectMeta) -> None:
         """Where a store has no etags, a read of another version doesn't fail by itself."""
-        if version(found) != version(self._meta):
+        if (version(found), found.size) != (version(self._meta), self._meta.size):
             raise changed(self._meta.key)
 
 
