@@ -14,7 +14,7 @@ from tests.transfer.ends import memory
 from shoso.core.keys import Key
 from shoso.transfer import Selection, shelf
 from shoso.transfer.journal import SPARE, Begin, Done, End, Journal, Upload
-from shoso.transfer.shelf import open_journal
+from shoso.transfer.shelf import COPIES, left_behind, open_journal
 
 SRC, DST = memory(), memory()
 ALL = Selection()
@@ -82,7 +82,8 @@ def test_uploads_are_known_until_they_end(opened):
         ([Begin("a")], {}, {"a"}),
         ([upload], {"a": upload}, set()),
         ([End("a")], {}, set()),
-        ([Begin("a"), upload, A], {}, set()),
+        ([Begin("a"), upload, A], {"a": upload}, set()),
+        ([End("a"), A], {}, set()),
     ):
         journal = opened()
         journal.note(*lines)
@@ -105,13 +106,29 @@ def test_every_copy_has_its_own(file, opened):
 
 def test_two_at_once_dont_share_one(file, opened):
     first, second = opened(), opened()
-    assert first.kept
-    assert not second.kept
+    assert (first.kept, second.kept) == (True, True)
     assert second.find("a") is None
     second.note(Done("a", "x", "y", None))
     second.close()
     first.close()
     assert opened().find("a") == A
+
+
+def test_too_many_at_once_have_none(opened):
+    assert [opened().kept for _ in range(COPIES + 1)] == [True] * COPIES + [False]
+
+
+def test_what_others_have_left_behind_is_found_and_forgotten(file, opened):
+    folder, upload = file.parent, Upload("u", "s", "id", 5)
+    own, killed, alive = opened(), opened(), opened()
+    killed.note(upload)
+    killed.close()
+    for left in ({"u": upload}, {"u": upload}):
+        assert [journal.uploads for journal in left_behind(folder, SRC, DST, ALL)] == [left]
+    for journal in left_behind(folder, SRC, DST, ALL):
+        journal.note(End("u"))
+    assert [*left_behind(folder, SRC, DST, ALL)] == []
+    assert len([*folder.iterdir()]) == len([own, alive])
 
 
 def test_a_file_that_was_replaced_before_it_was_locked_is_nobodys(file, opened, monkeypatch):
@@ -122,11 +139,13 @@ def test_a_file_that_was_replaced_before_it_was_locked_is_nobodys(file, opened, 
         file.touch()
         lock(*asked)
 
+    monkeypatch.setattr(shelf, "COPIES", 1)
     monkeypatch.setattr(fcntl, "flock", replaced_first)
     assert not opened().kept
 
 
-def test_a_file_that_is_mostly_outdated_is_written_anew(file, opened):
+def test_a_file_that_is_mostly_outdated_is_written_anew(file, opened, monkeypatch):
+    monkeypatch.setattr(shelf, "COPIES", 1)
     journal = opened()
     for number in range(2 * SPARE + 10):
         journal.note(Done("a", "s", f"{number}", None))

@@ -116,6 +116,20 @@ async def test_a_copy_that_broke_off_at_any_call_is_gone_on_with(end, layer, sha
         assert (halves, await content(dst), await pending(dst)) == (set(), digests(TREE), []), call
 
 
+@pytest.mark.parametrize("digested", [True, False], ids=["digests", "versions"])
+async def test_a_copy_that_broke_off_at_any_two_calls_is_gone_on_with(digested, policy):
+    """What the first has left behind isn't forgotten by the second."""
+    calls = await calls_of("dst", digested)
+    for first, second in itertools.product(range(calls), repeat=2):
+        src, dst = store_of(digested), store_of(digested)
+        await fill(src, TREE)
+        for call in (first, second):
+            with suppress(Killed):
+                await copy(src, Late(dst, dead_from(call, Killed)), Selection(), policy)
+        await copy(src, dst, Selection(), policy)
+        assert (await content(dst), await pending(dst)) == (digests(TREE), []), (first, second)
+
+
 @pytest.mark.parametrize("journalled", [True, False])
 async def test_a_reply_that_is_lost_leaves_nothing_behind_though_the_call_is_made_again(
     journalled, policy, monkeypatch

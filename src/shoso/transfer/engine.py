@@ -21,7 +21,7 @@ from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.report import CopyError, Report, Tally
 from shoso.transfer.route import Route
 from shoso.transfer.selection import Selection
-from shoso.transfer.shelf import open_journal
+from shoso.transfer.shelf import left_behind, open_journal
 from shoso.transfer.streams import copy_whole
 from shoso.transfer.window import Window, crew
 
@@ -71,8 +71,15 @@ class _Copy:
                 await self._start(group, job)
         report = self._route.tally.report()
         if not report.failed and not self._policy.dry_run:
-            await clear(self._route, lambda path: target(self._selection, path))
+            await self._clear()
         return report
+
+    async def _clear(self) -> None:
+        """End the uploads that this copy, and those of the same that were killed, had no use for."""
+        route, selection = self._route, self._selection
+        await clear(route, lambda path: target(selection, path))
+        for journal in left_behind(self._policy.journal, route.src, route.dst, selection):
+            await clear(replace(route, journal=journal), lambda path: target(selection, path))
 
     async def _jobs(self) -> AsyncIterator[Job]:
         async with closing(pairs(self._route.src, self._route.dst, self._selection)) as found:

@@ -3,7 +3,7 @@
     ["done", path, version at the source, version at the destination, digest]
     ["begin", path]                                         an upload is about to be begun
     ["upload", path, version at the source, id, part size]  it is under way
-    ["end", path]                                           it is aborted
+    ["end", path]                                           it is finished or aborted
 
 Appended to only. It is an advice, not a promise: a line is believed where both ends still have the versions
 it names, and without a journal a copy only takes longer. In memory an object takes one number, the place of
@@ -168,7 +168,9 @@ class Journal:
         self._follow(line)
 
     def _follow(self, line: Line) -> None:
-        """What a line says of uploads."""
+        """What a line says of uploads; an object that has arrived may have done so another way."""
+        if isinstance(line, Done):
+            return
         self.uploads.pop(line.path, None)
         self.begun.discard(line.path)
         if isinstance(line, Upload):

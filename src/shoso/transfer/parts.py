@@ -43,6 +43,7 @@ async def copy_in_parts(route: Route, item: Item) -> None:
         if not route.journal.kept or (isinstance(error, StoreError) and error.kind in _SPOILT):
             await sending.drop()
         raise
+    route.journal.note(End(item.path))
     route.finish(item, meta, written)
 
 
@@ -54,19 +55,22 @@ async def _described(route: Route, item: Item) -> ObjectMeta:
 
 
 async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
-    """A new upload, which the journal knows of before it can be left behind."""
+    """A new upload, which the journal knows of before it can be left behind.
+
+    Its id is noted when no other is left that was begun to no avail: until then, the next copy looks for all.
+    """
     lost = item.path in route.journal.begun
     part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
     route.journal.note(Begin(item.path))
     route.journal.flush()
     asked = time.monotonic()
     ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
-    upload = Upload(item.path, version(meta), ref.id, part)
-    route.journal.note(upload)
-    route.journal.flush()
     if lost or time.monotonic() - asked >= PROMPT:
         with suppress(StoreError):
             await _abort_lost(route, item.to, ref)
+    upload = Upload(item.path, version(meta), ref.id, part)
+    route.journal.note(upload)
+    route.journal.flush()
     return _Sending(route, meta, item.to, upload, [])
 
 

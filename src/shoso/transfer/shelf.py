@@ -1,4 +1,8 @@
-"""The folder of journals: one file for a source and a destination, written by one copy at a time."""
+"""The folder of journals: a file for a source and a destination, written by one copy at a time.
+
+Copies of the same at the same time have further files; what of these a copy leaves behind that is killed, the
+next one clears away.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import fcntl
 import logging
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from shoso.core.digest import digest
@@ -17,32 +22,50 @@ from shoso.transfer.selection import Selection
 OLD = 30 * 86400.0
 """Seconds after which a journal that nobody has used is removed."""
 
+COPIES = 8
+"""Copies of the same at the same time that have a journal each."""
+
 _log = logging.getLogger("shoso.transfer")
 
 
 def open_journal(folder: Path | None, src: Store, dst: Store, selection: Selection) -> Journal:
     """The journal of this copy; one that keeps nothing where there is no folder, or it can't be written.
 
-    So does a second copy of the same at the same time. The caller closes it.
+    So does that of too many copies of the same at the same time. The caller closes it.
     """
     if folder is None:
         return Journal()
-    path = folder / _name(src, dst, selection)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(folder)
-        return _opened(path)
-    except BlockingIOError:
-        _log.info("Another copy of the same is under way; this one can't be gone on with if it breaks off.")
+        for path in _places(folder, src, dst, selection):
+            with suppress(BlockingIOError):
+                return _opened(path)
+        _log.info("Other copies of the same are under way; this one can't be gone on with if it breaks off.")
     except OSError as error:
         why = error.strerror
         _log.warning("No journal in %s (%s): a copy that breaks off will begin again.", folder, why)
     return Journal()
 
 
-def _name(src: Store, dst: Store, selection: Selection) -> str:
+def left_behind(folder: Path | None, src: Store, dst: Store, selection: Selection) -> Iterator[Journal]:
+    """The journals of copies of the same that have ended; the caller ends what is under way in them."""
+    if folder is None:
+        return
+    first, *more = _places(folder, src, dst, selection)
+    for path in (first, *more):
+        with suppress(OSError), closing(_opened(path) if path.is_file() else Journal()) as journal:
+            if journal.kept:
+                yield journal
+                if path in more and not journal.uploads and not journal.begun:
+                    path.unlink()
+
+
+def _places(folder: Path, src: Store, dst: Store, selection: Selection) -> list[Path]:
+    """The file of this copy, then those of others of the same at the same time."""
     ends = (src.info.name, selection.key, dst.info.name, selection.to)
-    return digest("\0".join(ends).encode())[:32] + ".jsonl"
+    name = digest("\0".join(ends).encode())[:32]
+    return [folder / f"{name}{'' if at == 1 else f'-{at}'}.jsonl" for at in range(1, COPIES + 1)]
 
 
 def _opened(path: Path) -> Journal:
