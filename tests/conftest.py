@@ -3,3 +3,7 @@
 import os
 
 os.environ["SHOSO_MLFLOW_PLUGIN"] = "off"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "large: minutes, or gigabytes on disk; leave out with -m 'not large'")

@@ -117,7 +117,8 @@ def sentence(text: str) -> str:
 def proxy(server, shoso):
     """The way to the server, with faults to order; it works while the test waits for a command.
 
-    `cut` is `reset_all` for the test's thread: from there, the loop would not wake for it.
+    `cut` and `quieten` are `reset_all` and `deafen` for the test's thread: from there, the loop would not
+    wake for them.
     """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -126,11 +127,12 @@ def proxy(server, shoso):
     def do(coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
 
-    async def cut():
-        proxy.reset_all()
+    async def now(fault):
+        fault()
 
     proxy = FaultProxy(server.port)
-    proxy.cut = lambda: do(cut())
+    proxy.cut = lambda: do(now(proxy.reset_all))
+    proxy.quieten = lambda: do(now(proxy.deafen))
     do(proxy.__aenter__())
     shoso.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{proxy.port}"
     yield proxy

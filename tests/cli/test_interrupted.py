@@ -6,9 +6,9 @@ import json
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
+from tests.cli.halfway import arrived, fetched, uploads
 from tests.cli.trees import files, tree
 
 MIB = 1024 * 1024
@@ -57,19 +57,6 @@ def rerun(shoso, proxy, *arguments: object) -> dict:
     return json.loads(done.stdout)
 
 
-def uploads(api) -> list[dict]:
-    return api.call("GET", "uploads", root="api/shoso/1").json()["uploads"]
-
-
-def arrived(api, run_id: str) -> int:
-    """Parts that the server has of uploads to that run."""
-    ours = [upload for upload in uploads(api) if run_id in upload["key"]]
-    return sum(
-        len(api.call("GET", f"uploads/{one['id']}", root="api/shoso/1", key=one["key"]).json()["parts"])
-        for one in ours
-    )
-
-
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 def test_an_upload(shoso, slow, api, run_id, folder, stop):
     command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
@@ -89,21 +76,12 @@ def test_a_download(shoso, slow, run_id, folder, tmp_path, stop):
     shoso.process("artifacts", "put", folder, uri)
     slow.rate = MIB
 
-    def begun() -> bool:
-        """Two parts are in their places."""
-        records = [path.read_bytes() for path in hidden(target) if path.name.endswith(".shoso-parts")]
-        return sum(record.count(b'"number"') for record in records) >= 2
-
-    stopped(shoso, stop, begun, "artifacts", "get", uri, target)
+    stopped(shoso, stop, lambda: fetched(target) >= 2, "artifacts", "get", uri, target)
     assert not (target / "large.bin").exists()
     again = rerun(shoso, slow, "artifacts", "get", uri, target)
     assert again["failed"] == 0
     assert again["bytes"] <= SIZE + 5 - 2 * PART
     assert files(target) == TREE
-
-
-def hidden(folder: Path) -> list[Path]:
-    return [path for path in folder.glob(".*") if path.is_file()] if folder.exists() else []
 
 
 def test_a_connection_that_is_lost(shoso, slow, api, run_id, folder):

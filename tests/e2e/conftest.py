@@ -30,7 +30,6 @@ OLD_CLIENT = version("mlflow").startswith("2.")
 MARKERS = {
     "shoso_only": "Shoso differs on purpose: not run against the reference server",
     "since_3": "needs MLflow 3's client: not run by MLflow 2.22",
-    "large": "minutes, or gigabytes on disk; leave out with -m 'not large'",
 }
 
 WARNINGS = [  # MLflow's own, about the libraries beside it
