@@ -29,7 +29,7 @@ from shoso.cli.shapes import SHAPES
 from shoso.client.settings import CLIENT
 from shoso.core.batches import SMALL
 from shoso.core.keys import MAX_BYTES
-from shoso.metadata import rules
+from shoso.metadata import registry_rules, rules
 from shoso.metadata.paging import MAX_RESULTS
 from shoso.server import create_app
 from shoso.server.artifacts import UPLOAD_LIMIT
@@ -57,6 +57,9 @@ SUBJECTS = (
     ("/mlflow/runs", "Runs"),
     ("/mlflow/metrics", "Runs"),
     ("/mlflow/logged-models", "Logged models"),
+    ("/mlflow/registered-models", "Model registry"),
+    ("/mlflow/model-versions", "Model registry"),
+    ("/model-versions", "Model registry"),
     ("/mlflow-artifacts", "Artifacts"),
     ("/mlflow/artifacts", "Artifacts of a run"),
     ("/mlflow/upload-artifact", "Artifacts of a run"),
@@ -302,6 +305,9 @@ def limits() -> str:
         ("characters in the value of an experiment's tag", rules.EXPERIMENT_TAG_VALUE_MAX),
         ("characters in the name of an experiment", rules.EXPERIMENT_NAME_MAX),
         ("characters in an artifact location", rules.LOCATION_MAX),
+        ("characters in the name of a registered model", registry_rules.NAME_MAX),
+        ("characters in the value of a tag of a registered model or a version", registry_rules.TAG_VALUE_MAX),
+        ("characters in an alias", registry_rules.ALIAS_MAX),
         ("metrics in a batch", rules.BATCH_METRICS_MAX),
         ("params in a batch", rules.BATCH_PARAMS_MAX),
         ("tags in a batch", rules.BATCH_TAGS_MAX),

@@ -179,7 +179,7 @@ NOT_SERVED = {
     "--waitress-opts": "Shoso brings its own server; use --workers",
     "--uvicorn-opts": "Shoso sets uvicorn's options itself",
     "--expose-prometheus": "metrics aren't part of Shoso yet",
-    "--registry-store-uri": "the registry isn't part of Shoso yet",
+    "--registry-store-uri": "the model registry is in the database of --backend-store-uri",
     "--read-replica-backend-store-uri": "read replicas aren't part of Shoso yet",
     "--enable-workspaces": "Shoso has no workspaces",
     "--disable-workspaces": "Shoso has no workspaces",

@@ -36,6 +36,7 @@ WARNINGS = [  # MLflow's own, about the libraries beside it
     "ignore:The specified dataset source can be interpreted:UserWarning",
     "ignore:Failed to determine whether .* can resolve source:UserWarning",
     "ignore:For backward compatibility, 'str' dtypes are included",
+    "ignore:.*(latest_versions|version_stage).* is deprecated since 2.9.0:FutureWarning",
     "ignore:Starting with pandas version 4.0 all arguments",
 ]
 

@@ -6,13 +6,12 @@ Where MLflow answers 5xx to a bad request, or takes what it can't use, Shoso ans
 
 from __future__ import annotations
 
-import json
 import uuid
-from typing import Any
 
 import pytest
 from tests.e2e.failures import ACCEPTED, BATCHES, EXPERIMENTS, MODELS, RUNS, SEARCHES
 from tests.e2e.raw import ABSENT_EXPERIMENT, ABSENT_RUN, Api
+from tests.e2e.tables import answer, rows, short
 
 
 class World:
@@ -42,23 +41,6 @@ class World:
         body = {"experiment_id": self.names["exp"], "params": [{"key": "p", "value": "1"}]}
         return self.api.ok("POST", "logged-models", body)["model"]["info"]["model_id"]
 
-    def filled(self, value: Any) -> Any:
-        """`value` with the names in braces replaced."""
-        if isinstance(value, dict):
-            return {key: self.filled(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.filled(item) for item in value]
-        if isinstance(value, str) and value.startswith("{"):
-            return self.names[value.strip("{}")]
-        return value
-
-    def call(self, call: str, body: dict[str, Any]):
-        """A row's call, as "METHOD path"; the body of a GET is its query."""
-        method, path = call.split(" ")
-        path = "/".join(self.filled(part) for part in path.split("/"))
-        filled = self.filled(body)
-        return self.api.get(path, **filled) if method == "GET" else self.api.call(method, path, filled)
-
 
 @pytest.fixture(scope="module")
 def world(server):
@@ -68,26 +50,12 @@ def world(server):
     api.session.close()
 
 
-def rows(table: dict[tuple[int, str], list[tuple]]) -> list:
-    """The table's rows as parameters, named by call and body; a row's third member marks it."""
-    return [
-        pytest.param(call, body, outcome, id=f"{call} {_short(body)}", marks=marks)
-        for outcome, entries in table.items()
-        for call, body, *marks in entries
-    ]
-
-
-def _short(body: Any) -> str:
-    text = json.dumps(body, ensure_ascii=True)
-    return text if len(text) < 90 else f"{text[:80]}..{len(text)}"
-
-
 @pytest.mark.parametrize(
     ("call", "body", "outcome"),
     [*rows(EXPERIMENTS), *rows(RUNS), *rows(BATCHES), *rows(SEARCHES), *rows(MODELS)],
 )
 def test_a_failure_is_answered_as_mlflow_does(world, call, body, outcome):
-    reply = world.call(call, body)
+    reply = answer(world.api, world.names, call, body)
     assert (reply.status_code, reply.json().get("error_code")) == outcome, reply.text
     assert reply.json()["message"]
 
@@ -102,8 +70,8 @@ def test_an_output_named_twice_is_one_output(world):
 
 
 @pytest.mark.parametrize(
-    ("call", "body"), ACCEPTED, ids=lambda value: value if isinstance(value, str) else _short(value)
+    ("call", "body"), ACCEPTED, ids=lambda value: value if isinstance(value, str) else short(value)
 )
 def test_what_mlflow_takes_is_taken(world, call, body):
-    reply = world.call(call, body)
+    reply = answer(world.api, world.names, call, body)
     assert reply.status_code == 200, reply.text

@@ -10,13 +10,14 @@ import pytest
 from tests.server import shapes
 from tests.server.sockets import API, Wire, ask, get, post, require_refusal
 
-from shoso.server import artifacts, batches, models, objects, tracking
+from shoso.server import artifacts, batches, models, objects, registry, tracking
 
 ROUTES = [
     route
     for route in (
         *tracking.routes(),
         *models.routes(),
+        *registry.routes(),
         *artifacts.routes(),
         *objects.routes(),
         *batches.routes(),

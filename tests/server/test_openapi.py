@@ -17,10 +17,21 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.server.sockets import ask, get
 
-from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, signing, tracking
+from shoso.server import (
+    artifacts,
+    batches,
+    models,
+    multipart,
+    objects,
+    openapi,
+    plain,
+    registry,
+    signing,
+    tracking,
+)
 from shoso.wire.faults import FAULTS
 
-TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *artifacts.routes()]
+TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
 TABLE += [*multipart.routes(), *objects.routes(), *batches.routes(), *signing.routes()]
 DOCUMENT = "/api/shoso/1/openapi.json"
 NOT_IMPLEMENTED = re.compile(

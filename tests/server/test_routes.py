@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from shoso.core import keys
 from shoso.errors import Kind, ShosoError
-from shoso.server import artifacts, batches, models, objects, openapi, plain, signing, tracking
+from shoso.server import artifacts, batches, models, objects, openapi, plain, registry, signing, tracking
 from shoso.server.routes import Router
 
-TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *artifacts.routes()]
+TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
 TABLE += [*objects.routes(), *batches.routes(), *signing.routes()]
 TABLE += openapi.routes(TABLE)
 ROUTER = Router(TABLE)

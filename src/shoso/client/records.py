@@ -54,7 +54,7 @@ class Records:
     async def version(self, uri: VersionUri) -> str:
         """The location of a registered version's artifacts, which may be another URI of ours."""
         version = uri.version or await (self._aliased(uri) if uri.alias else self._latest(uri))
-        asked = registry.GetDownloadUri(uri.name, version)
+        asked = registry.ModelVersionByNumber(uri.name, version)
         found = await self._server.ask("GET", "model-versions/get-download-uri", registry.DownloadUri, asked)
         return found.artifact_uri
 
@@ -81,7 +81,7 @@ class Records:
                 return None
 
     async def _aliased(self, uri: VersionUri) -> str:
-        asked = registry.GetByAlias(uri.name, uri.alias)
+        asked = registry.ModelAliasByName(uri.name, uri.alias)
         found = await self._server.ask("GET", "registered-models/alias", registry.VersionReply, asked)
         return found.model_version.version
 

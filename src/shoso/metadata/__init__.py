@@ -2,9 +2,12 @@
 
 connect       opens a database and runs work on it; commit writes in groups, sqlite knows SQLite
 schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone, own Shoso's
-rules         the limits of the API; lifecycle what may be written to
+rules, registry_rules
+              the limits of the API; lifecycle what may be written to
 experiments, runs, metrics, datasets, models, objects
               repository functions: each takes a connection and is one whole piece of work
+registry, versions, aliases
+              the same for the model registry: entries has what they read, sources what a version is made from
 search, search_models
               filter text → expression (filters, searchable) → SQL (clauses), page by page (paging)
 """

@@ -80,10 +80,16 @@ def create(conn: Connection, request: CreateLoggedModel) -> LoggedModel:
 
 def get(conn: Connection, request: GetLoggedModel) -> LoggedModel:
     """The model; a deleted one only if `allow_deleted`. Raises TrackingError(NOT_FOUND)."""
-    row = _row(conn, request.model_id)
-    if row.lifecycle_stage == DELETED and not request.allow_deleted:
-        raise _unknown(request.model_id)
+    row = (_row if request.allow_deleted else kept)(conn, request.model_id)
     return from_rows(conn, [row])[0]
+
+
+def kept(conn: Connection, model_id: str) -> Row[Any]:
+    """The row of a model that isn't deleted. Raises TrackingError(NOT_FOUND)."""
+    row = _row(conn, model_id)
+    if row.lifecycle_stage == DELETED:
+        raise _unknown(model_id)
+    return row
 
 
 def finalize(conn: Connection, request: FinalizeLoggedModel) -> LoggedModel:
@@ -114,6 +120,13 @@ def set_tags(conn: Connection, request: SetLoggedModelTags) -> None:
             )
         )
     _insert(conn, logged_model_tags, _tag_rows(row.model_id, row.experiment_id, values))
+
+
+def tag(conn: Connection, model_id: str, key: str) -> str | None:
+    """The value of a tag, if the model has it."""
+    row = logged_model_tags.c
+    found: str | None = conn.scalar(select(row.tag_value).where(row.model_id == model_id, row.tag_key == key))
+    return found
 
 
 def delete_tag(conn: Connection, request: DeleteLoggedModelTag) -> None:

@@ -48,8 +48,8 @@ class Point(Protocol):
 
 def metric(point: Point, path: str = "") -> None:
     """Refuse a metric by its key or timestamp; any double and any 64-bit step may be stored."""
-    _check_key(point.key, _dotted(path, "name"))
-    _check_length("Metric name", KEY_MAX, point.key)
+    check_key(point.key, _dotted(path, "name"))
+    check_length("Metric name", KEY_MAX, point.key)
     if point.timestamp < 0:
         sentence = f"metric '{point.key}'. Timestamp must be a nonnegative long (64-bit integer)"
         raise _invalid(_dotted(path, "timestamp"), point.timestamp, sentence)
@@ -57,30 +57,30 @@ def metric(point: Point, path: str = "") -> None:
 
 def param(given: ParamInput, *, truncate: bool, path: str = "") -> ParamInput:
     """The param, its value cut to what may be stored if `truncate`."""
-    _check_key(given.key, _dotted(path, "key"))
-    _check_length("Param key", KEY_MAX, given.key)
+    check_key(given.key, _dotted(path, "key"))
+    check_length("Param key", KEY_MAX, given.key)
     value = _fitting("Param value", PARAM_VALUE_MAX, given.value, truncate=truncate)
     return given if value is given.value else ParamInput(given.key, value)
 
 
 def tag(given: TagInput, *, truncate: bool, path: str = "") -> TagInput:
     """The tag of a run, its value cut to what may be stored if `truncate`."""
-    _check_key(given.key, _dotted(path, "key"))
+    check_key(given.key, _dotted(path, "key"))
     return first_tag(given, truncate=truncate, path=path)
 
 
 def first_tag(given: TagInput, *, truncate: bool, path: str = "") -> TagInput:
     """A tag that comes with a new run: MLflow takes any characters in its key."""
-    _check_length(_dotted(path, "key"), KEY_MAX, given.key)
+    check_length(_dotted(path, "key"), KEY_MAX, given.key)
     value = _fitting(_dotted(path, "value"), TAG_VALUE_MAX, given.value, truncate=truncate)
     return given if value is given.value else TagInput(given.key, value)
 
 
 def experiment_tag(given: TagInput) -> None:
     """Refuse a tag of an experiment; its value is never cut."""
-    _check_key(given.key, "key")
-    _check_length("key", KEY_MAX, given.key)
-    _check_length("value", EXPERIMENT_TAG_VALUE_MAX, given.value)
+    check_key(given.key, "key")
+    check_length("key", KEY_MAX, given.key)
+    check_length("value", EXPERIMENT_TAG_VALUE_MAX, given.value)
 
 
 def custom_views(keys: Iterable[str]) -> None:
@@ -133,12 +133,12 @@ def experiment_name(text: str) -> None:
     """Refuse a name that an experiment can't have."""
     if not text:
         raise TrackingError(Kind.INVALID, "Invalid experiment name: ''")
-    _check_length("name", EXPERIMENT_NAME_MAX, text)
+    check_length("name", EXPERIMENT_NAME_MAX, text)
 
 
 def artifact_location(location: str) -> None:
     """Refuse a location that is too long; which places are allowed is the server's policy."""
-    _check_length("artifact_location", LOCATION_MAX, location)
+    check_length("artifact_location", LOCATION_MAX, location)
 
 
 def _check_counts(request: LogBatch) -> None:
@@ -175,9 +175,16 @@ def _check_point(point: Point, index: int) -> None:
         metric(point, f"metrics[{index}]")
 
 
-def _check_key(key: str, path: str) -> None:
+def check_key(key: str, path: str) -> None:
+    """Refuse what can't be the key of a metric, a param or a tag."""
     if sentence := _key_fault(key):
         raise missing(path) if not key else _invalid(path, key, sentence)
+
+
+def check_path(name: str, path: str) -> None:
+    """Refuse a name that would be another one as a path."""
+    if sentence := _path_fault(name):
+        raise _invalid(path, name, sentence)
 
 
 @lru_cache(maxsize=4096)
@@ -188,8 +195,13 @@ def _key_fault(key: str) -> str:
             "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ),"
             " colon(:) and slashes (/)."
         )
-    normal = posixpath.normpath(key)
-    if normal != key or normal == "." or normal.startswith(("..", "/")):
+    return _path_fault(key)
+
+
+def _path_fault(name: str) -> str:
+    """What is wrong with a name as a path, or nothing."""
+    normal = posixpath.normpath(name)
+    if normal != name or normal == "." or normal.startswith(("..", "/")):
         return (
             "Names may be treated as files in certain cases, and must not resolve to other names when treated"
             f" as such. This name would resolve to {normal!r}"
@@ -197,7 +209,8 @@ def _key_fault(key: str) -> str:
     return ""
 
 
-def _check_length(what: str, limit: int, text: str) -> None:
+def check_length(what: str, limit: int, text: str) -> None:
+    """Refuse what has more characters than the limit."""
     if len(text) > limit:
         raise TrackingError(Kind.INVALID, f"'{what}' exceeds the maximum length of {limit} characters")
 
@@ -205,7 +218,7 @@ def _check_length(what: str, limit: int, text: str) -> None:
 def _fitting(what: str, limit: int, text: str, *, truncate: bool) -> str:
     if truncate and len(text) > limit:
         return text[:limit]
-    _check_length(what, limit, text)
+    check_length(what, limit, text)
     return text
 
 

@@ -6,7 +6,18 @@ import logging
 import time
 
 from shoso.errors import Kind, ShosoError, TrackingError
-from shoso.server import artifacts, batches, models, multipart, objects, openapi, plain, signing, tracking
+from shoso.server import (
+    artifacts,
+    batches,
+    models,
+    multipart,
+    objects,
+    openapi,
+    plain,
+    registry,
+    signing,
+    tracking,
+)
 from shoso.server.access import Access, preflight_headers
 from shoso.server.access_log import AccessLog
 from shoso.server.exchange import (
@@ -36,6 +47,7 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *plain.routes(),
         *tracking.routes(),
         *models.routes(),
+        *registry.routes(),
         *artifacts.routes(),
         *multipart.routes(),
         *objects.routes(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
@@ -140,27 +140,39 @@ def checked_location(services: Services, location: str) -> str:
     """The artifact location of a new experiment, a relative path made absolute. Raises INVALID."""
     if not location:
         return ""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        raise _bad_location("is not a path and no URI.") from None
+    parts = _split(location, "artifact_location")
     if parts.scheme == "runs":
         raise _bad_location("can't be a runs:/ URI; name the storage itself.")
     if parts.fragment or ";" in parts.path:
         raise _bad_location("can't have a fragment or parameters.")
     if ".." in re.split(r"[=&/\\]", parts.query):
         raise _bad_location("can't have '..' in its query.")
-    if locations.has_password(location):
-        raise _bad_location("can't hold a password: it would be kept in the database and shown to everybody.")
-    named = parts.scheme in HOST_ADDRESSED or (parts.scheme == "mlflow-artifacts" and parts.netloc)
-    if named and not services.locations.holds(location):
-        message = f"can't name a host by '{parts.scheme}:' here; the server would need --allow-artifact-root."
-        raise _bad_location(message)
+    check_place(services, "artifact_location", location)
     return locations.absolute(location)
 
 
-def _bad_location(why: str) -> TrackingError:
-    return TrackingError(Kind.INVALID, f"'artifact_location' {why}")
+def check_place(services: Services, field: str, location: str) -> None:
+    """Refuse a location that holds a password, or names a host that isn't the server's. Raises INVALID."""
+    if locations.has_password(location):
+        raise _bad_location(
+            "can't hold a password: it would be kept in the database and shown to everybody.", field
+        )
+    parts = _split(location, field)
+    named = parts.scheme in HOST_ADDRESSED or (parts.scheme == "mlflow-artifacts" and parts.netloc)
+    if named and not services.locations.holds(location):
+        message = f"can't name a host by '{parts.scheme}:' here; the server would need --allow-artifact-root."
+        raise _bad_location(message, field)
+
+
+def _split(location: str, field: str) -> SplitResult:
+    try:
+        return urlsplit(location)
+    except ValueError:
+        raise _bad_location("is not a path and no URI.", field) from None
+
+
+def _bad_location(why: str, field: str = "artifact_location") -> TrackingError:
+    return TrackingError(Kind.INVALID, f"'{field}' {why}")
 
 
 # -- runs -------------------------------------------------------------------------------------------------
