@@ -88,8 +88,8 @@ async def test_delete_tree_takes_more_than_one_batch(opened):
         for place in range(number):
             await opened.store.write(Key(f"many/{place:05}"), BytesSource(b""))
     else:
-        for place in range(number):
-            opened.put(f"many/{place:05}", b"")
+        many = (asyncio.to_thread(opened.put, f"many/{place:05}", b"") for place in range(number))
+        await asyncio.gather(*many)
     await opened.store.write(Key("one"), BytesSource(b""))
     assert len(await expect.everything(opened.store, "many")) == number
     await delete_tree(opened.store, Key("many"))

