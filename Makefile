@@ -21,7 +21,7 @@ servers: ## the storage servers that the tests start; root, on Debian
 	tests/servers/install.sh
 
 unit: .venv/ready
-	$(RUN) pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 format: .venv/ready
 	$(RUN) ruff check --fix

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
 
 os.environ["SHOSO_MLFLOW_PLUGIN"] = "off"
@@ -15,6 +16,16 @@ with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
     settings.register_profile("busy", settings(), deadline=None)  # a busy machine is no failure
     settings.load_profile("busy")
 
+LONG = {"test_fuzz.py", "test_large.py", "test_memory.py", "test_old_client.py"}
+"""Few tests that take minutes: begun last, they would leave all cores idle but one."""
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "large: minutes, or gigabytes on disk; leave out with -m 'not large'")
+
+
+def pytest_collection_modifyitems(config, items):
+    """For the workers of pytest-xdist: the files that take longest first."""
+    if hasattr(config, "workerinput"):
+        count = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.name not in LONG, -count[item.path]))
