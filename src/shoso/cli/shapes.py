@@ -93,11 +93,12 @@ class RunId(Struct, frozen=True):
 
 
 class Synced(Struct, frozen=True):
-    """What became of one process's outbox: calls shipped, calls refused for good, why the rest waits."""
+    """What became of one process's outbox: calls shipped, refused for good, set aside, why the rest waits."""
 
     folder: str
     shipped: int
     refused: int
+    aside: int
     waits: str | None
 
 

@@ -22,6 +22,8 @@ def sync(folder: Path | None, tracking_uri: str | None, as_json: bool) -> None:
 
     Each call goes to the server that it was made for, or to --tracking-uri. What a running process keeps
     is its own to ship. Done again, it changes nothing twice.
+
+    A call on which the server fails (a 500) is set aside, and tried again by the next sync.
     """
     from shoso.cli.session import session
     from shoso.cli.shapes import Synced, show
@@ -32,11 +34,11 @@ def sync(folder: Path | None, tracking_uri: str | None, as_json: bool) -> None:
         if (outbox := folder or opened.settings.outbox) is None:
             raise ConfigError("SHOSO_OUTBOX", "is not set. Say which outbox: shoso sync FOLDER.")
         found = [
-            Synced(str(each.folder), each.shipped, each.refused, each.waits)
+            Synced(str(each.folder), each.shipped, each.refused, each.aside, each.waits)
             for each in leftovers.sync(outbox, opened.settings, tracking_uri)
         ]
     show(found, "\n".join(map(_line, found)) or "Nothing waits.", as_json)
-    if any(each.waits or each.refused for each in found):
+    if any(each.waits or each.refused or each.aside for each in found):
         raise SystemExit(1)
 
 
@@ -45,4 +47,5 @@ def _line(synced: Synced) -> str:
 
     shipped = f"{synced.folder}: {count(synced.shipped, 'call')} shipped"
     refused = f", {synced.refused} refused (see {synced.folder}/refused)" if synced.refused else ""
-    return f"{shipped}{refused}." + (f" The rest waits: {synced.waits}" if synced.waits else "")
+    failed = f", {synced.aside} set aside (see {synced.folder}/aside)" if synced.aside else ""
+    return f"{shipped}{refused}{failed}." + (f" The rest waits: {synced.waits}" if synced.waits else "")

@@ -24,7 +24,7 @@ from shoso.client.settings import ClientSettings
 from shoso.client.sink import Direct
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.errors import ShosoError
+from shoso.errors import Kind, ShosoError
 from shoso.wire import entities, requests
 
 FIRST, LONGEST = 1.0, 60.0
@@ -51,8 +51,9 @@ class Outbox:
         self._shipping = Shipping(self._journal, self._server, self._direct)
         self._changed = threading.Condition()
         self._down: Exception | None = None
+        self._trouble: Exception | None = None
         self._failures = 0
-        self._nudged = False
+        self._nudged = self._flushing = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="shoso-outbox", daemon=True)
         self._thread.start()
@@ -66,7 +67,7 @@ class Outbox:
             try:
                 return self._direct.create_run(tagged(request, run_id))
             except ShosoError as error:
-                if error.kind not in WAITED_FOR:
+                if error.kind not in {*WAITED_FOR, Kind.UNEXPECTED}:
                     raise
         self._keep(Created(run_id, request), lambda: self._direct.create_run(request))
         return _provisional(run_id, request)
@@ -106,20 +107,25 @@ class Outbox:
         )
 
     def flush(self) -> None:
-        """See Sink; a server that is down is asked once more, and not waited for."""
+        """See Sink; a server that is down is asked once more, and not waited for.
+
+        One that is there, but fails on a call, has a few seconds for what is behind that call.
+        """
         with self._changed:
             failures = self._failures
-            self._nudged = True
+            self._nudged = self._flushing = True
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: not self._journal.waiting or self._failures > failures,
-                timeout=None if self._down is None else PATIENCE,
+                timeout=None if self._trouble is None else PATIENCE,
             )
+            self._changed.wait_for(lambda: not self._journal.waiting or self._down is not None, PATIENCE)
+            self._flushing = False
         if self._journal.waiting:
             _log.warning(
                 "What was logged waits in %s: %s When the server is there: shoso sync %s",
                 self._journal.folder,
-                self._down,
+                self._trouble,
                 self._journal.folder.parent,
             )
 
@@ -171,7 +177,7 @@ class Outbox:
                     self._up()
                     pause = FIRST
             except Exception as error:  # noqa: BLE001  (a thread that died would be waited for without end)
-                self._wait_out(error, pause)
+                self._wait_out(error, FIRST if self._flushing else pause)
                 pause = min(LONGEST, 2 * pause)
             else:
                 self._wait(lambda: self._journal.waiting, None)
@@ -184,15 +190,20 @@ class Outbox:
         with self._changed:
             if self._down is not None:
                 _log.warning("%s takes what is logged again.", self._server.name)
-            self._down = None
+            self._down = self._trouble = None
             self._changed.notify_all()
 
     def _wait_out(self, error: Exception, pause: float) -> None:
-        """Say once that the server is down, and wait; whoever flushes has it asked at once."""
+        """Say once that the server is down, and wait; whoever flushes has it asked at once.
+
+        One that fails on a call isn't: a warning follows where the call is set aside.
+        """
         with self._changed:
-            if self._down is None:
-                _log.warning("%s What is logged is kept in %s.", error, self._journal.folder)
-            self._down = error
+            self._trouble = error
+            if not (isinstance(error, ShosoError) and error.kind is Kind.UNEXPECTED):
+                if self._down is None:
+                    _log.warning("%s What is logged is kept in %s.", error, self._journal.folder)
+                self._down = error
             self._failures += 1
             self._nudged = False
             self._changed.notify_all()

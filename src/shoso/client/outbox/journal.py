@@ -1,9 +1,10 @@
 """An outbox on disk: the calls of one process to one server, kept until the server has them.
 
     <outbox>/<id>/calls       a line a call, only ever longer
-    <outbox>/<id>/shipped     how far the server has them
-    <outbox>/<id>/files/      copies of what is to be uploaded
+    <outbox>/<id>/shipped     how far they are settled: with the server, or in one of the next two files
+    <outbox>/<id>/aside       the calls that the server failed on again and again; they are tried once more
     <outbox>/<id>/refused     the calls that the server refused for good, with its words
+    <outbox>/<id>/files/      copies of what is to be uploaded
 
 A call is on file when `append` returns: it survives the process, whatever way that ends. It isn't synced, so
 that a machine that loses its power may lose the last seconds.
@@ -16,19 +17,20 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from shoso.client.outbox.records import Header, Record, Shipped
+from shoso.client.outbox.records import Aside, Header, Record, Shipped
 from shoso.errors import ConfigError, Kind, StoreError, store_error
 
-CALLS, SHIPPED, FILES, REFUSED = "calls", "shipped", "files", "refused"
+CALLS, SHIPPED, ASIDE, REFUSED, FILES = "calls", "shipped", "aside", "refused", "files"
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_ASIDE = msgspec.json.Decoder(Aside)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -94,16 +96,55 @@ class Journal:
                 yield self._decoded(line, end - len(line)), end
 
     def ship(self, offset: int, **runs: str) -> None:
-        """The server has everything up to there."""
-        self.shipped = Shipped(offset, {**self.shipped.runs, **runs})
-        fresh = self.folder / f"{SHIPPED}.new"
-        fresh.write_bytes(_ENCODER.encode(self.shipped))
-        fresh.replace(self.folder / SHIPPED)
+        """Everything up to there is settled."""
+        aside = [run_id for run_id in self.shipped.aside if run_id not in runs]
+        self._settle(Shipped(offset, {**self.shipped.runs, **runs}, aside))
+
+    def hold(self, run_id: str) -> None:
+        """What is logged to that run goes aside, until it is made."""
+        self._settle(msgspec.structs.replace(self.shipped, aside=[*self.shipped.aside, run_id]))
+
+    def _settle(self, shipped: Shipped) -> None:
+        self._replace(SHIPPED, _ENCODER.encode(shipped))
+        self.shipped = shipped
 
     def refuse(self, record: Record, message: str) -> None:
-        """Put a call aside that the server won't take."""
-        with (self.folder / REFUSED).open("ab") as file:
-            file.write(_ENCODER.encode({"error": message, "call": record}) + b"\n")
+        """Keep a call that the server won't take."""
+        self._add(REFUSED, Aside(message, record))
+
+    def set_aside(self, record: Record, message: str) -> None:
+        """Take a call out of the line, to be tried once more."""
+        self._add(ASIDE, Aside(message, record))
+
+    def aside(self) -> list[Aside]:
+        """The calls that were set aside, in their order."""
+        try:
+            lines = (self.folder / ASIDE).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            with suppress(msgspec.MsgspecError):  # torn by a full disk: that call is still in line
+                found.append(_ASIDE.decode(line))
+        return found
+
+    def keep_aside(self, calls: Iterable[Aside]) -> None:
+        """These are still aside, and no others."""
+        if lines := b"".join(_ENCODER.encode(each) + b"\n" for each in calls):
+            self._replace(ASIDE, lines)
+        else:
+            (self.folder / ASIDE).unlink(missing_ok=True)
+
+    def _add(self, name: str, line: Aside) -> None:
+        with (self.folder / name).open("ab+") as file:
+            file.seek(max(0, file.tell() - 1))
+            torn = file.read() not in {b"", b"\n"}  # by a full disk
+            file.write((b"\n" if torn else b"") + _ENCODER.encode(line) + b"\n")
+
+    def _replace(self, name: str, data: bytes) -> None:
+        fresh = self.folder / f"{name}.new"
+        fresh.write_bytes(data)
+        fresh.replace(self.folder / name)
 
     def copied(self, source: Path) -> str:
         """Copy a file or a folder, as it is now; the name of the copy. Raises OSError."""
@@ -137,7 +178,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of it; one with nothing left in it is removed."""
-        if not self.waiting and not (self.folder / REFUSED).exists():
+        if not self.waiting and not any((self.folder / name).exists() for name in (ASIDE, REFUSED)):
             shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._file)
 

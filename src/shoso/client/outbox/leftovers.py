@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from shoso.client import blocking
@@ -20,12 +21,14 @@ from shoso.errors import ShosoError
 class Outcome:
     """What became of one process's calls: how many were `shipped`, how many the server `refused` for good.
 
-    `waits` says why the rest is still there: the server's words, or that the process runs; None for no rest.
+    On those `aside` the server fails; the next sync tries them again. `waits` says why the rest is still
+    there: the server's words, or that the process runs; None for no rest.
     """
 
     folder: Path
     shipped: int = 0
     refused: int = 0
+    aside: int = 0
     waits: str | None = None
 
 
@@ -51,17 +54,17 @@ def _shipped(journal: Journal, settings: ClientSettings, address: str | None) ->
     except ShosoError as error:
         return Outcome(journal.folder, waits=error.message)
     places = Places(server, settings)
-    shipping = Shipping(journal, server, Direct(server, places, settings))
+    shipping = Shipping(journal, server, Direct(server, places, settings), tries=1)
     count, waits = 0, None
     try:
-        for done in shipping.ship():
+        for done in chain(shipping.again(), shipping.ship()):
             count += done
     except ShosoError as error:
         waits = error.message
     finally:
         blocking.run(places.close())
         blocking.run(server.close())
-    return Outcome(journal.folder, count, shipping.refused, waits)
+    return Outcome(journal.folder, count, shipping.refused, shipping.aside, waits)
 
 
 def _server(address: str, settings: ClientSettings) -> Server:

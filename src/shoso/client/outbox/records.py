@@ -58,7 +58,35 @@ Record = Header | Created | Updated | Logged | Untagged | Read | Uploaded
 
 
 class Shipped(Struct, frozen=True):
-    """How far it is: the byte behind the last call that the server has, and the runs that were made there."""
+    """How far it is: the byte behind the last call that is settled, and the runs that were made there.
+
+    `aside` are the runs whose making was set aside, and with it what is logged to them.
+    """
 
     offset: int = 0
     runs: dict[str, str] = {}
+    aside: list[str] = []
+
+
+class Aside(Struct, frozen=True):
+    """A call that was taken out of the line, with the server's words."""
+
+    error: str
+    call: Record
+
+
+def run_of(record: Record) -> str:
+    """The run that a call is about; "" for none."""
+    match record:
+        case Created() | Untagged():
+            return record.run_id
+        case Updated():
+            return record.request.run_id or record.request.run_uuid
+        case Logged():
+            return record.batch.run_id
+        case Read():
+            return record.request.run_id
+        case Uploaded():
+            return record.artifacts.removeprefix("runs:/")
+        case Header():
+            return ""

@@ -1,5 +1,8 @@
 """The way of an outbox's calls to the server: in their order, each until the server has it or refuses it.
 
+One that the server only ever fails on is set aside, so that it doesn't keep the others; where that is the
+making of a run, what is logged to the run goes with it, in its order.
+
 A call that the server had already, before its reply was lost or the process died, changes nothing: points,
 params, tags, inputs and artifacts are the same again, and a run is found by the tag that it was created with.
 """
@@ -7,19 +10,30 @@ params, tags, inputs and artifacts are the same again, and a run is found by the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from shoso.client import blocking
 from shoso.client.batches import BATCH_MAX, Batch
-from shoso.client.outbox.journal import Journal
-from shoso.client.outbox.records import Created, Header, Logged, Read, Record, Untagged, Updated, Uploaded
+from shoso.client.outbox.journal import ASIDE, REFUSED, Journal
+from shoso.client.outbox.records import (
+    Aside,
+    Created,
+    Header,
+    Logged,
+    Read,
+    Record,
+    Untagged,
+    Updated,
+    Uploaded,
+    run_of,
+)
 from shoso.client.server import Server
 from shoso.client.sink import Direct
 from shoso.core import keys
-from shoso.errors import Kind, ShosoError
+from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.wire import replies, requests
 from shoso.wire.requests import TagInput
 
@@ -33,9 +47,13 @@ WAITED_FOR = {
     Kind.UNAUTHENTICATED,
     Kind.NO_SPACE,
     Kind.CONFIG,
-    Kind.UNEXPECTED,
 }
 """What may pass, or be mended, while the call waits."""
+
+TRIES = 6
+"""How often a call is made on which the server fails in a way that it has no word for (a 500)."""
+
+_SET_ASIDE = "%s The call is set aside in %s, and the others go on. To try it again: shoso sync %s"
 
 _log = logging.getLogger("shoso.client")
 
@@ -46,28 +64,113 @@ def tagged(request: requests.CreateRun, name: str) -> requests.CreateRun:
 
 
 class Shipping:
-    """Ships a journal. Raises ShosoError: of a kind that is `WAITED_FOR`, or CORRUPT, of the journal."""
+    """Ships a journal. Raises ShosoError: of a kind that is `WAITED_FOR`, or UNEXPECTED, or CORRUPT.
 
-    def __init__(self, journal: Journal, server: Server, direct: Direct) -> None:
+    The first wait until the server can be had; a call that is UNEXPECTED `tries` times is set aside, and the
+    calls behind it go on. CORRUPT is of the journal.
+    """
+
+    def __init__(self, journal: Journal, server: Server, direct: Direct, tries: int = TRIES) -> None:
         self._journal, self._server, self._direct = journal, server, direct
-        self.refused = 0
+        self._tries = tries
+        self._failures = 0
+        self.refused = self.aside = 0
 
     def ship(self) -> Iterator[int]:
-        """Ship what waits; yields how many calls have gone, each time that some have."""
-        for record, count, end in _joined(self._journal):
+        """Ship what waits; yields how many calls have gone, each time that some are settled."""
+        return self._settled(_joined(self._journal))
+
+    def _settled(self, calls: Iterable[tuple[Record, int, int]], *, alone: bool = False) -> Iterator[int]:
+        """Ship these, or those `alone` that were tried together as often as one is."""
+        before = self.aside
+        for record, count, end in calls:
+            if run_of(record) in self._journal.shipped.aside:
+                yield self._put_aside(record, end, "The run it is of was set aside.")
+                continue
             try:
                 runs = self._send(record)
             except ShosoError as error:
-                if error.kind in WAITED_FOR:
+                if self._waits(error):
                     raise
-                runs = {}
-                self.refused += 1
-                self._journal.refuse(record, error.message)
-                _log.warning("%s It is kept in %s.", error.message, self._journal.folder / "refused")
-            self._journal.ship(end, **runs)
-            if isinstance(record, Uploaded):
-                self._journal.drop(record.copy)
-            yield 0 if isinstance(record, Header) else count
+                if count > 1:  # one of them may spoil the others
+                    yield from self._settled(_alone(self._journal, end), alone=True)
+                else:
+                    yield self._given_up(record, end, error, silent=alone and self.aside > before)
+            else:
+                self._journal.ship(end, **runs)
+                self._dropped(record)
+                yield 0 if isinstance(record, Header) else count
+            if not alone:
+                self._failures = 0
+
+    def _waits(self, error: ShosoError) -> bool:
+        if error.kind is not Kind.UNEXPECTED:
+            return error.kind in WAITED_FOR
+        self._failures += 1
+        return self._failures < self._tries
+
+    def _given_up(self, record: Record, end: int, error: ShosoError, *, silent: bool) -> int:
+        if error.kind is not Kind.UNEXPECTED:
+            self._refuse(record, error)
+            self._journal.ship(end)
+            return 0
+        if not silent:
+            place = self._journal.folder
+            _log.warning(_SET_ASIDE, error.message, place / ASIDE, place.parent)
+        if isinstance(record, Created):
+            self._journal.hold(record.run_id)
+        return self._put_aside(record, end, error.message)
+
+    def _put_aside(self, record: Record, end: int, message: str) -> int:
+        self.aside += 1
+        self._journal.set_aside(record, message)
+        self._journal.ship(end)
+        return 0
+
+    def _refuse(self, record: Record, error: ShosoError) -> None:
+        self.refused += 1
+        self._journal.refuse(record, error.message)
+        _log.warning("%s It is kept in %s.", error.message, self._journal.folder / REFUSED)
+
+    def _dropped(self, record: Record) -> None:
+        if isinstance(record, Uploaded):
+            self._journal.drop(record.copy)
+
+    def again(self) -> Iterator[int]:
+        """Try what was set aside once more, in its order; what the server fails on again stays there.
+
+        Yields how many calls have gone. Raises ShosoError of a kind that is `WAITED_FOR`.
+        """
+        left = self._journal.aside()
+        stays: list[Aside] = []
+        gone: list[Record] = []
+        try:
+            while left:
+                failure, record = self._tried_again(left[0].call), left.pop(0).call
+                if failure is None:
+                    gone.append(record)
+                    yield 1
+                elif failure.kind is Kind.UNEXPECTED:
+                    stays.append(Aside(failure.message, record))
+                else:
+                    self._refuse(record, failure)
+        finally:
+            self.aside += len(stays) + len(left)
+            self._journal.keep_aside([*stays, *left])
+            for record in gone:  # not before: who dies on the way tries all of them again
+                self._dropped(record)
+
+    def _tried_again(self, record: Record) -> ShosoError | None:
+        if not isinstance(record, Created) and run_of(record) in self._journal.shipped.aside:
+            return TrackingError(Kind.UNEXPECTED, "The run it is of was set aside.")
+        try:
+            runs = self._send(record)
+        except ShosoError as error:
+            if error.kind in WAITED_FOR:
+                raise
+            return error
+        self._journal.ship(self._journal.shipped.offset, **runs)
+        return None
 
     def _send(self, record: Record) -> dict[str, str]:
         """Make one call; the run that it made."""
@@ -134,6 +237,14 @@ def _joined(journal: Journal) -> Iterator[tuple[Record, int, int]]:
             yield record, 1, end
     if held is not None:
         yield held
+
+
+def _alone(journal: Journal, until: int) -> Iterator[tuple[Record, int, int]]:
+    """The same up to a byte, with nothing joined."""
+    for record, end in journal.calls():
+        yield record, 1, end
+        if end == until:
+            return
 
 
 def _together(first: Logged, record: Record) -> Logged | None:
