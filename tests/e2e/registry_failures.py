@@ -178,6 +178,28 @@ SOURCES = {
     ],
 }
 
+SEARCHED = {
+    INVALID: [
+        (f"GET {what}/search", body, *marks)
+        for what in ("registered-models", "model-versions")
+        for body, *marks in (
+            ({"max_results": 200_001},),
+            ({"max_results": "many"},),
+            ({"max_results": 0}, only),
+            ({"max_results": -1}, only),
+            ({"filter": "name"},),
+            ({"filter": "name = 'a' OR name = 'b'"},),
+            ({"filter": "name > 'a'"},),
+            ({"filter": "tags.a IN ('b')"},),
+            ({"filter": "nonsense = 'a'"},),
+            ({"order_by": "nonsense"},),
+            ({"order_by": "name SIDEWAYS"},),
+            ({"page_token": "?"},),
+        )
+    ]
+    + [("GET registered-models/search", {"max_results": 1001})],
+}
+
 ACCEPTED = [
     source("s3://bucket/model"),
     source("s3://bucket/a b/50%/x", run_id="{absent}"),
@@ -200,6 +222,9 @@ ACCEPTED = [
     ("DELETE model-versions/delete-tag", version(key="nothing")),
     ("PATCH registered-models/update", {"name": "{reg}"}),
     ("PATCH model-versions/update", version()),
+    ("GET registered-models/search", {"max_results": 1000, "filter": "name = '{reg}'"}),
+    ("GET model-versions/search", {"max_results": 200_000, "filter": "name = '{reg}'"}),
+    ("GET model-versions/search", {"order_by": ["name", "version_number DESC"], "filter": "name = '{reg}'"}),
     ("GET registered-models/get-latest-versions", {"name": "{empty}"}),
     ("POST model-versions/transition-stage", version(stage="none")),
 ]

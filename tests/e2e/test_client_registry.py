@@ -237,6 +237,51 @@ def test_stages_hold_versions_and_archive_them(client, model, version):
     assert code_of(client.get_latest_versions, model, ["gone"]) == "INVALID_PARAMETER_VALUE"
 
 
+# -- search -----------------------------------------------------------------------------------------------
+
+
+def names(page) -> list[str]:
+    return [each.name for each in page]
+
+
+def test_search_finds_models_by_name_and_tags(client, unique):
+    for number in range(3):
+        client.create_registered_model(f"{unique}-{number}", {"n": str(number)} if number else None)
+    client.create_model_version(f"{unique}-1", "s3://bucket/model")
+    like = f"name LIKE '{unique}-%'"
+    found = client.search_registered_models(like)
+    assert names(found) == [f"{unique}-{number}" for number in range(3)]
+    assert [len(each.latest_versions) for each in found] == [0, 1, 0]
+    assert names(client.search_registered_models(f"{like} AND tags.n != '1'")) == [f"{unique}-2"]
+    assert names(client.search_registered_models(f"name IN ('{unique}-2', 'x')")) == [f"{unique}-2"]
+    first = client.search_registered_models(like, max_results=2, order_by=["name DESC"])
+    assert names(first) == [f"{unique}-2", f"{unique}-1"]
+    rest = client.search_registered_models(
+        like, max_results=2, order_by=["name DESC"], page_token=first.token
+    )
+    assert (names(rest), rest.token or None) == ([f"{unique}-0"], None)
+
+
+def test_search_finds_versions(client, model, version):
+    for number in "123":
+        version(run_id="r" * 31 + number, tags={"n": number})
+    client.delete_model_version(model, "2")
+    mine = f"name = '{model}'"
+    assert [v.version for v in client.search_model_versions(mine, order_by=["version_number"])] == ["1", "3"]
+    assert [v.version for v in client.search_model_versions(f"{mine} AND tags.n = '3'")] == ["3"]
+    assert [v.version for v in client.search_model_versions(f"{mine} AND version_number < 2")] == ["1"]
+    assert [v.name for v in client.search_model_versions(f"run_id = '{'r' * 31}1' AND {mine}")] == [model]
+    first = client.search_model_versions(mine, max_results=1)
+    rest = client.search_model_versions(mine, max_results=1, page_token=first.token)
+    assert {v.version for v in [*first, *rest]} == {"1", "3"}
+
+
+@pytest.mark.parametrize("text", ["name", "nonsense = 'x'", "name = 'a' OR name = 'b'", "tags.n > 5"])
+def test_filter_outside_the_grammar_is_refused(client, text):
+    assert code_of(client.search_registered_models, text) == "INVALID_PARAMETER_VALUE"
+    assert code_of(client.search_model_versions, text) == "INVALID_PARAMETER_VALUE"
+
+
 # -- models that can be loaded ----------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 from tests.e2e.raw import ABSENT_RUN, Api
-from tests.e2e.registry_failures import ACCEPTED, REGISTERED, SOURCES, VERSIONS
+from tests.e2e.registry_failures import ACCEPTED, REGISTERED, SEARCHED, SOURCES, VERSIONS
 from tests.e2e.tables import answer, rows, short
 
 PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
@@ -57,7 +57,9 @@ def world(server):
     api.session.close()
 
 
-@pytest.mark.parametrize(("call", "body", "outcome"), [*rows(REGISTERED), *rows(VERSIONS), *rows(SOURCES)])
+@pytest.mark.parametrize(
+    ("call", "body", "outcome"), [*rows(REGISTERED), *rows(VERSIONS), *rows(SOURCES), *rows(SEARCHED)]
+)
 def test_a_failure_is_answered_as_mlflow_does(world, call, body, outcome):
     reply = answer(world.api, world.names, call, body)
     assert (reply.status_code, reply.json().get("error_code")) == outcome, reply.text

@@ -19,13 +19,13 @@ _STAGES = {
 _VIEWS = {1: "ACTIVE_ONLY", 2: "DELETED_ONLY", 3: "ALL"}
 
 
-def size(max_results: int) -> int:
-    """The number of results on a page, 1 to 50,000. Raises TrackingError(INVALID)."""
-    if not 1 <= max_results <= MAX_RESULTS:
+def size(max_results: int, most: int = MAX_RESULTS) -> int:
+    """The number of results on a page, at least one. Raises TrackingError(INVALID)."""
+    if not 1 <= max_results <= most:
         raise TrackingError(
             Kind.INVALID,
             f"Invalid value {max_results} for parameter 'max_results': it must be a positive integer, at most"
-            f" {MAX_RESULTS}.",
+            f" {most}.",
         )
     return max_results
 

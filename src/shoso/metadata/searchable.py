@@ -153,3 +153,48 @@ LOGGED_MODELS = Searchable(
     },
     ordered=frozenset({"attribute", "metric"}),
 )
+
+_REGISTRY = _spellings(attribute="attribute", tag="tag tags")
+_TAG = Field(Value.TEXT, EQUALITY + PATTERNS)
+
+REGISTERED_MODELS = Searchable(
+    what="registered models",
+    entities=_REGISTRY,
+    fields={"attribute": _named(Value.TEXT, EQUALITY + PATTERNS + LISTS, "name")},
+    free={"tag": _TAG},
+    ordered=frozenset(),
+)
+
+MODEL_VERSIONS = Searchable(
+    what="model versions",
+    entities=_REGISTRY,
+    fields={
+        "attribute": {
+            **_named(Value.TEXT, EQUALITY + PATTERNS + LISTS, "name", "run_id"),
+            **_named(Value.TEXT, EQUALITY + PATTERNS, "source_path"),
+            **_named(Value.LOOSE_WHOLE, ORDERING, "version_number"),
+        },
+    },
+    free={"tag": _TAG},
+    ordered=frozenset(),
+)
+
+
+def _orders(what: str, fields: Mapping[str, Field]) -> Searchable:
+    """What is ordered by other fields than it is searched by."""
+    entities = {"attribute": "attribute"}
+    return Searchable(what, entities, {"attribute": fields}, {}, ordered=frozenset(entities))
+
+
+ORDERED_REGISTERED_MODELS = _orders(
+    "registered models",
+    {
+        **_named(Value.TEXT, (), "name"),
+        **_aliases("last_updated_timestamp", "timestamp", value=Value.WHOLE, comparators=()),
+    },
+)
+
+ORDERED_VERSIONS = _orders(
+    "model versions",
+    _named(Value.TEXT, (), "name", "version_number", "creation_timestamp", "last_updated_timestamp"),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoso.metadata import aliases, registry, versions
+from shoso.metadata import aliases, registry, search_registry, versions
 from shoso.server.routes import Route, call
 from shoso.server.services import Services
 from shoso.server.tracking import check_place
@@ -24,6 +24,7 @@ def _model_routes() -> list[Route]:
         *call("PATCH", at + "/update", update_model, wire.UpdateRegisteredModel, one),
         *call("POST", at + "/rename", rename_model, wire.RenameRegisteredModel, one),
         *call("DELETE", at + "/delete", delete_model, wire.RegisteredModelByName, Empty),
+        *call("GET", at + "/search", search_models, wire.SearchRegisteredModels, wire.RegisteredModelPage),
         *call("POST", at + "/set-tag", set_model_tag, wire.SetRegisteredModelTag, Empty),
         *call("DELETE", at + "/delete-tag", delete_model_tag, wire.DeleteRegisteredModelTag, Empty),
     ]
@@ -39,6 +40,7 @@ def _version_routes() -> list[Route]:
         *call("POST", at + "/transition-stage", transition, wire.TransitionModelVersionStage, one),
         *call("DELETE", at + "/delete", delete_version, wire.ModelVersionByNumber, Empty),
         *call("GET", at + "/get-download-uri", download_uri, wire.ModelVersionByNumber, wire.DownloadUri),
+        *call("GET", at + "/search", search_versions, wire.SearchModelVersions, wire.VersionPage),
         *call("POST", at + "/set-tag", set_version_tag, wire.SetModelVersionTag, Empty),
         *call("DELETE", at + "/delete-tag", delete_version_tag, wire.DeleteModelVersionTag, Empty),
         *call("GET", latest, latest_versions, wire.GetLatestVersions, many),
@@ -82,6 +84,11 @@ async def delete_model(services: Services, request: wire.RegisteredModelByName) 
     """Delete a registered model with its versions, for good."""
     await services.database.write(registry.delete, request.name)
     return Empty()
+
+
+async def search_models(services: Services, request: wire.SearchRegisteredModels) -> wire.RegisteredModelPage:
+    """Search the registered models by name and tags."""
+    return await services.database.read(search_registry.search_models, request)
 
 
 async def set_model_tag(services: Services, request: wire.SetRegisteredModelTag) -> Empty:
@@ -129,6 +136,11 @@ async def delete_version(services: Services, request: wire.ModelVersionByNumber)
 async def download_uri(services: Services, request: wire.ModelVersionByNumber) -> wire.DownloadUri:
     """Get the location of a version's artifacts."""
     return wire.DownloadUri(await services.database.read(versions.download_uri, request))
+
+
+async def search_versions(services: Services, request: wire.SearchModelVersions) -> wire.VersionPage:
+    """Search the versions of all registered models by name, number, run, source and tags."""
+    return await services.database.read(search_registry.search_versions, request)
 
 
 async def set_version_tag(services: Services, request: wire.SetModelVersionTag) -> Empty:

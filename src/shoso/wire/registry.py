@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from shoso.wire.entities import Required, Tag
-from shoso.wire.requests import TagInput
+from shoso.wire.requests import Int64, TagInput
 
 IS_PROMPT = "mlflow.prompt.is_prompt"
 """The tag whose value "true" makes a prompt of a registered model, and of a version."""
@@ -92,6 +92,18 @@ class DeleteRegisteredModelTag(Struct, frozen=True, omit_defaults=True):
     key: Required
 
 
+class SearchRegisteredModels(Struct, frozen=True, omit_defaults=True):
+    filter: str = ""
+    max_results: Int64 = 100
+    order_by: list[str] = []
+    page_token: str = ""
+
+
+class RegisteredModelPage(Struct, frozen=True, omit_defaults=True):
+    registered_models: Sequence[RegisteredModel] = ()
+    next_page_token: str | None = None
+
+
 class RegisteredModelReply(Struct, frozen=True):
     registered_model: RegisteredModel
 
@@ -107,6 +119,18 @@ class GetLatestVersions(Struct, frozen=True, omit_defaults=True):
 class ModelAliasByName(Struct, frozen=True):
     name: Required
     alias: Required
+
+
+class SearchModelVersions(Struct, frozen=True, omit_defaults=True):
+    filter: str = ""
+    max_results: Int64 = 200_000
+    order_by: list[str] = []
+    page_token: str = ""
+
+
+class VersionPage(Struct, frozen=True, omit_defaults=True):
+    model_versions: Sequence[ModelVersion] = ()
+    next_page_token: str | None = None
 
 
 class VersionReply(Struct, frozen=True):
