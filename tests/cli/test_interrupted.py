@@ -84,6 +84,21 @@ def test_a_download(shoso, slow, run_id, folder, tmp_path, stop):
     assert files(target) == TREE
 
 
+def test_nothing_but_one_line_is_said_of_bytes_on_their_way(shoso, proxy, api, run_id, folder):
+    """Parts of 32 MiB, of which each is in the middle when the interrupt comes."""
+    with (folder / "large.bin").open("wb") as file:
+        file.truncate(160 * MIB)
+    proxy.rate = 4 * MIB
+    upload = shoso.start("artifacts", "put", folder, f"runs:/{run_id}/data")
+    while not any(run_id in each["key"] for each in uploads(api)):
+        assert upload.poll() is None, upload.stderr.read()
+        time.sleep(0.05)
+    time.sleep(2)
+    upload.send_signal(signal.SIGINT)
+    _, error = upload.communicate(timeout=60)
+    assert error == "Interrupted. Run the same command again: it goes on with what is missing.\n"
+
+
 def test_a_connection_that_is_lost(shoso, slow, api, run_id, folder):
     command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
     upload = shoso.start(*command)

@@ -35,8 +35,9 @@ class Body:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for data in self._checked():
-                yield data
+            async with closing(self._checked()) as buffers:
+                async for data in buffers:
+                    yield data
         except Exception as error:
             self.failure = error  # aiohttp would hide it in an error of the connection
             raise

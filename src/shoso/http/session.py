@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from weakref import WeakSet
@@ -123,14 +123,20 @@ class Session:
 
     async def _once(self, method: str, url: URL, headers: Headers, body: Body | None) -> Reply:
         known = is_same(self._root, url)
-        return await self._open().request(
-            method,
-            url,
-            headers=headers | self._authorization if known else headers,
-            data=body,
-            allow_redirects=False,
-            proxy=self._proxy(url),
-        )
+        sent = body if isinstance(body, bytes | None) else _Passing(body)
+        try:
+            return await self._open().request(
+                method,
+                url,
+                headers=headers | self._authorization if known else headers,
+                data=sent,
+                allow_redirects=False,
+                proxy=self._proxy(url),
+            )
+        except BaseException:
+            if isinstance(sent, _Passing):
+                await sent.close()
+            raise
 
     def _proxy(self, url: URL) -> str | None:
         """The proxy on the way there; looked up once, for the environment is slow to read."""
@@ -177,6 +183,23 @@ class Session:
         connection = socket.socket(*address[:3])
         self._connections.add(connection)
         return connection
+
+
+class _Passing:
+    """A body that aiohttp reads; when it breaks off, it leaves what it reads from as it is."""
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self._buffers = aiter(body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._buffers
+
+    async def close(self) -> None:
+        """Let go of the file or the reply behind it; it may be ending by itself."""
+        close = getattr(self._buffers, "aclose", None)
+        if close is not None:
+            with suppress(RuntimeError):  # it is being read, by whom aiohttp has cancelled
+                await close()
 
 
 def elsewhere(reply: Reply) -> str:
