@@ -16,8 +16,8 @@ with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
     settings.register_profile("busy", settings(), deadline=None)  # a busy machine is no failure
     settings.load_profile("busy")
 
-LONG = {"test_fuzz.py", "test_large.py", "test_memory.py", "test_old_client.py"}
-"""Few tests that take minutes: begun last, they would leave all cores idle but one."""
+LONG = {"test_fuzz.py", "test_memory.py", "test_old_client.py"}
+"""Few tests that take minutes, as those marked `large`: begun last, they would leave a core alone."""
 
 
 def pytest_configure(config):
@@ -28,4 +28,5 @@ def pytest_collection_modifyitems(config, items):
     """For the workers of pytest-xdist: the files that take longest first."""
     if hasattr(config, "workerinput"):
         count = Counter(item.path for item in items)
-        items.sort(key=lambda item: (item.path.name not in LONG, -count[item.path]))
+        long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("large")}
+        items.sort(key=lambda item: (item.path not in long, -count[item.path]))
