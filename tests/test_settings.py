@@ -36,6 +36,7 @@ GIVEN = {  # by field: two values as text, each with what it means
     "log_format": [("JSON", "json"), ("text", "text")],
     "request_silence": [("1.5", 1.5), ("60", 60.0)],
     "truncate_long_values": [("False", False), ("true", True)],
+    "model_version_source": [("^s3://", "^s3://"), ("model", "model")],
 }
 BAD = {
     "serve_artifacts": ["yes", "2", "on"],
@@ -72,6 +73,7 @@ BAD = {
     "log_format": ["xml"],
     "request_silence": ["0", "-1", "soon", "nan", "inf"],
     "truncate_long_values": ["cut"],
+    "model_version_source": ["("],
 }
 EVERY = [(setting, *given) for setting in SERVER for given in GIVEN[setting.field]]
 EVERY_BAD = [(setting, text) for setting in SERVER for text in BAD.get(setting.field, ()) if text]

@@ -49,6 +49,14 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"'{value}' is no regular expression: {error}") from None
+    return value
+
+
 SERVER: tuple[Setting, ...] = (
     Setting(
         "backend_store_uri",
@@ -170,6 +178,13 @@ SERVER: tuple[Setting, ...] = (
         True,
         "Cut params over 6,000 and tags over 8,000 characters instead of refusing them.",
     ),
+    Setting(
+        "model_version_source",
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX",
+        _pattern,
+        "",
+        "A regular expression that must be found in the source of a new model version; by default none.",
+    ),
 )
 
 
@@ -223,6 +238,7 @@ class ServerSettings:
     log_format: str
     request_silence: float
     truncate_long_values: bool
+    model_version_source: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the stores read their settings and credentials from; not shown."""
 

@@ -160,15 +160,13 @@ async def test_a_static_prefix_is_part_of_every_path(launch, settings, unique):
             assert await get(places, uri) == b"data"
 
 
-# -- the registry, which only MLflow's server has ---------------------------------------------------------
+# -- the registry -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def registered(unique):
-    """A model with three versions at a plain MLflow server; the last is a logged model."""
-    server = mlflowd.shared()
-    tracked = Tracked(server.uri, unique)
-    api = Api(server.uri)
+def registered(tracked, unique):
+    """A model with three versions; the last is a logged model."""
+    api = Api(tracked.uri)
     with api.session:
         api.post("registered-models/create", {"name": unique})
         for source in (f"runs:/{tracked.run}/one", f"runs:/{tracked.run}/two"):
@@ -182,30 +180,39 @@ def registered(unique):
     return tracked
 
 
-async def test_a_registered_version_is_found_by_every_name_that_it_has(registered, unique, settings):
-    async with places_of(registered.uri, settings()) as places:
-        await put(places, f"runs:/{registered.run}/one/MLmodel", b"1")
-        await put(places, f"runs:/{registered.run}/two/MLmodel", b"2")
-        await put(places, f"models:/{registered.model}/MLmodel", b"3")
-        for which, data in {
-            "/1": b"1",
-            "/2": b"2",
-            "/3": b"3",
-            "/latest": b"3",
-            "/LATEST": b"3",
-            "/production": b"2",
-            "@champion": b"1",
-        }.items():
-            assert await get(places, f"models:/{unique}{which}/MLmodel") == data, which
+async def test_a_registered_version_is_found_by_every_name_that_it_has(registered, unique, places):
+    await put(places, f"runs:/{registered.run}/one/MLmodel", b"1")
+    await put(places, f"runs:/{registered.run}/two/MLmodel", b"2")
+    await put(places, f"models:/{registered.model}/MLmodel", b"3")
+    for which, data in {
+        "/1": b"1",
+        "/2": b"2",
+        "/3": b"3",
+        "/latest": b"3",
+        "/LATEST": b"3",
+        "/production": b"2",
+        "@champion": b"1",
+    }.items():
+        assert await get(places, f"models:/{unique}{which}/MLmodel") == data, which
+
+
+async def test_a_copied_version_is_found_where_the_first_one_is(registered, unique, places):
+    api = Api(registered.uri)
+    with api.session:
+        api.post("registered-models/create", {"name": f"{unique} copy"})
+        body = {"name": f"{unique} copy", "source": f"models:/{unique}/3"}
+        api.ok("POST", "model-versions/create", body)
+    await put(places, f"models:/{registered.model}/MLmodel", b"3")
+    assert await get(places, f"models:/{unique} copy/1/MLmodel") == b"3"
 
 
 @pytest.mark.parametrize("which", ["/9", "/Staging", "@nobody", "-none/latest"])
-async def test_a_version_that_is_not_there_is_an_error_in_words(registered, unique, settings, which):
-    async with places_of(registered.uri, settings()) as places:
-        with pytest.raises(TrackingError) as caught:
-            await places.open(f"models:/{unique}{which}")
-        assert caught.value.kind in {Kind.NOT_FOUND, Kind.INVALID}
-        assert caught.value.message
+@pytest.mark.usefixtures("registered")
+async def test_a_version_that_is_not_there_is_an_error_in_words(unique, places, which):
+    with pytest.raises(TrackingError) as caught:
+        await places.open(f"models:/{unique}{which}")
+    assert caught.value.kind in {Kind.NOT_FOUND, Kind.INVALID}
+    assert caught.value.message
 
 
 async def test_a_registry_that_leads_in_circles_is_left(scripted, settings):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from shoso.errors import Kind, TrackingError
 from shoso.metadata import aliases, registry, search_registry, versions
 from shoso.server.routes import Route, call
 from shoso.server.services import Services
@@ -108,8 +111,17 @@ async def delete_model_tag(services: Services, request: wire.DeleteRegisteredMod
 
 async def create_version(services: Services, request: wire.CreateModelVersion) -> VersionReply:
     """Create the next version of a registered model, ready at once."""
-    check_place(services, "source", request.source)
+    check_source(services, request.source)
     return VersionReply(await services.database.write(versions.create, request))
+
+
+def check_source(services: Services, source: str) -> None:
+    """Refuse a source that this server's settings don't allow. Raises TrackingError(INVALID)."""
+    check_place(services, "source", source)
+    pattern = services.settings.model_version_source
+    if re.search(pattern, source) is None:
+        message = f"'source' doesn't match '{pattern}', which is this server's --model-version-source."
+        raise TrackingError(Kind.INVALID, message)
 
 
 async def get_version(services: Services, request: wire.ModelVersionByNumber) -> VersionReply:
