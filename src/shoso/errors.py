@@ -11,7 +11,7 @@
         └── Unavailable        also ConnectionError
 
 `kind` says what happened, `retry` whether the same call may succeed later; whoever translates a foreign
-exception decides both, once. `shoso.wire.faults` turns a kind into an HTTP status and MLflow's error_code.
+exception decides both, once. `shoso.wire.faults` turns a kind into an HTTP status.
 """
 
 from __future__ import annotations
@@ -46,6 +46,37 @@ class Kind(enum.Enum):
     NO_ROUTE = "no_route"
     WRONG_METHOD = "wrong_method"
 
+    @property
+    def error_code(self) -> str:
+        """MLflow's name for it; several kinds may share one."""
+        return _ERROR_CODES[self]
+
+
+_ERROR_CODES = {
+    Kind.INVALID: "INVALID_PARAMETER_VALUE",
+    Kind.INVALID_KEY: "INVALID_PARAMETER_VALUE",
+    Kind.INCOMPLETE: "BAD_REQUEST",
+    Kind.DUPLICATE: "RESOURCE_ALREADY_EXISTS",
+    Kind.REJECTED: "BAD_REQUEST",
+    Kind.UNAUTHENTICATED: "UNAUTHENTICATED",
+    Kind.FORBIDDEN: "PERMISSION_DENIED",
+    Kind.NOT_FOUND: "RESOURCE_DOES_NOT_EXIST",
+    Kind.NO_ROUTE: "ENDPOINT_NOT_FOUND",
+    Kind.WRONG_METHOD: "BAD_REQUEST",
+    Kind.EXISTS: "RESOURCE_CONFLICT",
+    Kind.CHANGED: "ABORTED",
+    Kind.TOO_LARGE: "INVALID_PARAMETER_VALUE",
+    Kind.RANGE: "INVALID_PARAMETER_VALUE",
+    Kind.CORRUPT: "DATA_LOSS",
+    Kind.CONFIG: "INVALID_STATE",
+    Kind.THROTTLED: "REQUEST_LIMIT_EXCEEDED",
+    Kind.UNEXPECTED: "INTERNAL_ERROR",
+    Kind.UNSUPPORTED: "NOT_IMPLEMENTED",
+    Kind.UNAVAILABLE: "TEMPORARILY_UNAVAILABLE",
+    Kind.TIMEOUT: "DEADLINE_EXCEEDED",
+    Kind.NO_SPACE: "RESOURCE_EXHAUSTED",
+}
+
 
 class Retry(enum.Enum):
     """Whether the same call may succeed later; EXHAUSTED stops an outer retry from multiplying."""
@@ -63,6 +94,11 @@ class ShosoError(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
+
+    @property
+    def error_code(self) -> str:
+        """MLflow's name for the kind, as its exceptions have it."""
+        return self.kind.error_code
 
     def __str__(self) -> str:
         return self.message

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from shoso.client.entities import FileInfo
 from shoso.client.transfers import download
 from shoso.core import keys, locations
 from shoso.core.keys import Key
-from shoso.errors import Kind, TrackingError
+from shoso.errors import Kind, NotFound, TrackingError, store_error
 from shoso.transfer import Progress
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def download_artifacts(
 ) -> str:
     """Fetch an artifact or a folder of them into the folder `dst_path`; the local path of what was fetched.
 
+    A folder keeps its name there, unless a slash ends it: then what is in it goes into `dst_path` itself.
     Without `dst_path` it goes to a new temporary folder, and what is on this machine stays where it is. Done
     again after a failure, it goes on where it stopped. Raises StoreError(NOT_FOUND), CopyError.
     """
@@ -63,9 +66,11 @@ def download_artifacts(
         return str(there)
     folder = Path(dst_path or tempfile.mkdtemp()).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / keys.name(_split(uri)[1])
+    named = str(artifact_path or artifact_uri or "")
+    target = folder if named.endswith("/") else folder / keys.name(_split(uri)[1])
     way = link.reach(tracking_uri)
-    progress.watched(way.settings, lambda told: _fetch(way, uri, target, told))
+    with _explained(uri):
+        progress.watched(way.settings, lambda told: _fetch(way, uri, target, told))
     return str(target)
 
 
@@ -75,7 +80,18 @@ async def _fetch(way: link.Link, uri: str, target: Path, told: Progress) -> None
 
 def read(artifact_uri: str, tracking_uri: str | None = None) -> bytes:
     """The bytes of an artifact, verified. Raises StoreError(NOT_FOUND)."""
-    return blocking.run(finding.read(link.reach(tracking_uri).places, artifact_uri))
+    with _explained(artifact_uri):
+        return blocking.run(finding.read(link.reach(tracking_uri).places, artifact_uri))
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Say what there isn't in the caller's words too: the store's may be of a bucket that is missing."""
+    try:
+        yield
+    except NotFound as error:
+        message = f"There is no artifact at '{locations.shown(uri)}': {error.message}"
+        raise store_error(Kind.NOT_FOUND, message, op="read", key=error.key) from error
 
 
 def load_text(artifact_uri: str) -> str:
@@ -115,7 +131,8 @@ def open(artifact_uri: str, mode: str = "rb", tracking_uri: str | None = None) -
 
     if mode not in {"r", "rb"}:
         raise ValueError(f"An artifact is opened with mode 'rb', not {mode!r}; log_artifact writes one.")
-    return open_artifact(lambda: finding.find(link.reach(tracking_uri).places, artifact_uri))
+    with _explained(artifact_uri):
+        return open_artifact(lambda: finding.find(link.reach(tracking_uri).places, artifact_uri))
 
 
 def _uri(artifact_uri: str | None, run_id: str | None, artifact_path: str | None) -> str:

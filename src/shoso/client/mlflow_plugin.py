@@ -174,8 +174,6 @@ def _as_mlflows() -> Iterator[None]:
 def _code(kind: Kind) -> int:
     from mlflow.protos import databricks_pb2
 
-    from shoso.wire.faults import FAULTS
-
     names = databricks_pb2.ErrorCode
-    name = FAULTS[kind].error_code
+    name = kind.error_code
     return int(names.Value(name if name in names.keys() else "INTERNAL_ERROR"))  # noqa: SIM118  (no mapping)

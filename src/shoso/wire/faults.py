@@ -20,30 +20,32 @@ class Fault(NamedTuple):
     error_code: str
 
 
-FAULTS: dict[Kind, Fault] = {
-    Kind.INVALID: Fault(400, "INVALID_PARAMETER_VALUE"),
-    Kind.INVALID_KEY: Fault(400, "INVALID_PARAMETER_VALUE"),
-    Kind.INCOMPLETE: Fault(400, "BAD_REQUEST"),
-    Kind.DUPLICATE: Fault(400, "RESOURCE_ALREADY_EXISTS"),
-    Kind.REJECTED: Fault(400, "BAD_REQUEST"),  # where MLflow shows what its database refused
-    Kind.UNAUTHENTICATED: Fault(401, "UNAUTHENTICATED"),
-    Kind.FORBIDDEN: Fault(403, "PERMISSION_DENIED"),
-    Kind.NOT_FOUND: Fault(404, "RESOURCE_DOES_NOT_EXIST"),
-    Kind.NO_ROUTE: Fault(404, "ENDPOINT_NOT_FOUND"),
-    Kind.WRONG_METHOD: Fault(405, "BAD_REQUEST"),
-    Kind.EXISTS: Fault(409, "RESOURCE_CONFLICT"),
-    Kind.CHANGED: Fault(412, "ABORTED"),
-    Kind.TOO_LARGE: Fault(413, "INVALID_PARAMETER_VALUE"),
-    Kind.RANGE: Fault(416, "INVALID_PARAMETER_VALUE"),
-    Kind.CORRUPT: Fault(422, "DATA_LOSS"),
-    Kind.CONFIG: Fault(424, "INVALID_STATE"),  # the storage behind the server: nothing that repeating mends
-    Kind.THROTTLED: Fault(429, "REQUEST_LIMIT_EXCEEDED"),
-    Kind.UNEXPECTED: Fault(500, "INTERNAL_ERROR"),
-    Kind.UNSUPPORTED: Fault(501, "NOT_IMPLEMENTED"),
-    Kind.UNAVAILABLE: Fault(503, "TEMPORARILY_UNAVAILABLE"),
-    Kind.TIMEOUT: Fault(504, "DEADLINE_EXCEEDED"),
-    Kind.NO_SPACE: Fault(507, "RESOURCE_EXHAUSTED"),
+_STATUSES: dict[Kind, int] = {
+    Kind.INVALID: 400,
+    Kind.INVALID_KEY: 400,
+    Kind.INCOMPLETE: 400,
+    Kind.DUPLICATE: 400,
+    Kind.REJECTED: 400,  # where MLflow shows what its database refused
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.NO_ROUTE: 404,
+    Kind.WRONG_METHOD: 405,
+    Kind.EXISTS: 409,
+    Kind.CHANGED: 412,
+    Kind.TOO_LARGE: 413,
+    Kind.RANGE: 416,
+    Kind.CORRUPT: 422,
+    Kind.CONFIG: 424,  # the storage behind the server: nothing that repeating mends
+    Kind.THROTTLED: 429,
+    Kind.UNEXPECTED: 500,
+    Kind.UNSUPPORTED: 501,
+    Kind.UNAVAILABLE: 503,
+    Kind.TIMEOUT: 504,
+    Kind.NO_SPACE: 507,
 }
+
+FAULTS: dict[Kind, Fault] = {kind: Fault(status, kind.error_code) for kind, status in _STATUSES.items()}
 
 KIND_HEADER = "shoso-error"
 """Carries the kind exactly, also where there is no body (HEAD): a status alone is ambiguous."""
