@@ -47,6 +47,22 @@ def test_what_is_there_isnt_sent_again(shoso, stored, folder):
     assert shoso("artifacts", "cat", f"{stored}/logs/a.log") == "other\n"
 
 
+def test_what_is_there_is_sent_again_by_force(shoso, stored, server, run_id, tmp_path):
+    """A byte has changed in each copy, unseen: as far as a copy knows, there is nothing to send."""
+    other, back = stored.replace("/data", "/other"), tmp_path / "back"
+    for command, to, place in (
+        (("cp", "-r", stored, other), other, (server.artifacts, run_id, "other")),
+        (("get", stored, back), back, (tmp_path, "back")),
+    ):
+        shoso("artifacts", *command)
+        damage(*place, "weights.bin")
+        assert shoso.json("artifacts", *command)["skipped"] == 3
+        assert set(shoso("artifacts", *command, "--force", "--dry-run").split()) >= set(TREE)
+        assert "1 wrong" in shoso("artifacts", "verify", to, "--against", stored, code=1)
+        assert shoso.json("artifacts", *command, "--force")["copied"] == 3
+        assert "3 artifacts verified" in shoso("artifacts", "verify", to, "--against", stored)
+
+
 @pytest.mark.parametrize(
     ("end", "path"),
     [("", "weights.bin"), ("/models/", "models/weights.bin"), ("/model.bin", "model.bin")],

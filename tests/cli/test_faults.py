@@ -290,19 +290,19 @@ def test_a_file_that_never_rests_is_named_and_the_rest_arrives(shoso, proxy, upl
 
 @pytest.mark.parametrize("name", ["large.bin", "model/medium.bin", "log/30.txt"])
 @pytest.mark.parametrize("old", [None, b"old"], ids=["new", "old"])
-def test_a_file_that_has_rotted_is_never_handed_out(shoso, folder, stored, download, name, old):
+def test_a_file_that_has_rotted_is_never_handed_out(shoso, folder, stored, download, unique, name, old):
     uri, there = stored
     damage(there, *Path(name).parts)
     if old is not None:
         tree(download.to, {name: old})
     said = sentence(shoso.process(*download.command, code=1).stderr)
-    assert name in said
+    assert f"'{unique}/{name}'" in said
     assert "digest" in said
+    assert "--force" in said
     found = files(download.to)
     assert found.pop(name, None) == old
     assert found == {path: data for path, data in TREE.items() if path != name}
-    shoso.process("artifacts", "rm", f"{uri}/{name}")
-    shoso.process("artifacts", "put", folder, uri)
+    shoso.process("artifacts", "put", folder, uri, "--include", name, "--force")
     download.run()
 
 

@@ -18,6 +18,8 @@ STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 
 TREE = {"large.bin": random.Random(3).randbytes(SIZE), "small.txt": b"small"}
 
+LAST = "Interrupted. Run the same command again: it goes on with what is missing."
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -34,7 +36,7 @@ def slow(proxy, shoso):
     return proxy
 
 
-def stopped(shoso, stop: signal.Signals, begun, *arguments: object) -> None:
+def stopped(shoso, stop: signal.Signals, begun, *arguments: object, last: str = LAST) -> None:
     """Stop a command when it has begun, and check what it says."""
     command = shoso.start(*arguments)
     while not begun():
@@ -46,8 +48,15 @@ def stopped(shoso, stop: signal.Signals, begun, *arguments: object) -> None:
         assert command.returncode == -stop
     else:
         assert (command.returncode, said) == (130, "")
-        last = "Interrupted. Run the same command again: it goes on with what is missing."
         assert error.splitlines()[-1] == last
+
+
+def test_an_upload_by_force(shoso, slow, api, run_id, folder):
+    command = ("artifacts", "put", folder, f"runs:/{run_id}/data", "--force")
+    last = "Interrupted. Run the same command again; with --force, it also sends again what has arrived."
+    stopped(shoso, signal.SIGINT, lambda: arrived(api, run_id) >= 2, *command, last=last)
+    assert rerun(shoso, slow, *command)["copied"] == len(TREE)
+    assert rerun(shoso, slow, *command)["copied"] == len(TREE)
 
 
 def rerun(shoso, proxy, *arguments: object) -> dict:

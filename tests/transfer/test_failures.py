@@ -307,9 +307,11 @@ async def test_an_object_that_has_rotted_is_never_copied(path):
     meta, data = store.objects[Key(path)]
     store.objects[Key(path)] = (meta, bytes([data[0] ^ 1]) + data[1:])
     with expect.failure(Kind.CORRUPT) as caught:
-        await copy(src, dst, Selection(), SMALL_PARTS)
-    assert path in caught.value.message
-    assert await content(dst) == {each: found for each, found in digests(EVERY_WAY).items() if each != path}
+        await copy(src, dst, Selection(to=Key("there")), SMALL_PARTS)
+    assert f"'{path}'" in caught.value.message
+    assert caught.value.key == path
+    arrived = {each: found for each, found in digests(EVERY_WAY).items() if each != path}
+    assert await content(dst, "there") == arrived
     assert await pending(dst) == []
 
 

@@ -81,6 +81,7 @@ def test_uploads_are_known_until_they_end(opened):
     for lines, uploads, begun in (
         ([Begin("a")], {}, {"a"}),
         ([upload], {"a": upload}, set()),
+        ([Begin("a")], {"a": upload}, {"a"}),
         ([End("a")], {}, set()),
         ([Begin("a"), upload, A], {"a": upload}, set()),
         ([End("a"), A], {}, set()),

@@ -145,6 +145,21 @@ async def test_a_reply_that_is_lost_leaves_nothing_behind_though_the_call_is_mad
         assert (await content(dst), await pending(memory(inner))) == (digests(TREE), []), call
 
 
+async def test_what_a_lost_reply_has_left_is_cleared_away_later_where_it_cant_be_at_once(policy, monkeypatch):
+    """A call whose reply is lost is made again, and one that follows soon fails for good."""
+    monkeypatch.setattr(parts, "PROMPT", 0)
+    calls = await calls_of("dst", digested=False)
+    for call, pause in itertools.product(range(calls), range(4)):
+        inner, src = Undigested(), memory()
+        later, lost_reply = memory(inner), Late(inner, once_at(call, dropped))
+        failing = itertools.chain([None] * (call + 2 + pause), [dropped()] * HURRIED.retry.attempts)
+        await fill(src, TREE)
+        with suppress(StoreError):
+            await copy(src, standard(Faults(lost_reply, failing), HURRIED), Selection(), policy)
+        await copy(src, later, Selection(), policy)
+        assert (await content(later), await pending(later)) == (digests(TREE), []), (call, pause)
+
+
 async def test_what_others_send_to_the_same_place_goes_on(policy, monkeypatch):
     monkeypatch.setattr(parts, "PROMPT", 0)
     src, dst = memory(), memory()

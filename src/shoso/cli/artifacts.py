@@ -68,6 +68,7 @@ def ls(
 @click.option(
     "--artifact-path", metavar="PATH", help="With --run-id: the folder of the run that it goes into."
 )
+@options.force
 @options.transfer
 def put(path: str, uri: str | None, run_id: str | None, artifact_path: str | None, **asked: Any) -> None:
     """Send a file, or everything in a folder.
@@ -85,6 +86,7 @@ def put(path: str, uri: str | None, run_id: str | None, artifact_path: str | Non
 @click.command()
 @click.argument("uri")
 @click.argument("path", type=click.Path(), required=False)
+@options.force
 @options.transfer
 def get(uri: str, path: str | None, **asked: Any) -> None:
     """Fetch an artifact, or everything in a folder.
@@ -99,12 +101,13 @@ def get(uri: str, path: str | None, **asked: Any) -> None:
 @click.argument("source")
 @click.argument("destination")
 @options.recursive
+@options.force
 @options.transfer
 def cp(source: str, destination: str, **asked: Any) -> None:
     """Copy an artifact, or with -r everything in a folder, from any URI to any URI.
 
     A folder becomes what DESTINATION names. An artifact becomes that too, or goes into it, where it's a
-    folder or ends with a slash. What is there already isn't sent again.
+    folder or ends with a slash. What is there already isn't sent again, but with --force.
     """
     copy(source, destination, **asked)
 

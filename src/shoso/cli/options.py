@@ -16,6 +16,7 @@ tracking_uri = click.option(
     help="The address of the tracking server, e.g. http://127.0.0.1:5000.  [MLFLOW_TRACKING_URI]",
 )
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+force = click.option("--force", is_flag=True, help="Send everything, also what is there already.")
 recursive = click.option("-r", "--recursive", is_flag=True, help="A folder, with everything in it.")
 max_results = click.option("--max-results", type=click.IntRange(1), help="So many at most; by default all.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from shoso.cli.groups import Interrupted
@@ -18,11 +18,12 @@ from shoso.client.progress import Counter, Meter, foreseen, shown
 from shoso.core import locations
 from shoso.core.keys import ROOT, Key
 from shoso.errors import StoreError
-from shoso.transfer import CopyError, Progress, Selection, Silent, copy, remove, verify
+from shoso.transfer import CopyError, Progress, Selection, Silent, Unchanged, copy, remove, verify
 
 T = TypeVar("T")
 
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
+SEND_ALL = "Interrupted. Run the same command again; with --force, it also sends again what has arrived."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Asked:
     exclude: tuple[str, ...] = ()
     recursive: bool = True
     dry_run: bool = False
+    force: bool = False
 
     def selection(self, key: Key, to: Key = ROOT) -> Selection:
         """The selection that is meant."""
@@ -60,7 +62,8 @@ class Named(Silent):
 def copied(opened: Session, source: str, destination: str, asked: Asked) -> tuple[Copied, CopyError | None]:
     """What a copy came to, and the error where some of it failed. Raises StoreError, ClickException."""
     told = Named() if asked.dry_run else _meter(opened, Meter)
-    return _watched(told, _copied(opened, source, destination, asked, told))
+    go_on = SEND_ALL if asked.force else GO_ON
+    return _watched(told, _copied(opened, source, destination, asked, told), go_on)
 
 
 async def _copied(
@@ -73,6 +76,8 @@ async def _copied(
     selection = asked.selection(here.key, to)
     failure = None
     chosen = policy(opened.settings, here.store, told, dry_run=asked.dry_run)
+    if asked.force:
+        chosen = replace(chosen, unchanged=Unchanged.SEND)
     try:
         async with foreseen(told, here.store, selection):
             report = await copy(here.store, there.store, selection, chosen)
@@ -151,13 +156,13 @@ def _meter(opened: Session, kind: type[Meter]) -> Progress:
     return kind(time.monotonic()) if opened.settings.progress_bar else Silent()
 
 
-def _watched(told: Progress, work: Coroutine[Any, Any, T]) -> T:
+def _watched(told: Progress, work: Coroutine[Any, Any, T], go_on: str = GO_ON) -> T:
     """What the work returns; meanwhile the user sees how far it is, and may stop it."""
     try:
         with shown(told) if isinstance(told, Meter) else nullcontext():
             return blocking.run(work)
     except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
+        raise Interrupted(go_on) from None
 
 
 def _objects(told: Progress, folder: Key) -> list[Sized]:

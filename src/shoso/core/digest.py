@@ -13,6 +13,9 @@ from shoso.errors import Kind, StoreError, store_error
 SIZE = 32
 """Bytes of a raw digest."""
 
+MEND = "send it again (by `shoso artifacts`: with --force)"
+"""What to do about an artifact that is damaged: of itself, a copy skips what has the right digest noted."""
+
 
 class Digester:
     """A digest in the making; feeding it releases the GIL for large buffers."""
@@ -43,6 +46,6 @@ def mismatch(key: str, expected: str, actual: str) -> StoreError:
     return store_error(
         Kind.CORRUPT,
         f"The bytes of '{key}' don't match their digest: expected {expected}, got {actual}. Nothing was"
-        " kept or handed out; send or store the artifact again.",
+        f" kept or handed out; {MEND}.",
         key=key,
     )

@@ -1,8 +1,8 @@
 """The journal: what a copy has done, a line of JSON each, so that the next one goes on from there.
 
     ["done", path, version at the source, version at the destination, digest]
-    ["begin", path]                                         an upload is about to be begun
-    ["upload", path, version at the source, id, part size]  it is under way
+    ["begin", path]                                         an upload is about to be begun, or may be left
+    ["upload", path, version at the source, id, part size]  it is under way, and no other one
     ["end", path]                                           it is finished or aborted
 
 Appended to only. It is an advice, not a promise: a line is believed where both ends still have the versions
@@ -69,7 +69,8 @@ _encode = msgspec.json.Encoder().encode
 class Journal:
     """The journal in an open file, which it closes; without one (None) it knows nothing and keeps nothing.
 
-    `uploads` are under way, by path; `begun` the paths of those of which only that is known.
+    `uploads` are under way, by path; `begun` the paths of those of which only that is known. A path may be in
+    both.
     """
 
     def __init__(self, file: int | None = None) -> None:
@@ -171,12 +172,13 @@ class Journal:
         """What a line says of uploads; an object that has arrived may have done so another way."""
         if isinstance(line, Done):
             return
+        if isinstance(line, Begin):
+            self.begun.add(line.path)
+            return
         self.uploads.pop(line.path, None)
         self.begun.discard(line.path)
         if isinstance(line, Upload):
             self.uploads[line.path] = line
-        elif isinstance(line, Begin):
-            self.begun.add(line.path)
 
     def _done(self, place: int) -> Done:
         start = place & ((1 << _OFFSET) - 1)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from shoso.core.digest import MEND
 from shoso.core.keys import Key
+from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, Part, UploadRef
-from shoso.errors import Kind, NotFound, StoreError
+from shoso.errors import Kind, NotFound, StoreError, store_error
 from shoso.transfer.comparison import digest_of, near
 from shoso.transfer.journal import Begin, End, Upload
 from shoso.transfer.plan import Item, part_size, spans, version
@@ -43,7 +45,7 @@ async def copy_in_parts(route: Route, item: Item) -> None:
         if not route.journal.kept or (isinstance(error, StoreError) and error.kind in _SPOILT):
             await sending.drop()
         raise
-    route.journal.note(End(item.path))
+    _ended(route, item.path)
     route.finish(item, meta, written)
 
 
@@ -58,6 +60,7 @@ async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
     """A new upload, which the journal knows of before it can be left behind.
 
     Its id is noted when no other is left that was begun to no avail: until then, the next copy looks for all.
+    If these can't be cleared away now, the journal goes on to know that there may be some.
     """
     lost = item.path in route.journal.begun
     part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
@@ -65,11 +68,12 @@ async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
     route.journal.flush()
     asked = time.monotonic()
     ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
-    if lost or time.monotonic() - asked >= PROMPT:
+    if lost := lost or time.monotonic() - asked >= PROMPT:
         with suppress(StoreError):
             await _abort_lost(route, item.to, ref)
+            lost = False
     upload = Upload(item.path, version(meta), ref.id, part)
-    route.journal.note(upload)
+    route.journal.note(upload, *([Begin(item.path)] if lost else []))
     route.journal.flush()
     return _Sending(route, meta, item.to, upload, [])
 
@@ -85,7 +89,7 @@ async def _resumed(route: Route, item: Item, meta: ObjectMeta) -> _Sending | Non
     try:
         parts = await route.dst.uploads.parts(UploadRef(item.to, upload.id))
     except NotFound:
-        route.journal.note(End(item.path))
+        _ended(route, item.path)
         return None
     return _Sending(route, meta, item.to, upload, parts)
 
@@ -94,7 +98,7 @@ async def clear(route: Route, target: Callable[[str], Key]) -> None:
     """Abort what earlier copies have begun and this one, which got everything done, had no use for."""
     for path, upload in [*route.journal.uploads.items()]:
         await _abort(route, target(path), upload)
-    for path in [*route.journal.begun]:
+    for path in route.journal.begun - route.journal.uploads.keys():
         with suppress(StoreError):
             await _abort_lost(route, target(path))
             route.journal.note(End(path))
@@ -106,7 +110,13 @@ async def _abort(route: Route, to: Key, upload: Upload) -> None:
         async with asyncio.timeout(PATIENCE):
             with suppress(NotFound):
                 await route.dst.uploads.abort(UploadRef(to, upload.id))
-        route.journal.note(End(upload.path))
+        _ended(route, upload.path)
+
+
+def _ended(route: Route, path: str) -> None:
+    """Note that an upload is no more; others that were begun for its path may still be."""
+    lost = [Begin(path)] if path in route.journal.begun else []
+    route.journal.note(End(path), *lost)
 
 
 async def _abort_lost(route: Route, to: Key, but: UploadRef | None = None) -> None:
@@ -138,11 +148,20 @@ class _Sending:
         try:
             claim = await self._send()
             parts = [self._parts[number] for number in self._spans]
-            return await self._route.dst.uploads.finish(self._ref, parts, claim)
+            return await self._joined(parts, claim)
         except NotFound as error:
             if error.op in {"put", "finish"}:
                 raise changed(self._meta.key) from error
             raise
+
+    async def _joined(self, parts: list[Part], claim: str | None) -> ObjectMeta:
+        """Put it together; where the whole isn't what was claimed, the error names the source."""
+        try:
+            return await self._route.dst.uploads.finish(self._ref, parts, claim)
+        except StoreError as error:
+            if error.kind is not Kind.CORRUPT or claim is None:
+                raise
+            raise _damaged(self._route.src, self._meta.key, claim) from error
 
     async def drop(self) -> None:
         """Leave nothing of it behind."""
@@ -181,3 +200,12 @@ class _Sending:
         if self._meta.digest is not None or not near(self._route.src):
             return self._meta.digest
         return await digest_of(self._route.src, self._meta)
+
+
+def _damaged(src: Store, key: Key, expected: str) -> StoreError:
+    name = src.info.name
+    message = (
+        f"The bytes that came from '{key}' in {name} don't match their digest {expected}. Nothing was kept;"
+        f" {MEND}."
+    )
+    return store_error(Kind.CORRUPT, message, op="copy", key=key, store=name)
