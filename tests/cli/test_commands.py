@@ -15,6 +15,7 @@ import pytest
 from shoso import __version__
 from shoso.cli import main, words
 from shoso.cli.shapes import SHAPES
+from shoso.core import amounts
 
 WITHOUT_JSON = {("server",), ("completion",), ("artifacts", "cat")} | {
     ("artifacts", name) for name in ("log-artifact", "log-artifacts", "list", "download")
@@ -160,7 +161,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(shoso, experiment):
     ],
 )
 def test_sizes(count, text):
-    assert words.size(count) == text
+    assert amounts.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_sizes(count, text):
     [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, text):
-    assert words.duration(seconds) == text
+    assert amounts.duration(seconds) == text
 
 
 def test_a_table_is_aligned_also_where_characters_are_wide():
