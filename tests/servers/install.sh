@@ -17,7 +17,7 @@ packages=(
     libjackson2-databind-java libjackson2-annotations-java libhttpclient-java
     krb5-kdc krb5-admin-server krb5-user
     # NFS
-    nfs-ganesha nfs-ganesha-vfs rpcbind user-mode-linux gcc libc6-dev kmod iproute2 nfs-common
+    nfs-kernel-server rpcbind user-mode-linux gcc libc6-dev kmod iproute2 nfs-common
     # a reverse proxy
     nginx-light
 )

@@ -69,7 +69,8 @@ async def replace(store, root, seconds):
 
 async def look(store, root, seconds):
     """Read it all the time; what came of it."""
-    wait_until((root / KEY).exists)
+    while not await _named(store, KEY):  # noqa: ASYNC110  # a path that was looked for in vain may stay so for 30 s
+        await asyncio.sleep(0.02)
     end, seen = time.monotonic() + float(seconds), Counter()
     while time.monotonic() < end:
         try:
