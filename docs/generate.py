@@ -59,7 +59,6 @@ SUBJECTS = (
     ("/mlflow/logged-models", "Logged models"),
     ("/mlflow/registered-models", "Model registry"),
     ("/mlflow/model-versions", "Model registry"),
-    ("/model-versions", "Model registry"),
     ("/mlflow-artifacts", "Artifacts"),
     ("/mlflow/artifacts", "Artifacts of a run"),
     ("/mlflow/upload-artifact", "Artifacts of a run"),

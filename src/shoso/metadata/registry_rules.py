@@ -23,9 +23,13 @@ ALIAS_MAX = 255
 
 NONE, STAGING, PRODUCTION, ARCHIVED = STAGES = ("None", "Staging", "Production", "Archived")
 ACTIVE = (STAGING, PRODUCTION)
+"""The stages whose other versions a transition may archive."""
 
 DELETED = "Deleted_Internal"
 """The stage of a version that is deleted; its row stays, so that its number is never given out again."""
+
+LATEST = "latest"
+"""What stands for the last version of all where an alias could be."""
 
 PROMPT_TEXT = "mlflow.prompt.text"
 
@@ -69,10 +73,6 @@ def new_alias(name: str) -> None:
         raise _refused("'latest' alias name (case insensitive) is reserved.")
     if _VERSION_ALIAS.match(name):
         raise _refused(f"Version alias name '{name}' is reserved.")
-
-
-LATEST = "latest"
-"""What stands for the last version of all where an alias could be."""
 
 
 def stage(text: str) -> str:
