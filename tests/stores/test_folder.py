@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+import tracemalloc
 
 import pytest
 from tests.conformance import expect
@@ -19,7 +20,7 @@ from shoso.core.store import read_bytes
 from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, FromTo, ObjectMeta, SmallObject
 from shoso.errors import ConfigError, Forbidden, Kind, NotFound, StoreError
-from shoso.stores.folder import open_folder
+from shoso.stores.folder import open_folder, walk
 
 KEY = Key("model/weights.bin")
 LARGE = bytes(range(256)) * (3 * CHUNK // 256) + b"tail"
@@ -180,6 +181,27 @@ async def test_a_source_that_changed_is_noticed(folder, root):
         await folder.read(KEY, FromTo(0, 10), if_match=before.etag)
 
 
+async def test_a_change_is_noticed_whose_time_was_set_back(folder, root):
+    written = await folder.write(KEY, BytesSource(b"one"))
+    before = await folder.stat(KEY)
+    assert written.etag == before.etag
+    status = (root / KEY).stat()
+    with (root / KEY).open("r+b") as file:
+        file.write(b"two")
+    os.utime(root / KEY, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (await folder.stat(KEY)).etag != before.etag
+    with expect.failure(Kind.CHANGED):
+        await folder.read(KEY, if_match=before.etag)
+
+
+async def test_a_source_that_is_replaced_while_it_is_read_is_read_to_its_end(folder, root, tmp_path):
+    await folder.write(KEY, BytesSource(LARGE))
+    (tmp_path / "new").write_bytes(b"new")
+    async with await folder.read(KEY) as reading:
+        (tmp_path / "new").replace(root / KEY)
+        assert b"".join([data async for data in reading.body]) == LARGE
+
+
 def before_ns(path) -> int:
     return path.stat().st_mtime_ns
 
@@ -218,6 +240,18 @@ async def test_a_deep_listing_of_many_is_in_the_order_of_keys(folder):
     await folder.batches.write([_small(name, b"") for name in names])
     assert await _listed(folder) == sorted(names)
     assert await _listed(folder, "d3") == sorted(name for name in names if name.startswith("d3/"))
+
+
+def test_of_a_folder_of_many_files_little_more_than_the_names_is_held(root):
+    root.mkdir()
+    for number in range(20_000):
+        (root / f"{number:05}").touch()
+    tracemalloc.start()
+    try:
+        assert sum(map(len, walk.batches(str(root), ROOT, None))) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 200 * 20_000
+    finally:
+        tracemalloc.stop()
 
 
 # -- a target of downloads --------------------------------------------------------------------------------

@@ -177,8 +177,9 @@ def _commit(draft: Draft, berth: Beside, rest: Sequence[Buffer], mode: WriteMode
     draft.append(rest)
     _, digest = draft.seal()
     with draft.at_work() as file:
-        status = stamped(file)
+        stamped(file)
         berth.move(replace=mode is not CREATE)
+        status = os.fstat(file)
     draft.close()
     return walk.meta_of(berth.key, status, digest)
 

@@ -10,7 +10,7 @@ from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta, SmallObject
 from shoso.stores.disk.reading import OpenFile, etag_of
 from shoso.stores.folder.tree import Tree
-from shoso.stores.folder.walk import meta_of
+from shoso.stores.folder.walk import meta_of, version_of
 
 
 class SourceFile(OpenFile):
@@ -38,6 +38,8 @@ def read_whole(tree: Tree, key: Key) -> SmallObject:
 
 
 def require_unchanged(file: int, meta: ObjectMeta) -> None:
-    """Raise ESTALE where an open file isn't any more what it was."""
-    if etag_of(os.fstat(file)) != meta.etag:
+    """Raise ESTALE where an open file isn't any more what it was; one that has lost its name still is."""
+    status = os.fstat(file)
+    same = meta.etag == version_of(status)
+    if not same and (status.st_nlink or not f"{meta.etag}".startswith(f"{etag_of(status)}-")):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), meta.key)

@@ -94,8 +94,9 @@ def _placed(folder: int, key: Key, each: SmallObject) -> ObjectMeta:
     file = create(folder, draft)
     try:
         write_at(file, each.data, 0)
-        status = stamped(file)
+        stamped(file)
         name_draft(folder, draft, name, replace=True)
+        status = os.fstat(file)
     except BaseException:
         with suppress(OSError):
             os.unlink(draft, dir_fd=folder)

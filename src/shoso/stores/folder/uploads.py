@@ -186,9 +186,9 @@ def _joined(
 
 
 def _given(folder: int, file: int, draft: str, key: Key, digest: str) -> ObjectMeta:
-    status = stamped(file)
+    stamped(file)
     name_draft(folder, draft, keys.name(key), replace=True)
-    return meta_of(key, status, digest)
+    return meta_of(key, os.fstat(file), digest)
 
 
 def _standing(files: Files, ref: UploadRef, parts: Sequence[Part], expected: str | None) -> ObjectMeta:
