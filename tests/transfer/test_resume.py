@@ -29,7 +29,7 @@ from shoso.core.streams import BytesSource
 from shoso.errors import Kind, StoreError, store_error
 from shoso.layers import standard
 from shoso.layers.faults import Faults, dropped
-from shoso.layers.layer import Layer
+from shoso.layers.layer import Layer, LayerUploads
 from shoso.stores.memory import MemoryStore
 from shoso.transfer import Selection, copy, parts
 
@@ -168,6 +168,44 @@ async def test_what_others_send_to_the_same_place_goes_on(policy, monkeypatch):
     await dst.uploads.put(other, 1, BytesSource(b"other"))
     await copy(src, dst, Selection(), policy)
     assert [ref async for ref in dst.uploads.pending(Key(""))] == [other]
+
+
+class Far(Layer):
+    """A store at the end of a long line: every call of its uploads takes a while."""
+
+    @property
+    def uploads(self):
+        return FarUploads(self, self.inner.uploads)
+
+
+class FarUploads(LayerUploads):
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        return delayed(found) if name in {"begin", "put", "parts", "finish", "abort"} else found
+
+
+def delayed(call):
+    async def late(*args):
+        await asyncio.sleep(parts.PROMPT)
+        result = await call(*args)
+        await asyncio.sleep(parts.PROMPT)
+        return result
+
+    return late
+
+
+async def test_clients_far_away_that_send_the_same_at_once_dont_stop_each_other(tmp_path):
+    inner = MemoryStore()
+
+    async def send(number: int) -> None:
+        src = memory()
+        await fill(src, LARGE)
+        await asyncio.sleep(number * parts.PROMPT / 2)
+        policy = replace(SMALL_PARTS, journal=tmp_path / f"{number}")
+        await copy(src, standard(Far(inner), HURRIED), Selection(), policy)
+
+    await asyncio.gather(*map(send, range(8)))
+    assert (await content(memory(inner)), await pending(memory(inner))) == (digests(LARGE), [])
 
 
 class Cancelling(Faults):

@@ -39,12 +39,15 @@ async def copy_in_parts(route: Route, item: Item) -> None:
     """
     meta = await _described(route, item)
     sending = await _resumed(route, item, meta) or await _begun(route, item, meta)
+    others = await _others(route, sending.ref) if item.path in route.journal.begun else None
     try:
         written = await sending.finish()
     except BaseException as error:
         if not route.journal.kept or (isinstance(error, StoreError) and error.kind in _SPOILT):
+            await _end_lost(route, item.path, others)
             await sending.drop()
         raise
+    await _end_lost(route, item.path, others)
     _ended(route, item.path)
     route.finish(item, meta, written)
 
@@ -59,8 +62,8 @@ async def _described(route: Route, item: Item) -> ObjectMeta:
 async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
     """A new upload, which the journal knows of before it can be left behind.
 
-    Its id is noted when no other is left that was begun to no avail: until then, the next copy looks for all.
-    If these can't be cleared away now, the journal goes on to know that there may be some.
+    So it does of one that may have been begun beside it: by an earlier copy, or by a begin that was made
+    twice since the reply to the first was lost.
     """
     lost = item.path in route.journal.begun
     part = part_size(route.policy.part_size, meta.size, route.dst.capabilities)
@@ -68,10 +71,7 @@ async def _begun(route: Route, item: Item, meta: ObjectMeta) -> _Sending:
     route.journal.flush()
     asked = time.monotonic()
     ref = await route.dst.uploads.begin(item.to, meta.size, meta.content_type, part)
-    if lost := lost or time.monotonic() - asked >= PROMPT:
-        with suppress(StoreError):
-            await _abort_lost(route, item.to, ref)
-            lost = False
+    lost |= time.monotonic() - asked >= PROMPT
     upload = Upload(item.path, version(meta), ref.id, part)
     route.journal.note(upload, *([Begin(item.path)] if lost else []))
     route.journal.flush()
@@ -99,9 +99,7 @@ async def clear(route: Route, target: Callable[[str], Key]) -> None:
     for path, upload in [*route.journal.uploads.items()]:
         await _abort(route, target(path), upload)
     for path in route.journal.begun - route.journal.uploads.keys():
-        with suppress(StoreError):
-            await _abort_lost(route, target(path))
-            route.journal.note(End(path))
+        await _end_lost(route, path, await _others(route, UploadRef(target(path), "")))
 
 
 async def _abort(route: Route, to: Key, upload: Upload) -> None:
@@ -119,18 +117,27 @@ def _ended(route: Route, path: str) -> None:
     route.journal.note(End(path), *lost)
 
 
-async def _abort_lost(route: Route, to: Key, but: UploadRef | None = None) -> None:
-    """Abort what was begun for a key and has no part: the reply to a begin may be lost, and the id with it.
+async def _others(route: Route, own: UploadRef) -> list[UploadRef] | None:
+    """What else was begun for a key: by others, or by us, its id lost with a reply; None: nobody knows."""
+    with suppress(StoreError):
+        async with closing(route.dst.uploads.pending(own.key)) as found:
+            return [ref async for ref in found if ref.key == own.key and ref != own]
+    return None
 
-    Who else is just about to send something there begins again.
+
+async def _end_lost(route: Route, path: str, others: list[UploadRef] | None) -> None:
+    """Abort those that have no part. As long as that can't be done, the journal knows that there may be some.
+
+    Who else sends something there has had the time to send a part, or begins again.
     """
-    uploads = route.dst.uploads
-    async with closing(uploads.pending(to)) as found:
-        refs = [ref async for ref in found if ref.key == to and ref != but]
-    for ref in refs:
-        with suppress(NotFound):
-            if not await uploads.parts(ref):
-                await uploads.abort(ref)
+    if others is None:
+        return
+    with suppress(StoreError):
+        for ref in others:
+            with suppress(NotFound):
+                if not await route.dst.uploads.parts(ref):
+                    await route.dst.uploads.abort(ref)
+        route.journal.note(End(path))
 
 
 class _Sending:
@@ -138,7 +145,7 @@ class _Sending:
 
     def __init__(self, route: Route, meta: ObjectMeta, to: Key, upload: Upload, parts: list[Part]) -> None:
         self._route, self._meta, self._upload = route, meta, upload
-        self._ref = UploadRef(to, upload.id)
+        self.ref = UploadRef(to, upload.id)
         self._meters: list[Meter] = []
         self._spans = {number: (start, stop) for number, start, stop in spans(meta.size, upload.part_size)}
         self._parts = {part.number: part for part in parts if self._fits(part)}
@@ -157,7 +164,7 @@ class _Sending:
     async def _joined(self, parts: list[Part], claim: str | None) -> ObjectMeta:
         """Put it together; where the whole isn't what was claimed, the error names the source."""
         try:
-            return await self._route.dst.uploads.finish(self._ref, parts, claim)
+            return await self._route.dst.uploads.finish(self.ref, parts, claim)
         except StoreError as error:
             if error.kind is not Kind.CORRUPT or claim is None:
                 raise
@@ -167,7 +174,7 @@ class _Sending:
         """Leave nothing of it behind."""
         for meter in self._meters:
             meter.undo()
-        await _abort(self._route, self._ref.key, self._upload)
+        await _abort(self._route, self.ref.key, self._upload)
 
     async def _send(self) -> str | None:
         """Send the missing parts; the digest of the whole meanwhile."""
@@ -183,7 +190,7 @@ class _Sending:
         return claim.result()
 
     async def _put(self, number: int, source: ObjectSource) -> None:
-        self._parts[number] = await self._route.dst.uploads.put(self._ref, number, source)
+        self._parts[number] = await self._route.dst.uploads.put(self.ref, number, source)
         self._route.tally.sent += source.size
 
     def _fits(self, part: Part) -> bool:
