@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -9,13 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.e2e.servers import Server
 
 import shoso
+from shoso.client import link
 from shoso.entities import Dataset, DatasetInput
 from shoso.errors import ShosoError
 
@@ -200,6 +204,54 @@ def test_what_the_server_refuses_is_put_aside_and_the_rest_goes_on(own, outbox, 
     assert "rate" in line["error"]
     assert line["call"]["batch"]["run_id"] == run.info.run_id
     assert str(refused) in caplog.text
+
+
+def test_of_a_folder_what_cannot_be_kept_is_left_out_with_a_warning(own, outbox, data, caplog):
+    (data / "gone").symlink_to("nowhere")
+    (data / "itself").symlink_to(".")
+    os.mkfifo(data / "pipe")
+    own.stop()  # nobody else could take it
+    shoso.set_tracking_uri(own.uri)
+    shoso.Client().log_artifacts("0" * 32, data)
+    assert {path.name for path in outbox.glob("*/files/*/data/**/*")} == {f"{n}.txt" for n in range(5)}
+    assert [f"'{data / name}' isn't logged" in caplog.text for name in ("gone", "pipe")] == [True, True]
+
+
+def test_nothing_is_left_of_a_copy_that_fails(own, outbox, data, monkeypatch, caplog):
+    def full(_source, target):
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    shoso.set_tracking_uri(own.uri)
+    run_id = shoso.Client().create_run("0").info.run_id
+    shoso.Client().log_artifacts(run_id, data)
+    assert "can't take what is logged: [Errno 28]" in caplog.text
+    assert [*outbox.glob("*/files/*")] == []
+    assert len(shoso.Client().list_artifacts(run_id)) == 5
+
+
+def test_threads_that_log_at_once_have_one_outbox(own, outbox):
+    shoso.set_tracking_uri(own.uri)
+    together = threading.Barrier(8)
+
+    def sink(_):
+        together.wait()
+        return link.to(None).sink
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({*pool.map(sink, range(8))}) == 1
+    assert len([*outbox.iterdir()]) == 1
+
+
+def test_where_it_is_not_known_how_far_it_was_all_is_shipped_again(own, outbox, data):
+    own.stop()
+    train(own, data, "die")
+    [journal] = outbox.iterdir()
+    (journal / "shipped").write_bytes(b"")  # as a machine may leave it that lost its power
+    own.start()
+    [outcome], code = synced(own, outbox)
+    assert (outcome["waits"], outcome["refused"], code) == (None, 0, 0)
 
 
 def test_a_copy_that_somebody_removed_is_put_aside_and_the_rest_goes_on(own, outbox, data):

@@ -11,7 +11,6 @@ import atexit
 import os
 import threading
 from contextlib import suppress
-from functools import cached_property
 from typing import TypeVar
 
 from shoso.client import blocking, current
@@ -33,6 +32,8 @@ class Link:
         self._address = address
         self._server = Server(address, settings) if address else None
         self.places = Places(self._server, settings)
+        self._sink: Sink | None = None
+        self._beginning = threading.Lock()
 
     @property
     def server(self) -> Server:
@@ -41,9 +42,15 @@ class Link:
             raise current.missing()
         return self._server
 
-    @cached_property
+    @property
     def sink(self) -> Sink:
-        """Where what is logged goes. Raises ConfigError where there is no server."""
+        """Where what is logged goes: one for all threads. Raises ConfigError where there is no server."""
+        with self._beginning:
+            if self._sink is None:
+                self._sink = self._begin()
+            return self._sink
+
+    def _begin(self) -> Sink:
         if self._address and self.settings.outbox is not None:
             return Outbox(self.settings.outbox, self._address, self.settings)
         return Direct(self.server, self.places, self.settings)
@@ -54,9 +61,9 @@ class Link:
 
     def settle(self) -> None:
         """What was logged has left, as far as it can."""
-        if "sink" in self.__dict__:
-            self.sink.flush()
-            self.sink.close()
+        if self._sink is not None:
+            self._sink.flush()
+            self._sink.close()
 
     async def close(self) -> None:
         """Free what it holds."""

@@ -164,7 +164,7 @@ class Outbox:
 
     def _unkept(self, error: OSError, otherwise: Callable[[], object]) -> None:
         """Log without the outbox, which can't take it. Raises ShosoError."""
-        _log.warning("The outbox %s can't be written to (%s).", self._journal.folder, error.strerror)
+        _log.warning("The outbox %s can't take what is logged: %s.", self._journal.folder, error)
         otherwise()
 
     # -- shipping, in a thread of its own -----------------------------------------------------------------

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,8 @@ CALLS, SHIPPED, ASIDE, REFUSED, FILES = "calls", "shipped", "aside", "refused", 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _ASIDE = msgspec.json.Decoder(Aside)
 _ENCODER = msgspec.json.Encoder()
+
+_log = logging.getLogger("shoso.client")
 
 
 class Journal:
@@ -147,23 +150,33 @@ class Journal:
         fresh.replace(self.folder / name)
 
     def copied(self, source: Path) -> str:
-        """Copy a file or a folder, as it is now; the name of the copy. Raises OSError."""
-        name = secrets.token_hex(8)
-        target = self.folder / FILES / name / source.name
-        target.parent.mkdir(parents=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copyfile(source, target)
-        return name
+        """Copy a file or a folder, as it is now; the name of the copy. Raises OSError.
+
+        Of a folder's files one that can't be read is left out, with a warning.
+        """
+        with self._new(source.name) as target:
+            if source.is_dir():
+                _copy_folder(source, target)
+            else:
+                shutil.copyfile(source, target)
+        return target.parent.name
 
     def kept(self, name: str, data: bytes) -> str:
         """The same of bytes, as a file of that name."""
-        copy = secrets.token_hex(8)
-        target = self.folder / FILES / copy / name
+        with self._new(name) as target:
+            target.write_bytes(data)
+        return target.parent.name
+
+    @contextmanager
+    def _new(self, name: str) -> Iterator[Path]:
+        """Where a copy goes; nothing is left of one that fails."""
+        target = self.folder / FILES / secrets.token_hex(8) / name
         target.parent.mkdir(parents=True)
-        target.write_bytes(data)
-        return copy
+        try:
+            yield target
+        except BaseException:
+            self.drop(target.parent.name)
+            raise
 
     def copy(self, name: str) -> Path:
         """Where a copy is. Raises StoreError(NOT_FOUND)."""
@@ -180,7 +193,8 @@ class Journal:
         """Let go of it; one with nothing left in it is removed."""
         if not self.waiting and not any((self.folder / name).exists() for name in (ASIDE, REFUSED)):
             shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._file)
+        file, self._file = self._file, -1  # who logs once more must not write to whatever has the number next
+        os.close(file)
 
     def _decoded(self, line: bytes, start: int) -> Record:
         try:
@@ -193,9 +207,26 @@ class Journal:
         return store_error(Kind.CORRUPT, message, op="read")
 
     def _read_shipped(self) -> Shipped:
-        with suppress(FileNotFoundError):
+        """How far it is; from the start where that can't be read: what is shipped twice changes nothing."""
+        with suppress(FileNotFoundError, msgspec.MsgspecError):
             return msgspec.json.decode((self.folder / SHIPPED).read_bytes(), type=Shipped)
         return Shipped()
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy as `log_artifacts` sends it: what links lead to, but for links to folders. Raises OSError."""
+    for folder, _, names in os.walk(source, onerror=_leave_out):
+        there = target / Path(folder).relative_to(source)
+        there.mkdir()
+        for path in (Path(folder, name) for name in names):
+            if path.is_file() and os.access(path, os.R_OK):
+                shutil.copyfile(path, there / path.name)
+            else:
+                _leave_out(OSError(0, "it is no file, or can't be read", str(path)))
+
+
+def _leave_out(error: OSError) -> None:
+    _log.warning("'%s' isn't logged: %s.", error.filename, error.strerror)
 
 
 def folders(outbox: Path) -> list[Path]:
