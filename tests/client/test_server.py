@@ -19,6 +19,8 @@ from yarl import URL
 from shoso.client.server import Server
 from shoso.errors import ConfigError, Kind, TrackingError
 from shoso.http.credentials import is_same
+from shoso.http.options import HttpOptions
+from shoso.http.session import FAILURES, Session
 from shoso.wire import replies, requests
 
 GOOD = Said(body=b'{"experiment_id": "7"}')
@@ -382,3 +384,27 @@ def test_a_certificate_that_cant_be_read_is_named(settings, tmp_path, name, cont
         path.write_text(content)
     with pytest.raises(ConfigError, match=f"{name}: '.*x.pem' is no "):
         Server("https://127.0.0.1:1", settings(**{name: str(path)}))
+
+
+# -- what its errors show ---------------------------------------------------------------------------------
+
+
+async def test_a_name_that_no_host_can_have_is_an_error_that_shows_it(settings):
+    error = await failure(create("http://not..a.host:1", settings()))
+    assert "not..a.host - is no name that a host can have" in error.message
+
+
+async def test_the_words_on_a_reply_that_makes_no_sense_show_no_signature():
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 none at all\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    session = Session("test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", HttpOptions(), 5)
+    with pytest.raises(FAILURES) as caught:
+        await session.send("GET", session.url("/bucket/key", {"signature": "secret"}))
+    kind, words = session.explained(caught.value)
+    assert (kind, "secret" in words, "Bad status line" in words) == (Kind.UNAVAILABLE, False, True)
+    await session.close()
+    server.close()

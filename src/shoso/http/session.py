@@ -102,7 +102,7 @@ class Session:
 
     def explained(self, error: Exception) -> tuple[Kind, str]:
         """What a failure of `send`, or of reading its reply, means."""
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        what = _words(error)
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return Kind.TIMEOUT, f"{self.name} took no connection within {self._connect_time():g} s"
         if isinstance(error, TimeoutError):
@@ -133,9 +133,11 @@ class Session:
                 allow_redirects=False,
                 proxy=self._proxy(url),
             )
-        except BaseException:
+        except BaseException as error:
             if isinstance(sent, _Passing):
                 await sent.close()
+            if isinstance(error, UnicodeError):  # of the library that looks hosts up
+                raise aiohttp.InvalidURL(url.host or "", "is no name that a host can have") from error
             raise
 
     def _proxy(self, url: URL) -> str | None:
@@ -200,6 +202,12 @@ class _Passing:
         if close is not None:
             with suppress(RuntimeError):  # it is being read, by whom aiohttp has cancelled
                 await close()
+
+
+def _words(error: Exception) -> str:
+    """The error in its own words, without the address, which may be a signed one."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
 
 
 def elsewhere(reply: Reply) -> str:
