@@ -295,3 +295,15 @@ def test_the_json_is_of_the_documented_shape(shoso, stored, folder, tmp_path):
     shaped("ls", "-r", stored)
     shaped("verify", stored)
     shaped("rm", "-r", stored)
+
+
+def test_a_name_that_would_steer_a_terminal_is_shown_without_that(shoso, run_id, tmp_path):
+    name, uri = "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe", f"runs:/{run_id}/data"
+    folder = tree(tmp_path / "data", {name: b"."})
+    assert shoso("artifacts", "put", folder, uri, "--dry-run").startswith(
+        "\N{REPLACEMENT CHARACTER}gnp.exe ("
+    )
+    shoso("artifacts", "put", folder, uri)
+    assert shoso("artifacts", "ls", uri) == "\N{REPLACEMENT CHARACTER}gnp.exe\n"
+    assert [entry["path"] for entry in shoso.json("artifacts", "ls", uri)] == [name]
+    assert "\N{REPLACEMENT CHARACTER}" in shoso.result("artifacts", "cat", f"{uri}/{name}x", code=1).stderr

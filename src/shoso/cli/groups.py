@@ -64,10 +64,11 @@ class Lazy(click.Group):
 
 def _sentence(error: Exception) -> str | None:
     """What to tell of an error; None for one that nobody foresaw."""
+    from shoso.cli.words import printable
     from shoso.errors import ShosoError
 
     if isinstance(error, ShosoError):
-        return " ".join(error.message.splitlines())
+        return printable(" ".join(error.message.splitlines()))
     if isinstance(error, OSError) and error.errno != errno.EPIPE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}."

@@ -9,7 +9,7 @@ import click
 from shoso.cli.places import Kind, look, path_of
 from shoso.cli.session import Session
 from shoso.cli.shapes import Listed
-from shoso.cli.words import moment
+from shoso.cli.words import moment, printable
 from shoso.client import blocking
 from shoso.client.places import Place
 from shoso.core.amounts import size
@@ -60,7 +60,7 @@ def _info(entry: Entry, path: Key) -> FileInfo:
 
 def line(entry: Listed, long: bool) -> str:
     """The entry for people: its path, a folder's with a slash; before it size and time."""
-    path = entry.path + ("/" if entry.type == "folder" else "")
+    path = printable(entry.path) + ("/" if entry.type == "folder" else "")
     known = size(entry.size) if entry.size is not None else ""
     return f"{known:>10}  {entry.modified or '':20}  {path}" if long else path
 

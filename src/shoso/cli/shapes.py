@@ -8,6 +8,7 @@ import click
 import msgspec
 from msgspec import Struct
 
+from shoso.cli.words import printable
 from shoso.wire.entities import Experiment, Run
 
 
@@ -126,4 +127,5 @@ SHAPES: dict[tuple[str, ...], Any] = {
 
 def show(value: Any, text: str, as_json: bool) -> None:
     """Print a result: as JSON, or in words."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2) if as_json else text)
+    shown = "\n".join(map(printable, text.split("\n")))
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2) if as_json else shown)
