@@ -29,6 +29,7 @@ class Lines:
         self._descriptor = descriptor
         self._queue: Queue[str | None] = Queue(HELD)
         self._dropped = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="shoso-lines", daemon=True)
         self._thread.start()
 
@@ -37,7 +38,8 @@ class Lines:
         try:
             self._queue.put_nowait(text)
         except Full:
-            self._dropped += text.count("\n")
+            with self._counting:
+                self._dropped += text.count("\n")
 
     def close(self) -> None:
         """Write what waits, if somebody reads it; may be called again."""
@@ -51,7 +53,8 @@ class Lines:
         last = False
         while not last:
             texts, last = self._take()
-            dropped, self._dropped = self._dropped, 0
+            with self._counting:
+                dropped, self._dropped = self._dropped, 0
             if dropped:
                 texts.append(f"(dropped {dropped} lines that nobody read)\n")
             self._print("".join(texts).encode(errors="backslashreplace"))
