@@ -221,7 +221,7 @@ def test_a_pipe_nobody_reads_holds_nobody_up_and_the_loss_is_told(pipe):
         os.close(writer)
         kept += rest.result()
     told = [int(number) for number in re.findall(rb"\(dropped (\d+) lines", kept)]
-    assert told[0] >= 8 * HELD  # the rest waited, or was being written
+    assert sum(told) >= 7 * HELD  # the rest waited, was being written, or in the pipe
     assert kept.count(b"\n") - len(told) + sum(told) == 10 * HELD + again
 
 
