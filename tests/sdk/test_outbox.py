@@ -215,6 +215,9 @@ def test_of_a_folder_what_cannot_be_kept_is_left_out_with_a_warning(own, outbox,
     shoso.Client().log_artifacts("0" * 32, data)
     assert {path.name for path in outbox.glob("*/files/*/data/**/*")} == {f"{n}.txt" for n in range(5)}
     assert [f"'{data / name}' isn't logged" in caplog.text for name in ("gone", "pipe")] == [True, True]
+    own.start()
+    link.to(None).sink.flush()
+    assert [path.name for path in outbox.glob("*/files/*/*")] == ["data"]  # no such run, but nothing is lost
 
 
 def test_nothing_is_left_of_a_copy_that_fails(own, outbox, data, monkeypatch, caplog):
