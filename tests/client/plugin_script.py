@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -23,6 +24,15 @@ def error_of(path: str, run_id: str) -> str:
     return ""
 
 
+def failure_of(log: Callable[[str], None], path: Path) -> str:
+    """What kind of error logging a path is, if any."""
+    try:
+        log(str(path))
+    except (OSError, mlflow.MlflowException) as error:
+        return type(error).__name__
+    return ""
+
+
 def main(uri: str, folder: Path) -> None:
     """Log the folder, and fetch it again."""
     mlflow.set_tracking_uri(uri)
@@ -31,6 +41,11 @@ def main(uri: str, folder: Path) -> None:
         mlflow.log_artifacts(str(folder / "empty"), "nothing")
         mlflow.log_artifact(str(folder / "a" / "1.txt"))
         mlflow.log_text("hello", "texts/hello.txt")
+        unlogged = [
+            failure_of(mlflow.log_artifact, folder / "none"),
+            failure_of(mlflow.log_artifacts, folder / "none"),
+            failure_of(mlflow.log_artifacts, folder / "a" / "1.txt"),
+        ]
     run_id = run.info.run_id
     client = mlflow.MlflowClient()
     listed = {info.path: info.is_dir for path in ("", "data") for info in client.list_artifacts(run_id, path)}
@@ -44,6 +59,7 @@ def main(uri: str, folder: Path) -> None:
         "whole": digests(whole),
         "one": [one.name, one.read_text()],
         "of_a_file": client.list_artifacts(run_id, "1.txt"),
+        "unlogged": unlogged,
         "text": mlflow.artifacts.load_text(f"runs:/{run_id}/1.txt"),
         "missing": error_of("nowhere", run_id),
         "deleted": client.list_artifacts(run_id, "texts"),

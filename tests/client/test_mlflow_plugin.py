@@ -62,6 +62,7 @@ def test_a_script_sees_with_the_plugin_what_it_sees_without(server, folder):
     assert ours == theirs
     assert ours["whole"]["data/a/b/grün & 20.txt"] == "odd"
     assert len(ours["whole"]) == 33
+    assert ours["unlogged"] == ["FileNotFoundError", "", ""]
 
 
 @pytest.mark.parametrize("server", ["shoso"], indirect=True)

@@ -7,6 +7,8 @@ MLflow, and so does a process of MLflow's own server: what that does for its cli
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from shoso.transfer import Progress
 
 T = TypeVar("T")
+
+_log = logging.getLogger("shoso.client")
 
 _SERVER = "_MLFLOW_SERVER_FILE_STORE"
 """MLflow sets it in the processes of its server."""
@@ -72,11 +76,19 @@ class ShosoArtifactRepository(ArtifactRepository):
     """Artifacts below a URI, by Shoso's engine: many at once, verified, and resumed by doing it again."""
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-        """Keep a file in the folder `artifact_path`."""
+        """Keep a file in the folder `artifact_path`. Raises FileNotFoundError, as MLflow does."""
+        if not Path(local_file).exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), local_file)
         self._upload(local_file, _joined(artifact_path, Path(local_file).name))
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
-        """Keep what is in a folder, in the folder `artifact_path`; what is there already isn't sent again."""
+        """Keep what is in a folder, in the folder `artifact_path`; what is there already isn't sent again.
+
+        Where there is no folder MLflow logs nothing and says nothing; here is a warning.
+        """
+        if not Path(local_dir).is_dir():
+            _log.warning("There is no folder '%s': nothing of it is logged.", local_dir)
+            return
         self._upload(local_dir, artifact_path or "")
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
