@@ -6,6 +6,7 @@ Shoso takes a few milliseconds.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -89,10 +90,16 @@ def __getattr__(name: str) -> Any:
         return import_module(f"shoso.{name}")
     wanted = _ALIASES.get(name, name)
     if wanted not in _HOME:
-        raise AttributeError(f"module 'shoso' has no attribute '{name}'")
+        raise AttributeError(_missing(name), name=name, obj=sys.modules[__name__])
     value = globals()[name] = getattr(import_module(_HOME[wanted]), wanted)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
+
+
+def _missing(name: str) -> str:
+    """What to tell whoever has changed the import of a script that needs more of MLflow."""
+    hint = "" if name.startswith("_") else "; what is MLflow's alone is had by importing mlflow beside it"
+    return f"module 'shoso' has no attribute '{name}'{hint}"

@@ -76,7 +76,13 @@ def test_a_storage_without_a_server_needs_none(shoso, places, tmp_path):
 
 @pytest.mark.parametrize(
     ("uri", "word"),
-    [("zip:///x/y", "zip:"), ("s3:///x", "s3:"), ("runs:/", "runs:/"), ("models:/", "models:/")],
+    [
+        ("zip:///x/y", "zip:"),
+        ("run:/x/y", "runs:"),
+        ("s3:///x", "s3:"),
+        ("runs:/", "runs:/"),
+        ("models:/", "models:/"),
+    ],
 )
 def test_a_uri_that_names_no_place_is_one_sentence(shoso, uri, word):
     assert word in shoso.error("artifacts", "ls", uri)

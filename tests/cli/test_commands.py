@@ -103,6 +103,16 @@ def test_a_flag_says_which_server(shoso, server, experiment):
     assert experiment in shoso("experiments", "list", "--tracking-uri", server.uri)
 
 
+def test_what_is_no_server_is_named_as_it_was_given(shoso):
+    said = shoso.error("experiments", "list", "--tracking-uri", "sqlite:///mlflow.db")
+    assert said.startswith("--tracking-uri: 'sqlite:///mlflow.db' is no server's address")
+    assert "shoso server --backend-store-uri sqlite:///mlflow.db" in said
+    shoso.environment["MLFLOW_TRACKING_URI"] = "mlruns"
+    assert shoso.error("experiments", "list").startswith(
+        "MLFLOW_TRACKING_URI: 'mlruns' is no server's address"
+    )
+
+
 def test_an_error_shows_no_password(shoso):
     uri = "http://somebody:hunter2@127.0.0.1:9"
     said = shoso.error("experiments", "list", "--tracking-uri", uri)

@@ -145,7 +145,7 @@ async def test_a_server_that_is_gone_is_named_when_the_retries_are_over(settings
     options = settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="2")
     error = await failure(create(f"http://user:hunter2@{host}/x", options))
     assert error.kind is Kind.UNAVAILABLE
-    assert f"The connection to http://{host}/x failed" in error.message
+    assert f"The connection to http://{host}/x failed (Connection refused)." in error.message
     assert error.message.endswith("Tried 3 times.")
     assert "hunter2" not in error.message
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from shoso.client import blocking
+from shoso.client import blocking, current
 from shoso.client.places import Places
 from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings
@@ -36,7 +36,8 @@ class Session:
                 "is not set. Say which server: shoso … --tracking-uri http://127.0.0.1:5000, or export it."
             )
             raise ConfigError("MLFLOW_TRACKING_URI", message)
-        server = Server(self.settings.tracking_uri, self.settings)
+        uri = current.checked(current.VARIABLE, self.settings.tracking_uri)
+        server = Server(uri, self.settings)
         self._closing.append(server.close)
         return server
 
@@ -72,7 +73,7 @@ class Session:
 @contextmanager
 def session(tracking_uri: str | None = None) -> Iterator[Session]:
     """A session, until the command is done."""
-    given = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
+    given = {current.VARIABLE: current.checked("--tracking-uri", tracking_uri)} if tracking_uri else {}
     opened = Session(client_settings({**os.environ, **given}))
     with _interruptible():
         try:

@@ -58,6 +58,6 @@ def checked(setting: str, uri: str) -> str:
     hint = f" `shoso server --backend-store-uri {shown(uri)}` serves that one." if scheme == "sqlite" else ""
     raise ConfigError(
         setting,
-        f"'{shown(uri)}' is no server's address. Shoso logs to a server, e.g. http://127.0.0.1:5000; `shoso"
-        f" server` starts one.{hint}",
+        f"'{shown(uri)}' is no server's address, such as http://127.0.0.1:5000; `shoso server` starts one."
+        f"{hint}",
     )

@@ -22,6 +22,7 @@ from shoso.client.settings import ClientSettings
 from shoso.client.uris import ModelUri, parse_model, parse_run
 from shoso.core import keys, locations
 from shoso.core.keys import ROOT, Key
+from shoso.core.locations import shown
 from shoso.core.store import Store, exists, is_folder
 from shoso.errors import ConfigError, Kind, TrackingError
 from shoso.layers import standard
@@ -34,6 +35,9 @@ _LAYOUT = re.compile(r"/(\d+/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32})/artifacts)$"
 
 FLAT = {"s3", "r2", "b2", "gs", "wasbs", "abfss"}
 """Storages without folders, in which a store may be opened at the top: it keeps nothing there of its own."""
+
+_RECORDED = {"runs", "models", "mlflow-artifacts"}
+"""What a tracking server has to tell of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,10 @@ class Places:
             location = locations.parse(uri)
         except ValueError as error:
             raise TrackingError(Kind.INVALID, f"{error}.") from None
+        if location.scheme not in stores.SCHEMES:
+            known = ", ".join(f"{scheme}:" for scheme in sorted((stores.SCHEMES | _RECORDED) - {""}))
+            message = f"'{shown(uri)}' has a scheme that Shoso doesn't know; use a path, or {known}."
+            raise TrackingError(Kind.INVALID, message)
         folder = Key("") if location.scheme in FLAT else keys.parent(Key(location.folder))
         authority = uri.partition("://")[2].partition("/")[0]
         root = f"{location.scheme}://{authority}/{folder}"

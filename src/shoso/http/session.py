@@ -7,6 +7,7 @@ that keeps its method. Time-outs are of silence, not of the whole call.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -205,7 +206,13 @@ class _Passing:
 
 
 def _words(error: Exception) -> str:
-    """The error in its own words, without the address, which may be a signed one."""
+    """The error in its own words, without the address, which may be a signed one.
+
+    Of a connection that wasn't made the system's words are enough: aiohttp's are for its own developers.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        number = error.os_error.errno or 0  # that of a look-up isn't the system's, and negative
+        return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
 

@@ -184,11 +184,13 @@ def _commit(draft: Draft, berth: Beside, rest: Sequence[Buffer], mode: WriteMode
     return walk.meta_of(berth.key, status, digest)
 
 
+_NO_RIGHT = "may not be touched by you; change the permissions or the owner of it or of its folder"
+
 _KINDS: Mapping[int, tuple[Kind, str]] = {
     **KINDS,
     errno.ENXIO: (Kind.NOT_FOUND, "is no file, but a pipe, a socket or a device"),
-    errno.EACCES: (Kind.FORBIDDEN, "may not be touched by you; change its permissions or its owner"),
-    errno.EPERM: (Kind.FORBIDDEN, "may not be touched by you; change its permissions or its owner"),
+    errno.EACCES: (Kind.FORBIDDEN, _NO_RIGHT),
+    errno.EPERM: (Kind.FORBIDDEN, _NO_RIGHT),
     errno.ESTALE: (Kind.CHANGED, "was changed while it was read"),
     errno.EMFILE: (Kind.UNAVAILABLE, "can't be opened: raise the limit of open files (ulimit -n)"),
     errno.ENFILE: (Kind.UNAVAILABLE, "can't be opened: this machine has too many files open"),

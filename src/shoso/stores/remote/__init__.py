@@ -263,6 +263,8 @@ class RemoteStore:
             message = msgspec.json.decode(await reply.read(), type=FaultReply).message
         except (*FAILURES, msgspec.MsgspecError):
             message = f"{self.info.name} answered {reply.status} to {op} '{key}'.{elsewhere(reply)}"
+            if kind is Kind.NOT_FOUND and KIND_HEADER in reply.headers:  # to HEAD there is no sentence
+                message = f"'{key}' is not there."
         error = self.told(kind, op, key, message)
         if error.retry is Retry.SOON and (wait := self._session.asked_for(reply)):
             error.retry, error.retry_after = Retry.AFTER, wait
