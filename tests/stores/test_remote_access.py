@@ -145,3 +145,14 @@ async def test_a_proxy_of_the_environment_is_used(scripted, opened, monkeypatch)
     assert proxy.asked[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
     await read_bytes(opened(server.uri), KEY)
     assert (len(proxy.asked), len(server.asked)) == (1, 1)
+
+
+async def test_a_listing_that_comes_round_again_ends_by_a_mock(scripted, opened):
+    page = Said(body=b'{"entries": [{"key": "a", "size": 1, "modified": 1.5}], "after": "a"}')
+    store = opened(scripted(page, page, page).uri)
+    error = await failure(collect(store))
+    assert (error.kind, "circles" in str(error)) == (Kind.UNEXPECTED, True)
+
+
+async def collect(store) -> list:
+    return [entry async for entry in store.list(Key(""))]

@@ -44,6 +44,7 @@ class SigningServer(Scripted):
     def __init__(self, storage: str) -> None:
         self.storage = storage
         self.offers = self.signs = True
+        self.more: dict[str, object] = {}
         super().__init__([Said()])
 
     def answer(self, asked: Asked) -> Said:
@@ -60,7 +61,7 @@ class SigningServer(Scripted):
         part = bool(asked.get("id"))
         url = f"{self.storage}/b/k?n={asked.get('number', 0)}&Signature=hunter2"
         signed = {"method": "PUT" if part else "GET", "url": url, "headers": {"x-amz-signed": "yes"}}
-        return _json(signed | ({} if part else {"object": OBJECT}))
+        return _json(signed | self.more | ({} if part else {"object": OBJECT}))
 
     def of(self, end: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.path.partition("?")[0].endswith(end)]
@@ -191,6 +192,16 @@ async def test_an_address_that_is_none_of_http_is_not_followed_by_a_mock(store, 
     server.storage = url
     assert await read(store) == DATA
     assert (await put(store)).etag == "from-the-server"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"method": "DELETE"}, {"headers": {"a": "b\r\nc: d"}}, {"headers": {"a\n": "b"}}]
+)
+async def test_a_wrongthat_moves_no_bytes_is_not_made_by_a_mock(store, server, storage, wrong):
+    server.more = wrong
+    assert await read(store) == DATA
+    assert (await put(store)).etag == "from-the-server"
+    assert not storage.asked
 
 
 # -- what is believed -------------------------------------------------------------------------------------

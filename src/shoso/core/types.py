@@ -6,7 +6,7 @@ import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from shoso.core.keys import Key
 from shoso.errors import Kind, store_error
@@ -180,6 +180,10 @@ async def _nothing() -> None:
     return
 
 
+SignedMethod = Literal["GET", "PUT"]
+"""What a signed request does: read, or write a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
     """A request that whoever has it may send without credentials, until it expires.
@@ -187,7 +191,7 @@ class SignedRequest:
     Its `repr` leaves the signature out: it is as good as a password while it lasts.
     """
 
-    method: str
+    method: SignedMethod
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 

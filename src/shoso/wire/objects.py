@@ -25,6 +25,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from shoso.core.types import SignedMethod
+
 ROOT = "/api/shoso/1"
 
 DIGEST_HEADER = "shoso-digest"
@@ -41,6 +43,9 @@ TAR_TYPE = "application/x-tar"
 MOST = 10_000
 """Objects in one POST; a folder by PUT may have any number."""
 
+
+HeaderText = Annotated[str, Meta(pattern=r"\A[\x20-\x7e]*\Z")]
+"""What a header may hold: no line of its own."""
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A number of bytes, entries or a part: never negative."""
@@ -181,7 +186,7 @@ class SignObject(Struct, frozen=True):
 class SignedObject(Struct, frozen=True, omit_defaults=True):
     """A request to the storage, good for whoever has it; `object` is what a read will find."""
 
-    method: str
+    method: SignedMethod
     url: str
-    headers: dict[str, str]
+    headers: dict[HeaderText, HeaderText]
     object: ObjectEntry | None = None

@@ -15,7 +15,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.types import SignedRequest, UploadRef
+from shoso.core.types import SignedMethod, SignedRequest, UploadRef
 
 if TYPE_CHECKING:
     from shoso.stores.gcs.store import GcsStore
@@ -51,7 +51,7 @@ class GcsSigner:
     async def _signed(
         self,
         key: Key,
-        method: str,
+        method: SignedMethod,
         name: str,
         expires: float,
         headers: Mapping[str, str],
@@ -78,7 +78,7 @@ class Unsigned(NamedTuple):
 
 
 def unsigned(
-    method: str,
+    method: SignedMethod,
     endpoint: str,
     path: str,
     headers: Mapping[str, str],

@@ -170,8 +170,12 @@ class RemoteStore:
             page = await self.ask("list", prefix, "GET", "objects", objects.ObjectPage, query=query)
             for entry in page.entries:
                 yield seen(entry)
-            if (after := page.after) is None:
+            if page.after is None:
                 return
+            if after is not None and page.after <= after:
+                message = f"'{self.info.name}' lists in circles; check what stands between."
+                raise self.error(Kind.UNEXPECTED, "list", prefix, message)
+            after = page.after
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""

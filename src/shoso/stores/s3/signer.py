@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from shoso.core.keys import Key, name
-from shoso.core.types import SignedRequest, UploadRef
+from shoso.core.types import SignedMethod, SignedRequest, UploadRef
 from shoso.errors import Kind
 from shoso.stores.s3.account import Place
 from shoso.stores.s3.connection import Connection
@@ -43,7 +43,7 @@ class S3Signer:
         return await self._signed("PUT", ref.key, query, headers, expires)
 
     async def _signed(
-        self, method: str, key: Key, query: Mapping[str, str], headers: Headers, expires: float
+        self, method: SignedMethod, key: Key, query: Mapping[str, str], headers: Headers, expires: float
     ) -> SignedRequest:
         where = await self._connection.place()
         who = await self._connection.account.credentials()
