@@ -48,19 +48,26 @@ def test_what_is_there_isnt_sent_again(shoso, stored, folder):
 
 
 def test_what_is_there_is_sent_again_by_force(shoso, stored, server, run_id, tmp_path):
-    """A byte has changed in each copy, unseen: as far as a copy knows, there is nothing to send."""
-    other, back = stored.replace("/data", "/other"), tmp_path / "back"
-    for command, to, place in (
-        (("cp", "-r", stored, other), other, (server.artifacts, run_id, "other")),
-        (("get", stored, back), back, (tmp_path, "back")),
-    ):
-        shoso("artifacts", *command)
-        damage(*place, "weights.bin")
-        assert shoso.json("artifacts", *command)["skipped"] == 3
-        assert set(shoso("artifacts", *command, "--force", "--dry-run").split()) >= set(TREE)
-        assert "1 wrong" in shoso("artifacts", "verify", to, "--against", stored, code=1)
-        assert shoso.json("artifacts", *command, "--force")["copied"] == 3
-        assert "3 artifacts verified" in shoso("artifacts", "verify", to, "--against", stored)
+    """A byte has changed in the copy, unseen: as far as a copy knows, there is nothing to send."""
+    other = stored.replace("/data", "/other")
+    command = ("cp", "-r", stored, other)
+    shoso("artifacts", *command)
+    damage(server.artifacts, run_id, "other", "weights.bin")
+    assert shoso.json("artifacts", *command)["skipped"] == 3
+    assert set(shoso("artifacts", *command, "--force", "--dry-run").split()) >= set(TREE)
+    assert "1 wrong" in shoso("artifacts", "verify", other, "--against", stored, code=1)
+    assert shoso.json("artifacts", *command, "--force")["copied"] == 3
+    assert "3 artifacts verified" in shoso("artifacts", "verify", other, "--against", stored)
+
+
+def test_what_has_changed_on_this_machine_is_fetched_again_and_all_of_it_by_force(shoso, stored, tmp_path):
+    """The file system tells when a file was changed, also where its time was set back."""
+    command = ("get", stored, tmp_path / "back")
+    shoso("artifacts", *command)
+    damage(tmp_path, "back", "weights.bin")
+    assert shoso.json("artifacts", *command)["copied"] == 1
+    assert files(tmp_path / "back") == TREE
+    assert shoso.json("artifacts", *command, "--force")["copied"] == 3
 
 
 @pytest.mark.parametrize(
