@@ -150,6 +150,13 @@ async def test_a_server_that_is_gone_is_named_when_the_retries_are_over(settings
     assert "hunter2" not in error.message
 
 
+async def test_a_server_without_tls_is_told_at_once(scripted, settings):
+    uri = scripted(GOOD).uri.replace("http:", "https:")
+    error = await failure(create(uri, settings()))
+    assert error.kind is Kind.CONFIG
+    assert error.message == f"{uri} speaks no TLS: its address begins with http, not https."
+
+
 async def test_a_server_that_stays_silent_is_given_up(settings):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -111,6 +111,8 @@ class Session:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             hint = "name who vouches for it in MLFLOW_TRACKING_SERVER_CERT_PATH"
             return Kind.CONFIG, f"The certificate of {self.name} isn't trusted; {hint} ({what})"
+        if isinstance(error, aiohttp.ClientConnectorSSLError) and _is_plain(error):
+            return Kind.CONFIG, f"{self.name} speaks no TLS: its address begins with http, not https"
         if isinstance(error, aiohttp.InvalidURL):
             return Kind.UNEXPECTED, f"{self.name} leads to no address ({what})"
         return Kind.UNAVAILABLE, f"The connection to {self.name} failed ({what})"
@@ -215,6 +217,11 @@ def _words(error: Exception) -> str:
         return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
+
+
+def _is_plain(error: aiohttp.ClientConnectorSSLError) -> bool:
+    """Whether what answered was no TLS: it will be none the next time either."""
+    return getattr(error.os_error, "reason", None) == "WRONG_VERSION_NUMBER"
 
 
 def elsewhere(reply: Reply) -> str:
