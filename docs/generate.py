@@ -441,6 +441,8 @@ def _type(found: Any) -> str:
             return "number"
         case inspect.BoolType():
             return "true or false"
+        case inspect.LiteralType(values=values):
+            return " or ".join(_code(str(value)) for value in values)
         case inspect.StructType(cls=shape):
             return _shape(shape)
         case inspect.UnionType(types=types):

@@ -197,7 +197,7 @@ async def test_an_address_that_is_none_of_http_is_not_followed_by_a_mock(store, 
 @pytest.mark.parametrize(
     "wrong", [{"method": "DELETE"}, {"headers": {"a": "b\r\nc: d"}}, {"headers": {"a\n": "b"}}]
 )
-async def test_a_wrongthat_moves_no_bytes_is_not_made_by_a_mock(store, server, storage, wrong):
+async def test_a_request_that_moves_no_bytes_is_not_made_by_a_mock(store, server, storage, wrong):
     server.more = wrong
     assert await read(store) == DATA
     assert (await put(store)).etag == "from-the-server"
