@@ -429,18 +429,17 @@ def _when_there(shape: type[Struct], field: inspect.Field) -> str:
     return "always" if always else "when set"
 
 
+_SCALARS = {inspect.IntType: "integer", inspect.FloatType: "number", inspect.BoolType: "true or false"}
+
+
 def _type(found: Any) -> str:
     match found:
         case inspect.Metadata(type=inner, extra_json_schema=extra):
             return (extra or {}).get("description") or _type(inner)
         case inspect.StrType(min_length=least):
             return "text, not empty" if least else "text"
-        case inspect.IntType():
-            return "integer"
-        case inspect.FloatType():
-            return "number"
-        case inspect.BoolType():
-            return "true or false"
+        case inspect.IntType() | inspect.FloatType() | inspect.BoolType():
+            return _SCALARS[type(found)]
         case inspect.LiteralType(values=values):
             return " or ".join(_code(str(value)) for value in values)
         case inspect.StructType(cls=shape):
