@@ -134,6 +134,25 @@ def test_a_server_that_is_down_costs_a_warning(own, outbox, data):
     assert synced(own, outbox) == ([], 0)
 
 
+def test_a_nested_run_finds_its_parent_whenever_the_server_comes_back(own, outbox):
+    shoso.set_tracking_uri(own.uri)
+    own.stop()
+    with shoso.start_run(run_name="parent"):
+        with shoso.start_run(run_name="while it is down", nested=True):
+            shoso.log_metric("loss", 1)
+        own.start()
+        shoso.flush_async_logging()
+        with shoso.start_run(run_name="when it is back", nested=True):
+            shoso.log_metric("loss", 1)
+    shoso.flush_async_logging()
+    runs = {run.info.run_name: run for run in shoso.Client(own.uri).search_runs(["0"])}
+    parent = runs.pop("parent").info.run_id
+    assert {name: run.data.tags["mlflow.parentRunId"] for name, run in runs.items()} == {
+        "while it is down": parent,
+        "when it is back": parent,
+    }
+
+
 def test_what_a_killed_process_leaves_is_shipped_by_sync(own, outbox, data):
     _, _, code, _ = train(own, data, "die")
     assert code == -signal.SIGKILL

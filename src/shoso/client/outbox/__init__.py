@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from shoso.client import blocking
 from shoso.client.batches import Batch
+from shoso.client.context import PARENT_RUN_ID
 from shoso.client.outbox.journal import Journal
 from shoso.client.outbox.records import Created, Logged, Read, Record, Untagged, Updated, Uploaded
 from shoso.client.outbox.shipping import WAITED_FOR, Shipping, tagged
@@ -49,6 +50,7 @@ class Outbox:
         self._direct = Direct(self._server, self._places, once)
         self._journal = Journal.begin(folder, self._server.name)
         self._shipping = Shipping(self._journal, self._server, self._direct)
+        self._kept_runs: set[str] = set()
         self._changed = threading.Condition()
         self._down: Exception | None = None
         self._trouble: Exception | None = None
@@ -63,14 +65,20 @@ class Outbox:
     def create_run(self, request: requests.CreateRun) -> entities.Run:
         """See Sink."""
         run_id = uuid4().hex
-        if self._down is None:
+        if self._down is None and not self._orphan(request):
             try:
-                return self._direct.create_run(tagged(request, run_id))
+                return self._direct.create_run(tagged(self._shipping.nested(request), run_id))
             except ShosoError as error:
                 if error.kind not in {*WAITED_FOR, Kind.UNEXPECTED}:
                     raise
+        self._kept_runs.add(run_id)
         self._keep(Created(run_id, request), lambda: self._direct.create_run(request))
         return _provisional(run_id, request)
+
+    def _orphan(self, request: requests.CreateRun) -> bool:
+        """Whether its parent still waits to be created."""
+        parents = {tag.value for tag in request.tags if tag.key == PARENT_RUN_ID}
+        return not self._kept_runs.isdisjoint(parents - self._journal.shipped.runs.keys())
 
     def update_run(self, request: requests.UpdateRun) -> None:
         """See Sink."""

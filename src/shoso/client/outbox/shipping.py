@@ -17,6 +17,7 @@ import msgspec
 
 from shoso.client import blocking
 from shoso.client.batches import BATCH_MAX, Batch
+from shoso.client.context import PARENT_RUN_ID
 from shoso.client.outbox.journal import ASIDE, REFUSED, Journal
 from shoso.client.outbox.records import (
     Aside,
@@ -199,7 +200,15 @@ class Shipping:
         found = blocking.run(self._server.ask("POST", "runs/search", replies.RunPage, asked))
         for run in found.runs:
             return run.info.run_id
-        return self._direct.create_run(tagged(record.request, record.run_id)).info.run_id
+        return self._direct.create_run(tagged(self.nested(record.request), record.run_id)).info.run_id
+
+    def nested(self, request: requests.CreateRun) -> requests.CreateRun:
+        """The request, with its parent's id at the server."""
+        tags = [
+            TagInput(tag.key, self._run(tag.value)) if tag.key == PARENT_RUN_ID else tag
+            for tag in request.tags
+        ]
+        return msgspec.structs.replace(request, tags=tags)
 
     def _renamed(self, request: requests.UpdateRun) -> requests.UpdateRun:
         run_id = self._run(request.run_id or request.run_uuid)
