@@ -8,15 +8,18 @@ modprobe -d /run nfsd
 mount -t nfsd nfsd /proc/fs/nfsd
 rpcbind
 
-export_folder() { # its path below the root of NFS 4, its size, what else is said of it
+export_disk() { # its path below the root of NFS 4, what is mounted there, what else is said of it
     mkdir -p "/run/exports$1"
-    mount -t tmpfs -o "mode=755,size=$2" tmpfs "/run/exports$1"
+    mount $2 "/run/exports$1"
     exportfs -i -o "rw,sync,insecure,no_subtree_check,$3" "*:/run/exports$1"
 }
-export_folder '' 1m fsid=0
-export_folder /export 1g fsid=1,no_root_squash
-export_folder /small 8m fsid=2,no_root_squash
-export_folder /squashed 1m fsid=3,root_squash
+truncate -s 1G /run/disk
+mkfs.ext4 -q -O ^has_journal /run/disk # it keeps user attributes; a tmpfs of this Linux doesn't
+modprobe -d /run loop
+export_disk '' '-t tmpfs -o mode=755 tmpfs' fsid=0
+export_disk /export '-o loop /run/disk' fsid=1,no_root_squash
+export_disk /small '-t tmpfs -o mode=755,size=8m tmpfs' fsid=2,no_root_squash
+export_disk /squashed '-t tmpfs -o mode=755,size=1m tmpfs' fsid=3,root_squash
 
 # No locks are granted while clients may reclaim old ones: there are none.
 echo 3 >/proc/sys/fs/nfs/nlm_timeout

@@ -101,6 +101,15 @@ async def test_what_another_machine_removed_meanwhile_is_looked_for_again(local,
     assert await read_bytes(local, KEY) == b"object"
 
 
+async def test_who_looks_again_removes_no_folder_that_others_make(local, monkeypatch):
+    """Else writers that meet in a folder remove it for each other until none of them tries again."""
+    removed = []
+    monkeypatch.setattr(os, "rmdir", lambda name, **_: removed.append(name))
+    _once(monkeypatch, "replace", _stale())
+    await local.write(Key("shared/folder/object"), BytesSource(b"."))
+    assert removed == []
+
+
 async def test_a_folder_that_is_gone_for_good_is_said_so(local, monkeypatch):
     def stale(*args, **kwargs):
         raise _stale()

@@ -226,13 +226,12 @@ class Tree:
                 with self.parent(key, create=True) as (folder, name):
                     self._name(among, draft, folder, name, replace)
                     os.fsync(folder)
-            except FileNotFoundError:
-                # The folder was emptied and removed between opening it and the rename: make it again.
-                if attempt == _RACES - 1:
+            except OSError as error:
+                # If the folder was emptied and removed between opening it and the rename, make it again. Who
+                # cleans up before that removes what others make, and they in turn: none of them gets on.
+                if error.errno not in {errno.ENOENT, errno.ESTALE} or attempt == _RACES - 1:
+                    self._remove_empty_above(key)
                     raise
-            except OSError:
-                self._remove_empty_above(key)
-                raise
             else:
                 return
 
