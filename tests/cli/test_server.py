@@ -54,7 +54,7 @@ def test_every_setting_is_a_flag_that_help_explains(started):
     text = run("server", "--help").output
     for setting in SERVER:
         assert setting.flag in text
-        assert setting.variable in text
+        assert setting.variable in "".join(text.split())  # a column may be narrower than a name
     assert run("-h").exit_code == run("server", "--help").exit_code == 0
     assert started == []
 
