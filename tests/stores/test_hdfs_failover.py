@@ -46,7 +46,7 @@ def pair():
         for cluster, id_ in zip((one, two), NAMES, strict=True):
             _join(cluster, id_, Path(name, "edits"), one, two)
         run(*one.java(NAMENODE), "-format", "-force", "-nonInteractive")
-        shutil.copytree(one.folder / "name", two.folder / "name")
+        shutil.copytree(one.folder / "name", two.folder / "name", dirs_exist_ok=True)
         one.start_node(NAMENODE)
         two.start_node(NAMENODE)
         one.start_node(DATANODE)
