@@ -108,12 +108,13 @@ class Journey:
         After each, `check` is called.
         """
         for _ in range(KILLS):
-            client = self._begun(sizes)
+            client, size = self._begun(sizes)
             client.kill()
             client.communicate()
             assert client.returncode == -signal.SIGKILL
+            self.done += size
             check()
-        client = self._begun(sizes)
+        client, size = self._begun(sizes)
         self._server.kill()
         self._server.start()
         said, error = client.communicate(timeout=300)
@@ -121,19 +122,19 @@ class Journey:
         check()
         if client.returncode:
             assert error.splitlines()[-1].startswith("Error: ")
+            self.done += size
             said = self._shoso.process(*self._command).stdout
         return json.loads(said)
 
-    def _begun(self, sizes: random.Random) -> subprocess.Popen[str]:
-        """The command, when a random share of the bytes has been written at the other end."""
+    def _begun(self, sizes: random.Random) -> tuple[subprocess.Popen[str], int]:
+        """The command, when a random share of the bytes has been written at the other end; and that share."""
         size = sizes.randrange(TOTAL * 8 // 100, TOTAL * 18 // 100)
         before = written(self._server.pid) if self._upload else 0
         client = self._shoso.start(*self._command)
         while written(self._server.pid if self._upload else client.pid) - before < size:
             assert client.poll() is None, client.communicate()
             time.sleep(0.005)
-        self.done += size
-        return client
+        return client, size
 
 
 def test_two_gib_arrive_though_everything_is_killed_again_and_again(shoso, server, api, folder, room):

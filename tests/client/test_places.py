@@ -322,7 +322,7 @@ async def test_a_storage_is_opened_at_its_top_or_at_the_folder_above(settings, t
         ("http://host/a", Kind.INVALID),
         ("s3://bucket/../x", Kind.INVALID_KEY),
         ("s3://bucket/x?versionId=1", Kind.INVALID),
-        ("dbfs:/x", Kind.CONFIG),
+        ("dbfs:/x", Kind.INVALID),
         ("file://host/x", Kind.CONFIG),
     ],
 )
