@@ -60,7 +60,8 @@ class Subject:
     """How to open a store in a folder of its own; `volatile` where the objects live in this very process.
 
     `dresses` are the layers that it is tested under; `unkept` are the promises that the storage can't
-    keep, by the names of their tests, and why; those of `at_times` depend on the moment.
+    keep, by the names of their tests, and why; those of `at_times` depend on the moment. `queued` is how many
+    KiB the storage's library keeps of a write, whatever we hand it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Subject:
     dresses: tuple[str, ...] = ("bare", "standard")
     unkept: Mapping[str, str] = field(default_factory=dict)
     at_times: Mapping[str, str] = field(default_factory=dict)
+    queued: int = 0
 
 
 @asynccontextmanager
@@ -155,6 +157,7 @@ def direct(
     unkept: Mapping[str, str] | None = None,
     at_times: Mapping[str, str] | None = None,
     dresses: tuple[str, ...] = ("bare", "standard"),
+    queued: int = 0,
 ) -> Subject:
     """The store itself, each time in a place of its own."""
 
@@ -171,7 +174,7 @@ def direct(
         async with again() as store:
             yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
 
-    return Subject(name, opened, dresses=dresses, unkept=unkept or {}, at_times=at_times or {})
+    return Subject(name, opened, False, dresses, unkept or {}, at_times or {}, queued)
 
 
 def through(name: str, fresh: Callable[[], Target]) -> Subject:
@@ -225,7 +228,7 @@ SUBJECTS = {
         through("azure", azurite.fresh),
         direct("s3", radosgw.emptied),
         through("s3", radosgw.fresh),
-        direct("hdfs", hdfs.fresh),
+        direct("hdfs", hdfs.fresh, queued=hdfs.QUEUED),
         through("hdfs", hdfs.fresh),
         direct("ftp", ftpd.fresh),
         through("ftp", ftpd.fresh),

@@ -41,6 +41,9 @@ NICKNAME = "127.0.0.2"
 USER = "root"
 """The user that WebHDFS acts for, and the NameNode's superuser where the tests run as root."""
 
+QUEUED = 2 * 100 * 64
+"""KiB that hdfs-native's writer keeps: WRITE_PACKET_BUFFER_LEN packets to be sent and as many unconfirmed."""
+
 _DEBIAN = Path("/usr/share/java")
 _WHEEL_JARS = (
     "hadoop-common-3.3.6", "hadoop-hdfs-3.3.6", "hadoop-hdfs-client-3.3.6", "hadoop-auth-3.3.6",

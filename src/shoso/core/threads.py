@@ -22,7 +22,8 @@ class Threads:
     """At most `most` threads, started as they are needed: each has an arena of memory of its own.
 
     `_idle` counts the pieces of work done for which no new one has come: while there are any, a thread is
-    free, or about to be.
+    free, or about to be. It is counted before anybody hears of the result and brings the next piece: work in
+    a row stays in one thread.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -39,12 +40,15 @@ class Threads:
 
         def carry_out() -> None:
             if not future.set_running_or_notify_cancel():
+                self._idle.release()
                 return
             try:
                 result = work(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001  (it is for whoever waits)
+                self._idle.release()
                 future.set_exception(error)
             else:
+                self._idle.release()
                 future.set_result(result)
 
         with self._lock:
@@ -75,4 +79,3 @@ class Threads:
         while (task := self._queue.get()) is not None:
             task()
             del task  # and with it what it holds
-            self._idle.release()

@@ -30,7 +30,7 @@ FIRST, LONGEST = 0.005, 0.25
 
 
 class HdfsDraft:
-    """Bytes go to the DataNodes in packets, 100 at most on their way; closing it syncs every block."""
+    """Bytes go to the DataNodes in packets, at most 200 of them unconfirmed; closing it syncs every block."""
 
     def __init__(self, system: HdfsFiles, path: str, writer: RawFileWriter) -> None:
         self._system, self._path = system, path
