@@ -29,7 +29,7 @@ from shoso.cli.shapes import SHAPES
 from shoso.client.settings import CLIENT
 from shoso.core.batches import SMALL
 from shoso.core.keys import MAX_BYTES
-from shoso.metadata import registry_rules, rules
+from shoso.metadata import histories, registry_rules, rules
 from shoso.metadata.paging import MAX_RESULTS
 from shoso.server import create_app
 from shoso.server.artifacts import UPLOAD_LIMIT
@@ -59,6 +59,7 @@ SUBJECTS = (
     ("/mlflow/logged-models", "Logged models"),
     ("/mlflow/registered-models", "Model registry"),
     ("/mlflow/model-versions", "Model registry"),
+    ("/model-versions", "Model registry"),
     ("/mlflow-artifacts", "Artifacts"),
     ("/mlflow/artifacts", "Artifacts of a run"),
     ("/mlflow/upload-artifact", "Artifacts of a run"),
@@ -312,6 +313,9 @@ def limits() -> str:
         ("tags in a batch", rules.BATCH_TAGS_MAX),
         ("metrics, params and tags in a batch, together", rules.BATCH_MAX),
         ("results on a page", MAX_RESULTS),
+        ("runs in a bulk history", histories.RUNS_MAX),
+        ("points in a bulk history", histories.POINTS_MAX),
+        ("points of each run in a bulk history by interval", histories.SAMPLED_MAX),
         ("bytes in the path of an artifact, as UTF-8", MAX_BYTES),
         ("files in the tar of a `POST` to `objects`, keys of a `read`", MOST),
         ("bytes of an object that is fetched by a `read`", SMALL),

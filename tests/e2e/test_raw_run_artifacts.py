@@ -109,3 +109,45 @@ def test_files_of_a_logged_model(wire, api, experiment):
     assert listed["files"] == [{"path": "d/a.txt", "is_dir": False, "file_size": 4}]
     reply = wire.send("GET", f"/ajax-api/2.0/mlflow/{call}/files?artifact_file_path=d/a.txt")
     assert (reply.status, reply.body) == (200, b"data")
+
+
+# -- of a version -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def version(wire, api, run_id, unique):
+    """A function: the name of a registered model with one version of that source, `{root}` its run's."""
+    upload(wire, run_id, "m/MLmodel", b"flavors:")
+
+    def make(source):
+        root = api.ok("GET", "runs/get", run_id=run_id)["run"]["info"]["artifact_uri"]
+        fields = {"name": unique, "run_id": run_id, "source": source.format(root=root, run=run_id)}
+        api.ok("POST", "registered-models/create", {"name": unique})
+        api.ok("POST", "model-versions/create", fields)
+        return unique
+
+    return make
+
+
+@pytest.mark.parametrize("source", ["{root}/m", pytest.param("runs:/{run}/m", marks=pytest.mark.shoso_only)])
+def test_a_file_of_a_version(wire, version, source):
+    name = version(source)
+    at = f"/model-versions/get-artifact?name={name}&version=1&path="
+    reply = wire.send("GET", at + "MLmodel")
+    assert (reply.status, reply.body) == (200, b"flavors:")
+    assert reply.headers["content-disposition"].startswith("attachment")
+    assert wire.send("GET", at + "MLmodel", headers={"Range": "bytes=1-2"}).body == b"la"
+    assert wire.send("GET", at + "absent").status == 404
+    assert wire.send("GET", at + "../x").status == 400
+    assert wire.send("GET", at.replace("version=1", "version=2") + "MLmodel").status == 404
+    assert wire.send("GET", at).status == 400
+
+
+@pytest.mark.shoso_only
+def test_a_version_whose_source_lies_elsewhere_has_no_file_here(wire, version):
+    at = f"/model-versions/get-artifact?name={version('s3://bucket/m')}&version=1&path=x"
+    assert wire.send("GET", at).status == 403
+
+
+def test_a_file_of_a_version_needs_its_name(wire):
+    assert wire.send("GET", "/model-versions/get-artifact?version=1&path=x").status == 400

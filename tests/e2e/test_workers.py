@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,6 +52,47 @@ def test_writers_on_both_processes_get_no_error(server, experiment):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [{200}] * 8
+
+
+_MAKE = """
+import sys, mlflow
+client = mlflow.MlflowClient(sys.argv[1])
+for _ in range(10):
+    print(client.create_model_version(sys.argv[2], "s3://bucket/model").version)
+"""
+
+
+def test_versions_made_by_many_processes_have_numbers_of_their_own(server, api, unique):
+    api.ok("POST", "registered-models/create", {"name": unique})
+    command = [sys.executable, "-W", "ignore", "-c", _MAKE, server.uri, unique]
+    makers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    numbers = [int(line) for maker in makers for line in maker.communicate(timeout=120)[0].split()]
+    assert [maker.returncode for maker in makers] == [0] * 4
+    assert sorted(numbers) == list(range(1, 41))
+
+
+def test_an_alias_that_is_set_while_its_version_goes_means_nothing_afterwards(server, api, unique):
+    """On either process: the alias is refused, or goes with the version."""
+    for number in range(1, 11):
+        name = f"{unique}-{number}"
+        api.ok("POST", "registered-models/create", {"name": name})
+        api.ok("POST", "model-versions/create", {"name": name, "source": "s3://bucket/model"})
+        with ThreadPoolExecutor(2) as pool:
+            calls = [
+                ("POST", "registered-models/alias", {"name": name, "alias": "it", "version": "1"}),
+                ("DELETE", "model-versions/delete", {"name": name, "version": "1"}),
+            ]
+            statuses = list(pool.map(lambda call: _alone(server.uri, *call), calls))
+        assert statuses in ([200, 200], [404, 200])
+        assert "aliases" not in api.ok("GET", "registered-models/get", name=name)["registered_model"]
+
+
+def _alone(uri, *call):
+    """The status of a call on a connection of its own."""
+    api = Api(uri)
+    status = api.call(*call).status_code
+    api.session.close()
+    return status
 
 
 def test_artifacts_are_one_store(wire, unique):

@@ -16,15 +16,16 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert, select
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import lifecycle, rules
+from shoso.metadata import experiments, lifecycle, rules
 from shoso.metadata.clauses import parts
 from shoso.metadata.schema import datasets, input_tags, inputs
 from shoso.wire.decode import missing
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
-from shoso.wire.requests import LogInputs, LogOutputs
+from shoso.wire.replies import DatasetSummary
+from shoso.wire.requests import LogInputs, LogOutputs, SearchDatasets
 
 DATASET, RUN = "DATASET", "RUN"
 RUN_INPUT, MODEL_INPUT = "RUN_INPUT", "MODEL_INPUT"
@@ -35,6 +36,7 @@ CONTEXT = "mlflow.data.context"
 
 _DATASET_LIMITS = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 16_777_215}
 _TAG_LIMITS = {"key": 255, "value": 500}
+_EXPERIMENTS_MAX, _SUMMARIES_MAX = 20, 1000
 
 Identity = tuple[str, str]
 """Name and digest of a dataset, unique in an experiment."""
@@ -77,6 +79,29 @@ def outputs_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, RunOutputs
     """Which models each of the runs made."""
     models = _models(conn, RUN_OUTPUT, run_ids).items()
     return {id_: RunOutputs(tuple(ModelOutput(*made) for made in steps.items())) for id_, steps in models}
+
+
+def summaries(conn: Connection, request: SearchDatasets) -> list[DatasetSummary]:
+    """The datasets that runs of the experiments read, by name and digest; of very many the first ones.
+
+    Raises TrackingError(INVALID).
+    """
+    ids = request.experiment_ids
+    if not 1 <= len(ids) <= _EXPERIMENTS_MAX:
+        raise TrackingError(
+            Kind.INVALID,
+            f"The request must name 1 to {_EXPERIMENTS_MAX} experiments in 'experiment_ids'; it has"
+            f" {len(ids)}.",
+        )
+    read, tag = datasets.c, input_tags.c
+    is_context = and_(tag.input_uuid == inputs.c.input_uuid, tag.name == CONTEXT)
+    found = datasets.join(inputs, inputs.c.source_id == read.dataset_uuid).outerjoin(input_tags, is_context)
+    query = select(read.experiment_id, read.name, read.digest, tag.value).select_from(found).distinct()
+    wanted = query.where(read.experiment_id.in_({experiments.number(text) for text in ids}))
+    rows = conn.execute(
+        wanted.order_by(read.experiment_id, read.name, read.digest, tag.value).limit(_SUMMARIES_MAX)
+    )
+    return [DatasetSummary(str(row.experiment_id), row.name, row.digest, row.value) for row in rows]
 
 
 # -- writing ----------------------------------------------------------------------------------------------

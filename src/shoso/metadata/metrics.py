@@ -103,7 +103,7 @@ def history(
     rows = conn.execute(query, {"run": run_id, "key": key}).all()
     more = max_results is not None and len(rows) > max_results
     points = [
-        Metric(key, _shown(row.value, row.is_nan), row.timestamp, row.step) for row in rows[:max_results]
+        Metric(key, shown(row.value, row.is_nan), row.timestamp, row.step) for row in rows[:max_results]
     ]
     return MetricHistory(points or (), paging.token(start + len(points)) if more else None)
 
@@ -112,7 +112,7 @@ def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric
     """The latest point of each metric, by run."""
     found: dict[str, list[Metric]] = {}
     for run_id, key, value, timestamp, step, is_nan in _LATEST.rows(conn, run_ids):
-        found.setdefault(run_id, []).append(Metric(key, _shown(value, is_nan), timestamp, step))
+        found.setdefault(run_id, []).append(Metric(key, shown(value, is_nan), timestamp, step))
     return found
 
 
@@ -174,7 +174,8 @@ def _finite(value: float) -> float:
     return min(max(value, -GREATEST), GREATEST)
 
 
-def _shown(value: float, is_nan: bool) -> float | str:
+def shown(value: float, is_nan: bool) -> float | str:
+    """A value as it is replied: the texts of JSON for what is no number."""
     return double(math.nan if is_nan else value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from shoso.core import keys
@@ -23,6 +24,8 @@ UPLOAD_LIMIT = 10 * 1024 * 1024
 """Bytes of an upload through ajax-api: the limit of MLflow's web page."""
 
 PROXY = "/mlflow-artifacts/artifacts"
+
+_OF_RUN = re.compile(r"runs:/+(?P<run>[^/]+)/*(?P<path>.*)")
 
 
 def routes() -> list[Route]:
@@ -126,6 +129,17 @@ async def send_file(exchange: Exchange, place: Place, extra: Sequence[Header] = 
             message = f"'{place.key}' is a folder; list it, or name a file in it."
             raise TrackingError(Kind.INVALID, message) from None
         raise
+
+
+async def locate_recorded(services: Services, uri: str, path: str) -> Place:
+    """Where `path` below a version's source is; a `runs:/` source is below its run's artifacts.
+
+    Raises FORBIDDEN, NOT_FOUND.
+    """
+    if not (found := _OF_RUN.fullmatch(uri)):
+        return services.locations.locate(uri, path)
+    root = await services.database.read(runs.artifact_uri, found["run"])
+    return services.locations.locate(root, f"{found['path']}/{path}" if found["path"] else path)
 
 
 async def list_folder(place: Place, below: str = "") -> Sequence[FileInfo]:

@@ -6,7 +6,9 @@ import re
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import aliases, registry, search_registry, versions
-from shoso.server.routes import Route, call
+from shoso.server.artifacts import locate_recorded, send_file
+from shoso.server.exchange import AnyReply, Exchange
+from shoso.server.routes import Area, Route, call, parse_request, raw
 from shoso.server.services import Services
 from shoso.server.tracking import check_place
 from shoso.wire import registry as wire
@@ -46,6 +48,14 @@ def _version_routes() -> list[Route]:
         *call("GET", at + "/search", search_versions, wire.SearchModelVersions, wire.VersionPage),
         *call("POST", at + "/set-tag", set_version_tag, wire.SetModelVersionTag, Empty),
         *call("DELETE", at + "/delete-tag", delete_version_tag, wire.DeleteModelVersionTag, Empty),
+        *raw(
+            "GET",
+            "/model-versions/get-artifact",
+            get_file,
+            roots=("",),
+            area=Area.TRACKING,
+            asked=wire.GetVersionArtifact,
+        ),
         *call("GET", latest, latest_versions, wire.GetLatestVersions, many),
         *call("POST", latest, latest_versions, wire.GetLatestVersions, many),
     ]
@@ -148,6 +158,15 @@ async def delete_version(services: Services, request: wire.ModelVersionByNumber)
 async def download_uri(services: Services, request: wire.ModelVersionByNumber) -> wire.DownloadUri:
     """Get the location of a version's artifacts."""
     return wire.DownloadUri(await services.database.read(versions.download_uri, request))
+
+
+async def get_file(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
+    """Send an artifact of a version."""
+    request: wire.GetVersionArtifact = await parse_request(exchange, wire.GetVersionArtifact, params)
+    of = wire.ModelVersionByNumber(request.name, request.version)
+    uri = await services.database.read(versions.download_uri, of)
+    place = await locate_recorded(services, uri, request.path)
+    return await send_file(exchange, place, [(b"cache-control", b"no-cache")])
 
 
 async def search_versions(services: Services, request: wire.SearchModelVersions) -> wire.VersionPage:

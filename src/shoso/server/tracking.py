@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, experiments, metrics, model_history, runs, search
+from shoso.metadata import datasets, experiments, histories, metrics, model_history, runs, search
 from shoso.server.routes import Route, call
 from shoso.server.services import Services
 from shoso.wire import replies, requests
@@ -20,7 +20,7 @@ HOST_ADDRESSED = {"ftp", "ftps", "sftp", "hdfs", "viewfs", "http", "https", "r2"
 
 def routes() -> list[Route]:
     """The tracking calls."""
-    return [*_experiment_routes(), *_run_routes()]
+    return [*_experiment_routes(), *_run_routes(), *_history_routes()]
 
 
 def _experiment_routes() -> list[Route]:
@@ -42,6 +42,13 @@ def _experiment_routes() -> list[Route]:
         *call(
             "POST", at + "/delete-experiment-tag", delete_experiment_tag, requests.DeleteExperimentTag, Empty
         ),
+        *call(
+            "POST",
+            at + "/search-datasets",
+            search_datasets,
+            requests.SearchDatasets,
+            replies.DatasetSummaries,
+        ),
     ]
 
 
@@ -62,13 +69,16 @@ def _run_routes() -> list[Route]:
         *call("POST", at + "/log-model", log_model, requests.LogModel, Empty),
         *call("POST", at + "/log-inputs", log_inputs, requests.LogInputs, Empty),
         *call("POST", at + "/outputs", log_outputs, requests.LogOutputs, Empty),
-        *call(
-            "GET",
-            "/mlflow/metrics/get-history",
-            metric_history,
-            requests.GetMetricHistory,
-            replies.MetricHistory,
-        ),
+    ]
+
+
+def _history_routes() -> list[Route]:
+    at = "/mlflow/metrics/get-history"
+    many, sample = requests.GetBulkHistory, requests.GetSampledHistory
+    return [
+        *call("GET", at, metric_history, requests.GetMetricHistory, replies.MetricHistory),
+        *call("GET", at + "-bulk", bulk_history, many, replies.BulkHistory),
+        *call("GET", at + "-bulk-interval", sampled_history, sample, replies.MetricHistory),
     ]
 
 
@@ -134,6 +144,12 @@ async def delete_experiment_tag(services: Services, request: requests.DeleteExpe
     """Delete a tag of an experiment."""
     await services.database.write(experiments.delete_tag, request)
     return Empty()
+
+
+async def search_datasets(services: Services, request: requests.SearchDatasets) -> replies.DatasetSummaries:
+    """Find the datasets that runs of the experiments read, and what for."""
+    found = await services.database.read(datasets.summaries, request)
+    return replies.DatasetSummaries(found or ())
 
 
 def checked_location(services: Services, location: str) -> str:
@@ -266,6 +282,16 @@ async def metric_history(services: Services, request: requests.GetMetricHistory)
     return await services.database.read(
         metrics.history, _run_id(request), request.metric_key, request.page_token, request.max_results
     )
+
+
+async def bulk_history(services: Services, request: requests.GetBulkHistory) -> replies.BulkHistory:
+    """Get the points of one metric in many runs, the first ones where there are more than asked for."""
+    return replies.BulkHistory(await services.database.read(histories.bulk, request))
+
+
+async def sampled_history(services: Services, request: requests.GetSampledHistory) -> replies.MetricHistory:
+    """Get evenly spaced points of one metric in many runs, the first and the last of each among them."""
+    return replies.MetricHistory(await services.database.read(histories.sampled, request) or ())
 
 
 def _run_id(request: requests.OfRun) -> str:

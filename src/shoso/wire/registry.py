@@ -162,6 +162,12 @@ class ModelVersionByNumber(Struct, frozen=True, omit_defaults=True):
     version: Required
 
 
+class GetVersionArtifact(Struct, frozen=True, omit_defaults=True):
+    name: Required
+    version: Required
+    path: Required
+
+
 class UpdateModelVersion(Struct, frozen=True, omit_defaults=True):
     name: Required
     version: Required

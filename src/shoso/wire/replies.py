@@ -44,6 +44,23 @@ class MetricHistory(Struct, frozen=True, omit_defaults=True):
     next_page_token: str | None = None
 
 
+class BulkHistory(Struct, frozen=True):
+    metrics: Sequence[Metric]
+
+
+class DatasetSummary(Struct, frozen=True, omit_defaults=True):
+    """A dataset that runs of an experiment read, once for each thing it was read for."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+class DatasetSummaries(Struct, frozen=True, omit_defaults=True):
+    dataset_summaries: Sequence[DatasetSummary] = ()
+
+
 class ArtifactList(Struct, frozen=True, omit_defaults=True):
     root_uri: str | None = None
     files: Sequence[FileInfo] = ()

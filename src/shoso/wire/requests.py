@@ -183,6 +183,28 @@ class GetMetricHistory(OfRun, frozen=True, kw_only=True, omit_defaults=True):
     max_results: Int64 | None = None
 
 
+class GetBulkHistory(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The points of one metric in many runs; the field `run_id` is repeated."""
+
+    run_id: list[str] = []
+    metric_key: Required
+    max_results: Int64 = 25_000
+
+
+class GetSampledHistory(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sample of a metric in many runs, of all its steps or of those from `start_step` to `end_step`."""
+
+    run_ids: list[str] = []
+    metric_key: Required
+    start_step: Int64 | None = None
+    end_step: Int64 | None = None
+    max_results: Int64 = 2_500
+
+
+class SearchDatasets(Struct, frozen=True, omit_defaults=True):
+    experiment_ids: list[str] = []
+
+
 # -- artifacts --------------------------------------------------------------------------------------------
 
 
