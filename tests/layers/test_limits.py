@@ -258,9 +258,42 @@ class TestDeadlines:
         assert len(deadlines.asked) == 1 + 3 + 1  # to open, a buffer of a MiB each, the end
 
     async def test_each_entry_of_a_listing_gets_the_deadline_anew(self, deadlines):
+        inner = await filled(Limited(), a=b"", b=b"")
+        inner.list = _slowly(inner.list)
+        assert len([entry async for entry in Limits(inner, 5.0).list(ROOT)]) == 2
+        assert len(deadlines.asked) == 3
+
+    async def test_an_entry_that_comes_at_once_needs_no_deadline(self, deadlines):
         store = Limits(await filled(Limited(), a=b"", b=b""), 5.0)
         assert len([entry async for entry in store.list(ROOT)]) == 2
-        assert len(deadlines.asked) == 3
+        assert deadlines.asked == []
+
+    async def test_a_listing_that_stays_silent_times_out(self, deadlines):
+        inner, ended = Limited(), asyncio.Event()
+
+        async def silent(*args):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            yield
+
+        inner.list = silent
+        store = Limits(inner, 5.0)
+        listing = asyncio.ensure_future(anext(store.list(ROOT)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        deadlines.pass_by()
+        with expect.failure(Kind.TIMEOUT):
+            await listing
+        assert ended.is_set()
+        assert await _free(store)
+
+    async def test_a_listing_that_breaks_off_does_so_in_its_own_words(self, deadlines):
+        inner = Limited()
+        inner.list = _slowly(broken)
+        with pytest.raises(ZeroDivisionError):
+            await anext(Limits(inner, 5.0).list(ROOT))
 
     async def test_the_wait_for_a_permit_is_not_charged(self, deadlines):
         store = Limits(await filled(Limited(connections=1), folder__object=DATA), 5.0)
@@ -393,3 +426,21 @@ async def test_a_store_may_be_used_from_one_loop_after_another():
     assert await asyncio.to_thread(elsewhere) == DATA
     assert await asyncio.to_thread(elsewhere) == DATA
     await store.write(Key("other"), BytesSource(b"."))
+
+
+def _slowly(listing):
+    """The same listing, with a few turns of the loop before each entry and the end."""
+
+    async def listed(*args):
+        async for entry in listing(*args):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            yield entry
+        await asyncio.sleep(0)
+
+    return listed
+
+
+async def broken(*args):
+    raise ZeroDivisionError
+    yield

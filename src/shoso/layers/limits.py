@@ -9,8 +9,10 @@ not while its sender makes the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
+from types import coroutine
+from typing import Any
 
 from shoso.core.keys import Key
 from shoso.core.store import Batches, Store, Uploads
@@ -89,7 +91,7 @@ class Limits(Layer):
         async with closing(begin(after)) as found:
             while True:
                 async with self._permits:
-                    entry = await self._within(anext(found, None), op, prefix)
+                    entry = await self._step(found, op, prefix)
                 if entry is None:
                     return
                 yield entry
@@ -109,10 +111,23 @@ class Limits(Layer):
         while (data := await self._within(anext(reading.body, _END), "read", reading.meta.key)) is not _END:
             yield data  # type: ignore[misc]  # the sentinel is gone
 
+    async def _step(self, found: AsyncIterator[T], op: str, prefix: Key) -> T | None:
+        """The next entry, None behind the last; only one that doesn't come at once can be late.
+
+        A deadline costs more than all other layers, and a folder's entries come by the thousand.
+        """
+        step = anext(found, None).__await__()
+        try:
+            waiting = step.send(None)
+        except StopIteration as done:
+            entry: T | None = done.value
+            return entry
+        return await self._within(_go_on(step, waiting), op, prefix)
+
     async def _within(
         self, result: Awaitable[T], op: str, key: Key, watched: _Watched | None = None, shares: int = 1
     ) -> T:
-        if self._silence is None:  # a folder's listing comes by here with every file
+        if self._silence is None:
             return await result
         deadline = asyncio.timeout(self._silence * shares)
         try:
@@ -199,6 +214,22 @@ class _Watched:
     def _run(self) -> None:
         if self._deadline is not None and self._silence is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence)
+
+
+@coroutine
+def _go_on(step: Generator[Any, Any, T], waiting: Any) -> Generator[Any, Any, T]:
+    """The rest of what was begun and waits for something."""
+    while True:
+        try:
+            try:
+                sent = yield waiting
+            except BaseException as error:  # noqa: BLE001  (it's for whoever waits)
+                waiting = step.throw(error)
+            else:
+                waiting = step.send(sent)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 def _once(close: Callable[[], Awaitable[None]], release: Callable[[], None]) -> Callable[[], Awaitable[None]]:

@@ -52,7 +52,7 @@ from shoso.wire.objects import DIGEST_HEADER, MODIFIED_HEADER
 
 T = TypeVar("T")
 
-PAGE = 1000
+PAGE = 10_000
 
 SETTINGS = STORE_SETTINGS
 
