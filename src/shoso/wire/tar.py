@@ -16,6 +16,7 @@ labels are passed over; a link, a device or a sparse file is refused by name, an
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -102,8 +103,13 @@ def _header(name: bytes, size: int, modified: float, kind: bytes) -> bytes:
     name = name[:_NAME_MAX]
     seconds = min(max(0, int(modified)), _OCTAL - 1)
     numbers = b"%011o\0%011o\0" % (size if size < _OCTAL else 0, seconds)
-    checksum = b"%06o\0 " % (_FIXED + sum(name) + sum(numbers) + sum(kind))
+    checksum = b"%06o\0 " % (_FIXED + _sum(name + numbers + kind))
     return b"".join((name.ljust(_NAME_MAX, b"\0"), _OWNER, numbers, checksum, kind, _USTAR))
+
+
+def _sum(data: bytes) -> int:
+    """The sum of at most 256 bytes: the first half of their Adler-32 (RFC 1950), which is below 65,521."""
+    return zlib.adler32(data, 0) & 0xFFFF
 
 
 def _record(name: bytes, value: bytes) -> bytes:
@@ -272,7 +278,7 @@ class Reader:
 def _checked_kind(block: bytes) -> bytes:
     """The kind of a member whose header's checksum is right; old writers add the bytes up as signed."""
     claimed = _number(block[_CHECKSUM])
-    actual = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+    actual = _sum(block[:256]) + _sum(block[256:]) - _sum(block[_CHECKSUM]) + 8 * ord(" ")
     if claimed != actual and claimed != actual - 256 * sum(byte > 127 for byte in block):
         raise _invalid("the checksum of a header is wrong")
     return block[_KIND]
