@@ -14,8 +14,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from shoso.core.keys import Key
@@ -54,6 +55,9 @@ SILENCE = 120.0
 """Seconds after which a disk that answers nothing is given up, e.g. a mount whose server is gone."""
 
 SETTINGS = (silence(SILENCE),)
+
+FIRST, MOST = 16, 512
+"""Entries of a listing that are found in one hop to a thread: few at first, for whoever wants a few."""
 
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file that no process holds is swept, when a store is opened."""
@@ -145,19 +149,12 @@ class LocalStore:
             raise
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
-        """See Store; one folder is held in memory at a time."""
-        for found in await self.calls.run("list", prefix, self.tree.entries, prefix):
-            key = Key(f"{prefix}/{found.name}" if prefix else found.name)
-            if not found.folder:
-                entry = meta_of(key, found.status)
-                if after is None or key > after:
-                    yield entry
-            elif not deep:
-                if after is None or order(Prefix(key)) > after:
-                    yield Prefix(key)
-            elif after is None or after < key + "/" or after.startswith(key + "/"):
-                async for inner in self.list(key, deep, after):
-                    yield inner
+        """See Store; of the folders on the way to an entry the names are held in memory."""
+        walk, size = self._walk(prefix, deep, after), FIRST
+        while found := await self.calls.run("list", prefix, _some, walk, size):
+            for entry in found:
+                yield entry
+            size = min(MOST, 2 * size)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""
@@ -176,6 +173,18 @@ class LocalStore:
         self.tree.close()
 
     # -- in threads ---------------------------------------------------------------------------------------
+
+    def _walk(self, prefix: Key, deep: bool, after: str | None) -> Iterator[Entry]:
+        for found in self.tree.entries(prefix):
+            key = Key(f"{prefix}/{found.name}" if prefix else found.name)
+            if not found.folder:
+                if after is None or key > after:
+                    yield meta_of(key, found.status)
+            elif not deep:
+                if after is None or order(Prefix(key)) > after:
+                    yield Prefix(key)
+            elif after is None or after < key + "/" or after.startswith(key + "/"):
+                yield from self._walk(key, deep, after)
 
     @again
     def _stat(self, key: Key) -> ObjectMeta:
@@ -267,3 +276,7 @@ _KINDS: Mapping[int, tuple[Kind, str]] = {
     errno.EMFILE: (Kind.UNAVAILABLE, "can't be opened: raise the limit of open files (ulimit -n)"),
     errno.ENFILE: (Kind.UNAVAILABLE, "can't be opened: this machine has too many files open"),
 }
+
+
+def _some(walk: Iterator[Entry], most: int) -> list[Entry]:
+    return [*islice(walk, most)]
