@@ -65,11 +65,17 @@ class Ledger(Layer):
 
     async def filled(self, entries: Sequence[E]) -> list[E]:
         """The same with the digests that the book knows; asked once for all."""
-        bare = [entry for entry in entries if isinstance(entry, ObjectMeta) and entry.digest is None]
-        if not bare:
-            return [*entries]
-        digests = dict(zip(bare, await self.book.known(bare), strict=True))
-        return [replace(entry, digest=digests[entry]) if entry in digests else entry for entry in entries]
+        filled = [*entries]
+        bare = [
+            (at, entry)
+            for at, entry in enumerate(entries)
+            if isinstance(entry, ObjectMeta) and entry.digest is None
+        ]
+        if bare:
+            digests = await self.book.known([entry for _, entry in bare])
+            for (at, entry), digest in zip(bare, digests, strict=True):
+                filled[at] = replace(entry, digest=digest)
+        return filled
 
     async def _one(self, meta: ObjectMeta) -> ObjectMeta:
         """An object with its digest. A store that keeps all has one, or another has written it since."""

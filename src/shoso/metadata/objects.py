@@ -11,6 +11,7 @@ together, so that a folder is written and listed in few pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
@@ -45,8 +46,7 @@ class Row(NamedTuple):
 
 def identity(root: str, key: Key) -> bytes:
     """The id of an object's row."""
-    folder = digest(f"{root}\0{keys.parent(key)}".encode())
-    return bytes.fromhex(folder[:_HALF] + digest(keys.name(key).encode())[:_HALF])
+    return _folder(root, keys.parent(key)) + _half(keys.name(key))
 
 
 def row(root: str, meta: ObjectMeta, now: int) -> Row:
@@ -78,6 +78,16 @@ def write(conn: Connection, rows: Sequence[Row], gone: Iterable[bytes]) -> None:
 def known(conn: Connection, ids: Sequence[bytes]) -> dict[bytes, Row]:
     """The rows that are there, by id."""
     return {found[0]: Row(*found) for found in _SELECT.rows(conn, ids)}
+
+
+@lru_cache(maxsize=256)
+def _folder(root: str, folder: Key) -> bytes:
+    """The half of what lies in that folder; objects come folder by folder."""
+    return _half(f"{root}\0{folder}")
+
+
+def _half(text: str) -> bytes:
+    return bytes.fromhex(digest(text.encode())[:_HALF])
 
 
 def _upsert() -> BulkInsert:
