@@ -30,6 +30,7 @@ from shoso.client.settings import CLIENT
 from shoso.core.batches import SMALL
 from shoso.core.keys import MAX_BYTES
 from shoso.metadata import histories, registry_rules, rules
+from shoso.metadata.dialects.options import SETTINGS as DATABASES
 from shoso.metadata.paging import MAX_RESULTS
 from shoso.server import create_app
 from shoso.server.artifacts import UPLOAD_LIMIT
@@ -102,6 +103,12 @@ def _storage(backend: Backend) -> str:
     rows = [(_code(setting.variable), _default(setting.default), setting.help) for setting in settings]
     extra = f"Installed by `pip install 'shoso[{backend.extra}]'`.\n\n" if backend.extra else ""
     return f"### {title}\n\n{extra}{_table(('variable', 'default', 'what it is'), rows)}"
+
+
+def databases() -> str:
+    """The variables that say how a database is connected to."""
+    rows = [(_code(setting.variable), _default(setting.default), setting.help) for setting in DATABASES]
+    return _table(("variable", "default", "what it is"), rows)
 
 
 def client() -> str:
@@ -472,6 +479,7 @@ def _code(text: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "storages": storages,
+    "databases": databases,
     "client": client,
     "not_served": not_served,
     "commands": commands,

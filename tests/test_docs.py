@@ -27,6 +27,7 @@ from shoso.cli import main
 from shoso.cli.server import NOT_SERVED
 from shoso.client.settings import CLIENT
 from shoso.errors import Kind
+from shoso.metadata.dialects import options as databases
 from shoso.settings import SERVER
 
 ROOT = Path(__file__).parents[1]
@@ -227,7 +228,7 @@ def test_command_lines_are_found():
 def test_every_flag_and_variable_that_is_named_is_there(page):
     if page.name == "benchmarks.md" or page.parent.name == "decisions":
         return  # these name flags of other programs
-    variables = {setting.variable for setting in (*SERVER, *CLIENT, *stores.settings())}
+    variables = {setting.variable for setting in (*SERVER, *CLIENT, *stores.settings(), *databases.SETTINGS)}
     known = {setting.flag for setting in SERVER} | set(NOT_SERVED) | {"--help"} | {*flags(main)}
     for code in _CODE.findall(prose(page.read_text())):
         if code.startswith("--"):

@@ -17,6 +17,7 @@ from shoso import stores
 from shoso.core import locations
 from shoso.core.options import Setting, address, boolean, names, one_of, seconds, text, whole
 from shoso.errors import ConfigError
+from shoso.metadata.dialects import options as databases
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
@@ -63,7 +64,8 @@ SERVER: tuple[Setting, ...] = (
         "MLFLOW_BACKEND_STORE_URI",
         text,
         "sqlite:///mlflow.db",
-        "The database of experiments and runs, e.g. sqlite:///mlflow.db.",
+        "The database of experiments, runs and models, e.g. sqlite:///mlflow.db or"
+        " postgresql://user:password@host/mlflow.",
     ),
     Setting(
         "default_artifact_root",
@@ -239,6 +241,9 @@ class ServerSettings:
     request_silence: float
     truncate_long_values: bool
     model_version_source: str
+    database: databases.Options
+    """How a database that is a server is connected to; see `metadata.dialects.options`."""
+
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the stores read their settings and credentials from; not shown."""
 
@@ -254,7 +259,8 @@ def server_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) ->
     """The settings of a server; `flags` holds None for a flag that wasn't given. Raises ConfigError."""
     _refuse_unknown(environment)
     values = {setting.field: _value(setting, flags, environment) for setting in SERVER}
-    settings = ServerSettings(**values, environment=dict(environment))
+    database = databases.read_options(environment)
+    settings = ServerSettings(**values, database=database, environment=dict(environment))
     if settings.artifacts_only and not settings.serve_artifacts:
         raise ConfigError("--artifacts-only", "serves nothing with --no-serve-artifacts; leave one out.")
     _require_reachable_root(settings)
@@ -312,7 +318,7 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refuse variables that would be ignored: a misspelt one of ours, or one of MLflow's not served."""
-    known = {setting.variable for setting in (*SERVER, *stores.settings())} | CLIENT
+    known = {setting.variable for setting in (*SERVER, *stores.settings(), *databases.SETTINGS)} | CLIENT
     for name in environment:
         if name.startswith("SHOSO_") and name not in known:
             ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))

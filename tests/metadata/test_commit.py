@@ -218,8 +218,8 @@ async def test_a_write_waits_for_another_program(database, path):
 
 
 async def test_a_database_that_stays_locked_is_unavailable_and_then_works_again(database, path, monkeypatch):
-    monkeypatch.setattr("shoso.metadata.sqlite._BUSY_SECONDS", 0.01)
-    monkeypatch.setattr("shoso.metadata.sqlite._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("shoso.metadata.dialects.sqlite._BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("shoso.metadata.dialects.sqlite._PATIENCE_SECONDS", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         outcomes = await asyncio.gather(

@@ -106,7 +106,10 @@ async def test_every_connection_is_set_up_for_durability_and_mlflows_filters(dat
     [
         ("", "sqlite:///mlflow.db"),
         ("./mlruns", "sqlite:///mlflow.db"),
-        ("postgresql://user:secret@host/db", "'postgresql:' databases can't be opened"),
+        ("oracle://user:secret@host/db", "'oracle:' databases can't be opened"),
+        ("mysql://user:secret@host", "names no database"),
+        ("mysql+aiomysql://user:secret@host/db", "use mysql+pymysql://"),
+        ("postgresql+asyncpg://user:secret@host/db", "use postgresql://"),
         ("http://host", "'http:' databases can't be opened"),
         ("sqlite://", "would be lost"),
         ("sqlite:///:memory:", "would be lost"),
@@ -149,8 +152,8 @@ def test_a_database_that_is_not_ours_to_write_is_refused_and_left_alone(existing
 
 
 def test_a_locked_database_is_refused_after_a_while(existing, monkeypatch):
-    monkeypatch.setattr("shoso.metadata.sqlite._BUSY_SECONDS", 0.01)
-    monkeypatch.setattr("shoso.metadata.sqlite._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("shoso.metadata.dialects.sqlite._BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("shoso.metadata.dialects.sqlite._PATIENCE_SECONDS", 0.1)
     with closing(sqlite3.connect(existing, isolation_level=None)) as raw:
         raw.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigError, match="locked by another program"):

@@ -11,8 +11,8 @@ from mlflow.entities import DatasetInput as TheirDatasetInput
 from mlflow.entities import InputTag, LoggedModelInput, LoggedModelOutput
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import sqlite
 from shoso.metadata.datasets import inputs_of, log_inputs, log_outputs, outputs_of
+from shoso.metadata.dialects import sqlite
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
 from shoso.wire.requests import LogInputs, LogOutputs
 

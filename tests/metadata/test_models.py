@@ -9,7 +9,8 @@ import pytest
 from mlflow.entities import LoggedModelParameter, LoggedModelTag, Metric
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import models, sqlite
+from shoso.metadata import models
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.schema import logged_models
 from shoso.wire.entities import Metric as OurMetric
 from shoso.wire.entities import Param, Tag

@@ -10,7 +10,8 @@ from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from sqlalchemy import select
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import aliases, registry, sqlite, versions
+from shoso.metadata import aliases, registry, versions
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.schema import model_version_tags, model_versions, registered_model_aliases
 from shoso.wire.registry import (
     CreateModelVersion,

@@ -15,7 +15,7 @@ from mlflow.entities import ExperimentTag
 from mlflow.exceptions import MlflowException
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import sqlite
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.search import search_experiments
 from shoso.wire.entities import encode
 from shoso.wire.requests import SearchExperiments

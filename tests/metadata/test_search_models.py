@@ -17,7 +17,7 @@ from mlflow.entities import LoggedModelParameter, LoggedModelStatus, LoggedModel
 from mlflow.exceptions import MlflowException
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import sqlite
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.search_models import search_logged_models
 from shoso.wire.entities import encode
 from shoso.wire.requests import ModelDataset, ModelOrderBy, SearchLoggedModels

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from sqlalchemy import event
 
-from shoso.metadata import sqlite
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.search import search_experiments, search_runs
 from shoso.metadata.search_models import search_logged_models
 from shoso.wire.requests import ModelDataset, ModelOrderBy, SearchExperiments, SearchLoggedModels, SearchRuns

@@ -14,7 +14,8 @@ from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import search_registry, sqlite
+from shoso.metadata import search_registry
+from shoso.metadata.dialects import sqlite
 from shoso.wire.registry import IS_PROMPT, SearchModelVersions, SearchRegisteredModels
 
 with warnings.catch_warnings(action="ignore"):

@@ -26,7 +26,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import sqlite
+from shoso.metadata.dialects import sqlite
 from shoso.metadata.filters import MAX_COMPARISONS, MAX_ORDERS, MAX_VALUES
 from shoso.metadata.search import search_runs
 from shoso.wire.entities import encode

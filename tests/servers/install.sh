@@ -18,6 +18,8 @@ packages=(
     krb5-kdc krb5-admin-server krb5-user
     # NFS
     nfs-kernel-server rpcbind user-mode-linux gcc libc6-dev kmod iproute2 nfs-common
+    # databases
+    postgresql mariadb-server
     # a reverse proxy
     nginx-light
 )

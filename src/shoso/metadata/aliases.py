@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, delete, select
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import registry_rules
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import latest_rows, model_row, of_model, put, shown_versions, version_row
 from shoso.metadata.schema import registered_model_aliases
 from shoso.wire.registry import ModelAliasByName, ModelVersion, SetAlias
@@ -31,7 +32,7 @@ def remove(conn: Connection, request: ModelAliasByName) -> None:
     registry_rules.alias(request.alias)
     model_row(conn, request.name, lock=True)
     table = registered_model_aliases
-    conn.execute(delete(table).where(of_model(table, request.name), table.c.alias == request.alias))
+    conn.execute(delete(table).where(of_model(table, request.name), same(table.c.alias, request.alias)))
 
 
 def get(conn: Connection, request: ModelAliasByName) -> ModelVersion:
@@ -46,7 +47,7 @@ def meant(conn: Connection, name: str, alias: str) -> Row[Any]:
         return last(conn, name)
     model_row(conn, name)
     row = registered_model_aliases.c
-    query = select(row.version).where(of_model(registered_model_aliases, name), row.alias == alias)
+    query = select(row.version).where(of_model(registered_model_aliases, name), same(row.alias, alias))
     version = conn.scalar(query)
     if version is None:
         raise TrackingError(Kind.INVALID, f"Registered model alias {alias} not found.")

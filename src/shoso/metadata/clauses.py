@@ -6,12 +6,13 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, case
+from sqlalchemy import ColumnElement, Select, String, Table, case
+
+from shoso.metadata.dialects import texts
 
 T = TypeVar("T")
 Compare = Callable[[Any, Any], ColumnElement[bool]]
 
-# LIKE is case-sensitive and ILIKE is not: on SQLite that's `connect`'s case_sensitive_like.
 _COMPARE: dict[str, Compare] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -19,16 +20,33 @@ _COMPARE: dict[str, Compare] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
-    "LIKE": lambda column, value: column.like(value),
-    "ILIKE": lambda column, value: column.ilike(value),
     "IN": lambda column, value: column.in_(value),
     "NOT IN": lambda column, value: column.not_in(value),
+}
+_COMPARE_TEXT: dict[str, Compare] = {
+    "=": texts.same,
+    "!=": texts.differs,
+    "LIKE": texts.like,
+    "ILIKE": texts.ilike,
+    "IN": texts.among,
+    "NOT IN": texts.not_among,
 }
 
 
 def compare(column: ColumnElement[Any], comparator: str, value: object) -> ColumnElement[bool]:
     """`column comparator value`."""
-    return _COMPARE[comparator](column, value)
+    table = _COMPARE_TEXT if isinstance(column.type, String) else _COMPARE
+    return table[comparator](column, value)
+
+
+def locked(query: Select[T], table: Table, *, shared: bool = False) -> Select[T]:
+    """The query; nobody else changes its rows of that table until the commit. `shared`: nor do we.
+
+    Rows that only refer to these may come and go meanwhile. SQLite has one writer anyway.
+    """
+    # PostgreSQL's FOR NO KEY UPDATE lets in what inserts rows that refer to these.
+    query = query.with_for_update(read=shared, key_share=not shared, of=None)
+    return query.with_hint(table, "WITH (HOLDLOCK)" if shared else "WITH (UPDLOCK)", "mssql")
 
 
 def absent_last(column: ColumnElement[Any], ascending: bool) -> list[ColumnElement[Any]]:

@@ -1,4 +1,4 @@
-"""Group commit: everything that waits is written in one transaction, and one fsync acknowledges it all."""
+"""Group commit: everything that waits is written together, and acknowledged when it is durable."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from shoso.errors import Kind, ShosoError
-from shoso.metadata import sqlite
 
 _LOG = logging.getLogger(__name__)
 _GROUP_MAX = 256
-"""Jobs in one transaction: a bound on how long another process waits for the lock."""
+"""Jobs in one group: a bound on how long another process waits for the lock."""
 
 
 class Job:
@@ -38,12 +35,15 @@ class Job:
 
 
 class Writer:
-    """The one thread that writes; jobs are resolved after the commit that holds them, never before."""
+    """A thread that writes groups; jobs are resolved after the commit that holds them, never before.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    With more `threads`, those write what shares its work with nothing else, one at a time each.
+    """
+
+    def __init__(self, write: Callable[[list[Job]], None], threads: int = 1) -> None:
+        self._write = write
+        self._others = ThreadPoolExecutor(threads - 1, "shoso-writer-of-one") if threads > 1 else None
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._connection: Connection | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="shoso-writer", daemon=True)
         self._thread.start()
@@ -52,7 +52,10 @@ class Writer:
         """The future of the job's result. Raises ShosoError(UNAVAILABLE) once the writer is closed."""
         if self._closed:
             raise ShosoError(Kind.UNAVAILABLE, "The database is closed.")
-        self._queue.put(job)
+        if self._others is None or job.shared:
+            self._queue.put(job)
+        else:
+            self._others.submit(self._finish, [job])
         return job.future
 
     async def close(self) -> None:
@@ -61,15 +64,24 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+        if self._others is not None:
+            await asyncio.to_thread(self._others.shutdown)
 
     def _run(self) -> None:
         last = False
         while not last:
             jobs, last = self._take()
             if jobs:
-                self._write(jobs)
-                _deliver(jobs)
-        self._disconnect()
+                self._finish(jobs)
+
+    def _finish(self, jobs: list[Job]) -> None:
+        """Write the jobs and say how it went; the thread must live, whatever happened."""
+        try:
+            self._write(jobs)
+        except Exception as error:  # noqa: BLE001 - see above
+            _LOG.error("a group of %d writes failed", len(jobs), exc_info=error)
+            fail(jobs, error)
+        _deliver(jobs)
 
     def _take(self) -> tuple[list[Job], bool]:
         """All that waits, up to a bound, after waiting for the first; and whether that was the last."""
@@ -77,74 +89,14 @@ class Writer:
         taken += [self._queue.get_nowait() for _ in range(min(self._queue.qsize(), _GROUP_MAX - 1))]
         return [job for job in taken if job is not None], None in taken
 
-    def _write(self, jobs: list[Job]) -> None:
-        """Run the jobs in one transaction; if that fails as a whole, it is every job's error."""
-        try:
-            self._transact(jobs)
-        except DBAPIError as error:
-            _LOG.warning("a transaction of %d writes failed: %s", len(jobs), error.orig)
-            self._fail(jobs, error)
-        except Exception as error:  # noqa: BLE001 - the thread must live, whatever happened
-            _LOG.error("a transaction of %d writes failed", len(jobs), exc_info=error)
-            self._fail(jobs, error)
 
-    def _transact(self, jobs: list[Job]) -> None:
-        connection = self._connect()
-        sqlite.patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        for group in _grouped(jobs):
-            self._run_group(connection, group)
-        sqlite.patiently(lambda: connection.exec_driver_sql("COMMIT"))  # only waits where there's no WAL
-
-    def _run_group(self, connection: Connection, group: list[Job]) -> None:
-        """Run jobs of one shared work together; if that raises, one by one: only the culprit fails."""
-        if len(group) > 1 and self._attempt(connection, group) is None:
-            return
-        for job in group:
-            # What undid the job, or what its work gave as its outcome.
-            job.error = self._attempt(connection, [job]) or job.error
-
-    def _attempt(self, connection: Connection, group: list[Job]) -> BaseException | None:
-        """Run the group in a savepoint of its own; the error that undid it, if any."""
-        connection.exec_driver_sql("SAVEPOINT job")
-        try:
-            _perform(connection, group)
-        except Exception as error:
-            if not sqlite.in_transaction(connection):
-                raise  # SQLite has undone the whole transaction (disk full, I/O error)
-            connection.exec_driver_sql("ROLLBACK TO job")
-            connection.exec_driver_sql("RELEASE job")
-            return self._translated(error)
-        connection.exec_driver_sql("RELEASE job")
-        return None
-
-    def _translated(self, error: Exception) -> Exception:
-        if not isinstance(error, DBAPIError):
-            return error
-        ours = sqlite.translate(error, self._path)
-        ours.__cause__ = error
-        return ours
-
-    def _fail(self, jobs: list[Job], error: Exception) -> None:
-        """Every job has the error; the connection is not trusted any more."""
-        for job in jobs:
-            job.error = self._translated(error)
-        self._disconnect()
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = sqlite.patiently(lambda: sqlite.connect(self._path))
-            # SQLite waits for a lock in fixed steps of up to 100 ms; `patiently` is fairer among processes.
-            self._connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-        return self._connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(DBAPIError):  # it may be what failed
-                connection.close()
+def fail(jobs: Sequence[Job], error: BaseException) -> None:
+    """Give every job that error."""
+    for job in jobs:
+        job.error = error
 
 
-def _grouped(jobs: list[Job]) -> list[list[Job]]:
+def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
     """The jobs by shared work, in the order of their first; a job of no shared work is alone."""
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
@@ -152,16 +104,15 @@ def _grouped(jobs: list[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def _perform(connection: Connection, group: list[Job]) -> None:
+def perform(connection: Connection, group: Sequence[Job]) -> None:
+    """Run the work of a group; each job has its result then, or the error that was its outcome."""
     if not group[0].shared:
         group[0].result = group[0].item(connection)
         return
     outcomes: Sequence[Any] = group[0].work(connection, [job.item for job in group])
     for job, outcome in zip(group, outcomes, strict=True):
-        if isinstance(outcome, ShosoError):
-            job.error = outcome
-        else:
-            job.result = outcome
+        refused = isinstance(outcome, ShosoError)
+        job.error, job.result = (outcome, None) if refused else (None, outcome)
 
 
 def _deliver(jobs: list[Job]) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, func
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import registry_rules
-from shoso.metadata.clauses import parts
+from shoso.metadata.clauses import compare, locked, parts
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.registry_rules import DELETED
 from shoso.metadata.schema import (
     WORKSPACE,
@@ -29,7 +30,7 @@ from shoso.wire.registry import IS_PROMPT, ModelAlias, ModelVersion, RegisteredM
 
 def of_model(table: Table, name: str) -> ColumnElement[bool]:
     """The condition that a row of one of the registry's tables belongs to the model of that name."""
-    return and_(table.c.workspace == WORKSPACE, table.c.name == name)
+    return and_(table.c.workspace == WORKSPACE, same(table.c.name, name))
 
 
 def of_version(table: Table, name: str, version: int) -> ColumnElement[bool]:
@@ -41,7 +42,7 @@ def model_row(conn: Connection, name: str, *, lock: bool = False) -> Row[Any]:
     """The row of a registered model; `lock` keeps others from changing it. Raises NOT_FOUND, INVALID."""
     registry_rules.model_name(name)
     query = select(registered_models).where(of_model(registered_models, name))
-    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    row = conn.execute(locked(query, registered_models) if lock else query).one_or_none()
     if row is None:
         raise no_model(name)
     return row
@@ -95,7 +96,8 @@ def latest_rows(conn: Connection, names: Sequence[str]) -> list[Row[Any]]:
 
 def put(conn: Connection, table: Table, key: Mapping[str, object], **values: object) -> None:
     """Update the row of that key, or insert it; its model is locked, so nobody else inserts it meanwhile."""
-    this = [table.c[name] == value for name, value in {"workspace": WORKSPACE, **key}.items()]
+    whole = {"workspace": WORKSPACE, **key}
+    this = [compare(table.c[name], "=", value) for name, value in whole.items()]
     if not conn.execute(update(table).where(*this).values(**values)).rowcount:
         conn.execute(insert(table), {**key, **values})
 

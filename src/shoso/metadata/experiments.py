@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects.sqlite import insert
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import rules
-from shoso.metadata.bulk import BulkSelect
+from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.clauses import locked
+from shoso.metadata.dialects.texts import same
+from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.lifecycle import ACTIVE, DELETED, not_active
 from shoso.metadata.schema import experiment_tags, experiments, runs
 from shoso.wire.decode import missing
@@ -38,7 +40,7 @@ def create(conn: Connection, request: CreateExperiment, artifact_root: str, loca
         "creation_time": now,
         "last_update_time": now,
     }
-    number = int(conn.execute(insert(experiments).returning(experiments.c.experiment_id), row).scalar_one())
+    [number] = tuple(conn.execute(insert(experiments), row).inserted_primary_key or ())
     if not location:
         _change(
             conn, number, artifact_location=locations.below(locations.absolute(artifact_root), str(number))
@@ -55,15 +57,18 @@ def get(conn: Connection, experiment_id: str) -> Experiment:
 
 def get_by_name(conn: Connection, name: str) -> Experiment:
     """The experiment of that name, in any stage. Raises TrackingError(NOT_FOUND)."""
-    rows = conn.execute(select(experiments).where(experiments.c.name == name)).all()
+    rows = conn.execute(select(experiments).where(same(experiments.c.name, name))).all()
     if not rows:
         raise TrackingError(Kind.NOT_FOUND, f"Could not find experiment with name '{name}'")
     return from_rows(conn, rows)[0]
 
 
-def active(conn: Connection, experiment_id: str) -> Row[Any]:
-    """The row of an active experiment. Raises TrackingError: NOT_FOUND, or INVALID when it is deleted."""
-    row = _row(conn, experiment_id)
+def active(conn: Connection, experiment_id: str, *, shared: bool = False) -> Row[Any]:
+    """The row of an active experiment, which nobody else changes until the commit; `shared`: nor do we.
+
+    Raises TrackingError: NOT_FOUND, or INVALID when it is deleted.
+    """
+    row = _row(conn, experiment_id, _SHARED if shared else _LOCKED)
     if row.lifecycle_stage != ACTIVE:
         raise not_active("experiment", experiment_id, row.lifecycle_stage)
     return row
@@ -113,7 +118,7 @@ def delete_tag(conn: Connection, request: DeleteExperimentTag) -> None:
     row = active(conn, request.experiment_id)
     table = experiment_tags
     done = conn.execute(
-        delete_from(table).where(table.c.experiment_id == row.experiment_id, table.c.key == request.key)
+        delete_from(table).where(table.c.experiment_id == row.experiment_id, same(table.c.key, request.key))
     )
     if not done.rowcount:
         raise TrackingError(
@@ -148,6 +153,9 @@ def now_ms() -> int:
 
 
 _ROW = select(experiments).where(experiments.c.experiment_id == bindparam("id"))
+_LOCKED = locked(_ROW, experiments)
+_SHARED = locked(_ROW, experiments, shared=True)
+_PUT_TAG = BulkInsert(Upsert(experiment_tags, replaced=("value",)))
 _TAGS = BulkSelect(
     select(experiment_tags.c.experiment_id, experiment_tags.c.key, experiment_tags.c.value).where(
         experiment_tags.c.experiment_id.in_([0])
@@ -165,15 +173,15 @@ def _check_new(request: CreateExperiment, location: str) -> None:
 
 
 def _check_free(conn: Connection, name: str, kind: Kind = Kind.DUPLICATE) -> None:
-    stage = conn.scalar(select(experiments.c.lifecycle_stage).where(experiments.c.name == name))
+    stage = conn.scalar(select(experiments.c.lifecycle_stage).where(same(experiments.c.name, name)))
     if stage is not None:
         hint = " in the deleted state; restore it, or collect it first" if stage == DELETED else ""
         raise TrackingError(kind, f"Experiment(name={name}) already exists{hint}.")
 
 
-def _row(conn: Connection, experiment_id: str) -> Row[Any]:
+def _row(conn: Connection, experiment_id: str, query: Select[Any] = _ROW) -> Row[Any]:
     number = rules.experiment_id(experiment_id)
-    row = conn.execute(_ROW, {"id": number}).one_or_none()
+    row = conn.execute(query, {"id": number}).one_or_none()
     if row is None:
         raise _absent(number)
     return row
@@ -185,7 +193,7 @@ def _absent(number: int) -> TrackingError:
 
 def _move(conn: Connection, experiment_id: str, stage: str, to: str, now: int) -> int:
     """Change the stage of an experiment; one in another stage counts as absent, as in MLflow."""
-    row = _row(conn, experiment_id)
+    row = _row(conn, experiment_id, _LOCKED)
     if row.lifecycle_stage != stage:
         raise _absent(row.experiment_id)
     _change(conn, row.experiment_id, lifecycle_stage=to, last_update_time=now)
@@ -205,9 +213,4 @@ def _change(conn: Connection, number: int, **values: object) -> None:
 
 
 def _put_tag(conn: Connection, number: int, tag: TagInput) -> None:
-    statement = insert(experiment_tags).values(experiment_id=number, key=tag.key, value=tag.value)
-    conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["key", "experiment_id"], set_={"value": statement.excluded.value}
-        )
-    )
+    _PUT_TAG.execute(conn, [(tag.key, tag.value, number)])

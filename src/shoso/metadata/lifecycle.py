@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.bulk import BulkSelect
+from shoso.metadata.clauses import locked
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.schema import runs
 
 ACTIVE, DELETED = "active", "deleted"
@@ -16,12 +19,20 @@ _LISTED = runs.c.run_uuid.in_([""])
 _COUNT = BulkSelect(
     select(func.count()).where(_LISTED, runs.c.lifecycle_stage == literal_column(f"'{ACTIVE}'"))
 )
-_STAGES = BulkSelect(select(runs.c.run_uuid, runs.c.lifecycle_stage).where(_LISTED))
-_RUN = select(runs.c.lifecycle_stage, runs.c.experiment_id).where(runs.c.run_uuid == bindparam("id"))
+# In the order of their ids, so that two servers never wait for each other.
+_STAGES = BulkSelect(
+    locked(select(runs.c.run_uuid, runs.c.lifecycle_stage), runs).where(_LISTED).order_by(runs.c.run_uuid)
+)
+_RUN: Select[Any] = locked(
+    select(runs.c.lifecycle_stage, runs.c.experiment_id).where(same(runs.c.run_uuid, bindparam("id"))), runs
+)
 
 
 def active_run(conn: Connection, run_id: str) -> int:
-    """The experiment of an active run. Raises TrackingError: NOT_FOUND, or INVALID when it is deleted."""
+    """The experiment of an active run, which nobody else changes or writes to until the commit.
+
+    Raises TrackingError: NOT_FOUND, or INVALID when it is deleted.
+    """
     found = conn.execute(_RUN, {"id": run_id}).one_or_none()
     if found is None:
         raise no_run(run_id)
@@ -31,9 +42,12 @@ def active_run(conn: Connection, run_id: str) -> int:
 
 
 def refusals(conn: Connection, run_ids: Iterable[str]) -> dict[str, TrackingError]:
-    """Why each of the runs can't be written to; empty when all can, which costs one row."""
-    ids = list(set(run_ids))
-    if sum(count for (count,) in _COUNT.rows(conn, ids)) == len(ids):
+    """Why each of the runs can't be written to, and nobody else changes them until the commit.
+
+    Empty when all can, which costs one row of SQLite.
+    """
+    ids = sorted(set(run_ids))
+    if conn.dialect.name == "sqlite" and sum(count for (count,) in _COUNT.rows(conn, ids)) == len(ids):
         return {}
     stages: dict[str, str] = dict(map(tuple, _STAGES.rows(conn, ids)))
     refused = {run_id: no_run(run_id) for run_id in ids if run_id not in stages}

@@ -13,13 +13,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import Connection, bindparam, select
 
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import lifecycle, paging, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.dialects.texts import same
+from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.schema import latest_metrics, logged_model_metrics, logged_models, metrics, runs
 from shoso.wire.entities import Metric, double
 from shoso.wire.replies import MetricHistory
@@ -118,7 +118,7 @@ def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric
 
 _HISTORY = (
     select(metrics.c.value, metrics.c.timestamp, metrics.c.step, metrics.c.is_nan)
-    .where(metrics.c.run_uuid == bindparam("run"), metrics.c.key == bindparam("key"))
+    .where(same(metrics.c.run_uuid, bindparam("run")), same(metrics.c.key, bindparam("key")))
     .order_by(metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 )
 _LATEST = BulkSelect(
@@ -137,20 +137,15 @@ _MODELS = select(logged_models.c.model_id).where(
 _EXPERIMENT = select(runs.c.experiment_id).where(runs.c.run_uuid == bindparam("id"))
 
 
-def _replacing_older() -> Insert:
-    """An INSERT of latest points that gives way to a later one already there."""
-    statement = insert(latest_metrics)
-    new, old = statement.excluded, latest_metrics.c
-    return statement.on_conflict_do_update(
-        index_elements=[old.key, old.run_uuid],
-        set_={column: new[column] for column in ("value", "timestamp", "step", "is_nan")},
-        where=tuple_(new.step, new.timestamp, new.value) > tuple_(old.step, old.timestamp, old.value),
+_INSERT = BulkInsert(Upsert(metrics))
+_REPLACE = BulkInsert(
+    Upsert(
+        latest_metrics,
+        replaced=("value", "timestamp", "step", "is_nan"),
+        later=("step", "timestamp", "value"),
     )
-
-
-_INSERT = BulkInsert(insert(metrics).on_conflict_do_nothing())
-_REPLACE = BulkInsert(_replacing_older())
-_INSERT_OF_MODELS = BulkInsert(insert(logged_model_metrics).on_conflict_do_nothing())
+)
+_INSERT_OF_MODELS = BulkInsert(Upsert(logged_model_metrics))
 
 
 def _fault(request: LogMetric) -> TrackingError | None:
@@ -189,14 +184,14 @@ def _store(conn: Connection, points: Sequence[Point]) -> None:
 
 
 def _latest(points: Iterable[Point]) -> Iterable[Point]:
-    """Of each run and key the one point that may replace what is there."""
+    """Of each run and key the one point that may replace what is there; in the order MLflow locks them in."""
     latest: dict[tuple[str, str], Point] = {}
     for point in points:
         name = (point.run_uuid, point.key)
         known = latest.get(name)
         if known is None or _age(point) > _age(known):
             latest[name] = point
-    return latest.values()
+    return [latest[name] for name in sorted(latest)]
 
 
 def _age(point: Point) -> tuple[int, int, float]:

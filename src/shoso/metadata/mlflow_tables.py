@@ -25,11 +25,10 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.dialects.mssql import NVARCHAR
-from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from shoso.metadata.dialects.types import LONG_TEXT, MODEL_NAME
 from shoso.metadata.schema import DOUBLE, SCHEMA, foreign, index, primary, unique, workspace
 
 _COSTS: dict[str, Any] = {
@@ -45,8 +44,8 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "float": Float(),
     "int": Integer(),
     "json": JSON(),
-    "longtext": Text().with_variant(LONGTEXT, "mysql"),
-    "model": String(500).with_variant(NVARCHAR(500), "mssql"),
+    "longtext": LONG_TEXT,
+    "model": MODEL_NAME,
     "text": Text(),
 }
 

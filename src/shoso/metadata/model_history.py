@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import rules, runs
+from shoso.metadata import lifecycle, rules, runs
 from shoso.metadata.schema import tags
 from shoso.wire.requests import LogModel, TagInput
 
@@ -26,7 +26,9 @@ def record(conn: Connection, request: LogModel) -> None:
 
     A history that has outgrown a tag loses its oldest models: cut anywhere else it would be no JSON.
     """
-    models = [*_history(conn, request.run_id), _model(request.model_json)]
+    model = _model(request.model_json)
+    lifecycle.active_run(conn, request.run_id)  # nobody else adds a model meanwhile
+    models = [*_history(conn, request.run_id), model]
     while len(text := json.dumps(models)) > rules.TAG_VALUE_MAX and len(models) > 1:
         del models[0]
     runs.set_tags(conn, request.run_id, [TagInput(TAG, text)], truncate=False)

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import experiments, model_status
-from shoso.metadata.clauses import parts
+from shoso.metadata.clauses import locked, parts
+from shoso.metadata.dialects.texts import among, same
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.names import random_name
@@ -51,7 +52,7 @@ def create(conn: Connection, request: CreateLoggedModel) -> LoggedModel:
     _check_length("source_run_id", request.source_run_id, _RUN_ID_LIMIT)
     _check_keys("param", request.params)
     _check_keys("tag", request.tags)
-    experiment = experiments.active(conn, request.experiment_id)
+    experiment = experiments.active(conn, request.experiment_id, shared=True)
     model_id = f"m-{uuid.uuid4().hex}"
     now = now_ms()
     row = {
@@ -109,23 +110,30 @@ def remove(conn: Connection, request: LoggedModelById) -> None:
 
 def set_tags(conn: Connection, request: SetLoggedModelTags) -> None:
     """Set tags; of a key named twice the last value stays. Raises TrackingError (NOT_FOUND, INVALID)."""
-    row = _row(conn, request.model_id)
+    row = _row(conn, request.model_id, lock=True)
     values = {tag.key: tag.value for tag in request.tags}
     for key in values:
         _check_length("tag key", key, _KEY_LIMIT)
     for keys in parts(list(values)):
         conn.execute(
             delete(logged_model_tags).where(
-                logged_model_tags.c.model_id == row.model_id, logged_model_tags.c.tag_key.in_(keys)
+                logged_model_tags.c.model_id == row.model_id, among(logged_model_tags.c.tag_key, keys)
             )
         )
     _insert(conn, logged_model_tags, _tag_rows(row.model_id, row.experiment_id, values))
 
 
+def hold(conn: Connection, model_id: str) -> None:
+    """Keep others from changing the model until the commit. Raises TrackingError(NOT_FOUND)."""
+    _row(conn, model_id, lock=True)
+
+
 def tag(conn: Connection, model_id: str, key: str) -> str | None:
     """The value of a tag, if the model has it."""
     row = logged_model_tags.c
-    found: str | None = conn.scalar(select(row.tag_value).where(row.model_id == model_id, row.tag_key == key))
+    found: str | None = conn.scalar(
+        select(row.tag_value).where(row.model_id == model_id, same(row.tag_key, key))
+    )
     return found
 
 
@@ -134,7 +142,9 @@ def delete_tag(conn: Connection, request: DeleteLoggedModelTag) -> None:
     _row(conn, request.model_id)
     tags = logged_model_tags.c
     done = conn.execute(
-        delete(logged_model_tags).where(tags.model_id == request.model_id, tags.tag_key == request.tag_key)
+        delete(logged_model_tags).where(
+            tags.model_id == request.model_id, same(tags.tag_key, request.tag_key)
+        )
     )
     if not done.rowcount:
         raise TrackingError(
@@ -146,7 +156,7 @@ def delete_tag(conn: Connection, request: DeleteLoggedModelTag) -> None:
 def log_params(conn: Connection, request: LogLoggedModelParams) -> None:
     """Add params; one that is there can't be logged again. Raises TrackingError (NOT_FOUND, REJECTED)."""
     _check_keys("param", request.params)
-    row = _row(conn, request.model_id)
+    row = _row(conn, request.model_id, lock=True)
     there = {param.key for param in _params(conn, [request.model_id])[request.model_id]}
     if again := [param.key for param in request.params if param.key in there]:
         raise TrackingError(
@@ -230,9 +240,10 @@ def _owned(conn: Connection, table: Table, ids: Sequence[str], *columns: str) ->
     return (row for part in parts(ids) for row in conn.execute(query.where(table.c.model_id.in_(part))))
 
 
-def _row(conn: Connection, model_id: str) -> Row[Any]:
-    """The model's row, deleted or not: MLflow lets deleted models be changed."""
-    row = conn.execute(select(logged_models).where(logged_models.c.model_id == model_id)).one_or_none()
+def _row(conn: Connection, model_id: str, *, lock: bool = False) -> Row[Any]:
+    """The model's row, deleted or not: MLflow lets deleted models be changed. `lock`: by nobody else."""
+    query = select(logged_models).where(same(logged_models.c.model_id, model_id))
+    row = conn.execute(locked(query, logged_models) if lock else query).one_or_none()
     if row is None:
         raise _unknown(model_id)
     return row

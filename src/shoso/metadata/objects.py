@@ -15,13 +15,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from shoso.core import keys
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
 from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.own import objects
 
 SETTLED = 5000
@@ -90,13 +90,7 @@ def _half(text: str) -> bytes:
     return bytes.fromhex(digest(text.encode())[:_HALF])
 
 
-def _upsert() -> BulkInsert:
-    new = insert(objects)
-    changed = {column.name: new.excluded[column.name] for column in objects.c if column.name != "id"}
-    later = new.excluded.time >= objects.c.time
-    return BulkInsert(new.on_conflict_do_update(index_elements=[objects.c.id], set_=changed, where=later))
-
-
-_UPSERT = _upsert()
+_CHANGED = tuple(column.name for column in objects.c if column.name != "id")
+_UPSERT = BulkInsert(Upsert(objects, replaced=_CHANGED, later=("time",), or_same=True))
 _SELECT = BulkSelect(select(objects).where(objects.c.id.in_([b""])))
 _DELETE = delete(objects).where(objects.c.id == bindparam("gone"))

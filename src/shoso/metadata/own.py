@@ -1,18 +1,33 @@
 """The tables that are Shoso's own, beside MLflow's: MLflow's migrations don't know them and pass them by.
 
-They are made when a database is opened; there is one version of them so far.
+`shoso_version` has one row: how many of MIGRATIONS the database has been through. They are run when it is
+opened, by one server at a time, so a new one is a function at the end of that list. A table that is there
+already, from before there was a version, is left as it is.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, Text
-from sqlalchemy.dialects import mssql, mysql
+from collections.abc import Callable, Collection
 
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
+
+from shoso.errors import ConfigError
+from shoso.metadata.dialects.types import IDENTITY
 from shoso.metadata.schema import DOUBLE, primary
 
 OWN = MetaData()
-
-IDENTITY = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql").with_variant(mssql.BINARY(32), "mssql")
 
 objects = Table(
     "shoso_objects",
@@ -29,3 +44,50 @@ objects = Table(
     sqlite_with_rowid=False,
 )
 """What was stored; see `objects`. `modified` in seconds, `time` (of the record) in milliseconds."""
+
+version = Table(
+    "shoso_version",
+    OWN,
+    Column("version", Integer, nullable=False, autoincrement=False),
+    primary("shoso_version_pk", "version"),
+)
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (lambda conn: objects.create(conn, checkfirst=True),)
+
+_UNFINISHED = -1
+"""The version while MLflow's tables are made: a database that doesn't undo tables may be left so."""
+
+
+def begin(conn: Connection) -> None:
+    """Say that MLflow's tables are being made."""
+    version.create(conn, checkfirst=True)
+    if _version(conn) is None:
+        conn.execute(insert(version).values(version=_UNFINISHED))
+
+
+def is_unfinished(conn: Connection, there: Collection[str]) -> bool:
+    """Whether the tables that are there are those of a database that we didn't finish to make."""
+    return version.name in there and _version(conn) == _UNFINISHED
+
+
+def upgrade(conn: Connection, setting: str) -> None:
+    """Bring our own tables up to date. Raises ConfigError where a newer Shoso has been."""
+    version.create(conn, checkfirst=True)
+    done = _version(conn)
+    if done is None:
+        conn.execute(insert(version).values(version=0))
+    done = max(done or 0, 0)
+    if done > len(MIGRATIONS):
+        raise ConfigError(
+            setting,
+            f"a newer version of Shoso has used this database (its own tables are at version {done}, this one"
+            f" knows {len(MIGRATIONS)}); upgrade this one",
+        )
+    for number, migrate in enumerate(MIGRATIONS[done:], done + 1):
+        migrate(conn)
+        conn.execute(update(version).values(version=number))
+
+
+def _version(conn: Connection) -> int | None:
+    found: int | None = conn.scalar(select(version.c.version))
+    return found

@@ -11,6 +11,7 @@ from sqlalchemy import insert as insert_into
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import registry_rules, rules
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import exists, is_prompt, model_row, of_model, put, shown_models
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.schema import (
@@ -92,7 +93,7 @@ def delete_tag(conn: Connection, request: DeleteRegisteredModelTag) -> None:
     rules.check_key(request.key, "key")
     model_row(conn, request.name, lock=True)
     table = registered_model_tags
-    conn.execute(delete_from(table).where(of_model(table, request.name), table.c.key == request.key))
+    conn.execute(delete_from(table).where(of_model(table, request.name), same(table.c.key, request.key)))
 
 
 _OWNED_FIRST = (

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
-from sqlalchemy.dialects.sqlite import insert
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, experiments, lifecycle, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.dialects.texts import same
+from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.names import random_name
@@ -42,7 +43,7 @@ def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
     """A new run in an active experiment, running. Raises TrackingError (NOT_FOUND, INVALID)."""
     if not request.experiment_id:
         raise TrackingError(Kind.REJECTED, "The request names no experiment_id to create the run in.")
-    experiment = experiments.active(conn, request.experiment_id)
+    experiment = experiments.active(conn, request.experiment_id, shared=True)
     given = [rules.first_tag(tag, truncate=truncate, path=f"tags[{i}]") for i, tag in enumerate(request.tags)]
     rules.distinct_tags(given)
     name = _name(request.run_name, given)
@@ -75,7 +76,8 @@ def get(conn: Connection, run_id: str) -> Run:
 
 def artifact_uri(conn: Connection, run_id: str) -> str:
     """Where the run, in any stage, keeps its artifacts. Raises TrackingError(NOT_FOUND)."""
-    row = conn.execute(select(runs.c.artifact_uri).where(runs.c.run_uuid == run_id)).one_or_none()
+    query = select(runs.c.artifact_uri).where(same(runs.c.run_uuid, run_id))
+    row = conn.execute(query).one_or_none()
     if row is None:
         raise lifecycle.no_run(run_id)
     return row.artifact_uri or ""
@@ -132,7 +134,7 @@ def set_tags(conn: Connection, run_id: str, given: Sequence[TagInput], truncate:
 def delete_tag(conn: Connection, run_id: str, key: str) -> None:
     """Delete a tag of an active run. Raises TrackingError (NOT_FOUND, INVALID)."""
     lifecycle.active_run(conn, run_id)
-    done = conn.execute(delete_from(tags).where(tags.c.run_uuid == run_id, tags.c.key == key))
+    done = conn.execute(delete_from(tags).where(tags.c.run_uuid == run_id, same(tags.c.key, key)))
     if not done.rowcount:
         raise TrackingError(Kind.NOT_FOUND, f"No tag with name: {key} in run with id {run_id}")
 
@@ -158,12 +160,13 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
 
 
 _INSERT = insert(runs)
-_ROW = select(runs).where(runs.c.run_uuid == bindparam("id"))
+_ROW = select(runs).where(same(runs.c.run_uuid, bindparam("id")))
 _PARAMS = BulkSelect(
     select(params.c.run_uuid, params.c.key, params.c.value).where(params.c.run_uuid.in_([""]))
 )
 _TAGS = BulkSelect(select(tags.c.run_uuid, tags.c.key, tags.c.value).where(tags.c.run_uuid.in_([""])))
-_INSERT_PARAMS = BulkInsert(insert(params))
+_INSERT_PARAMS = BulkInsert(params)
+_UPSERT_TAGS = BulkInsert(Upsert(tags, replaced=("value",)))
 
 
 def _loaded(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
@@ -272,15 +275,3 @@ def _check_same(run_id: str, given: Iterable[ParamInput], there: dict[str, str])
                 f" value='{there[param.key]}' for run ID='{run_id}'. Attempted logging new value"
                 f" '{param.value}'.",
             )
-
-
-def _upsert_tags() -> BulkInsert:
-    statement = insert(tags)
-    return BulkInsert(
-        statement.on_conflict_do_update(
-            index_elements=["key", "run_uuid"], set_={"value": statement.excluded.value}
-        )
-    )
-
-
-_UPSERT_TAGS = _upsert_tags()

@@ -24,8 +24,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.mssql import NVARCHAR
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
+
+from shoso.metadata.dialects.types import MEDIUM_TEXT, MEDIUM_TEXT_OR_NVARCHAR
 
 HEAD = "dc11669786a5"
 """The alembic revision of MLflow 3.17: a database at any other one is refused."""
@@ -37,8 +37,6 @@ SCHEMA = MetaData()
 
 DOUBLE = Float(precision=53)
 FLAG = Boolean(create_constraint=True)
-MEDIUM_TEXT = Text().with_variant(MEDIUMTEXT, "mysql")
-MEDIUM_TEXT_OR_NVARCHAR = Text().with_variant(MEDIUMTEXT, "mysql").with_variant(NVARCHAR(None), "mssql")
 
 
 def workspace() -> Column[str]:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, experiments, paging, runs, schema
 from shoso.metadata.clauses import absent_last, compare, directed, parts
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.filters import MAX_VALUES, Comparison, Order, at_most, parse_filter, parse_order
 from shoso.metadata.searchable import EXPERIMENTS, RUNS
 from shoso.wire.entities import Experiment, Run
@@ -107,7 +108,7 @@ def _run_column(attribute: str) -> ColumnElement[Any]:
 
 def _keyed(wanted: Comparison, table: Table, owner: Column[Any]) -> ColumnElement[bool]:
     """The owner has a row of that key whose value compares; IS NULL: it has no row of that key."""
-    rows = select(table.c.key).where(table.c[owner.name] == owner, table.c.key == wanted.key)
+    rows = select(table.c.key).where(table.c[owner.name] == owner, same(table.c.key, wanted.key))
     if wanted.comparator == "IS NULL":
         return ~exists(rows)
     if wanted.comparator != "IS NOT NULL":
@@ -178,7 +179,7 @@ def _ordered_runs(query: Select[Any], orders: Sequence[Order]) -> Select[Any]:
         clauses += more
     attributes = {order.key for order in orders if order.entity == "attribute"}
     if "start_time" not in attributes:
-        clauses.append(schema.runs.c.start_time.desc())
+        clauses += absent_last(schema.runs.c.start_time, ascending=False)
     if "run_id" not in attributes:
         clauses.append(schema.runs.c.run_uuid.asc())
     return query.order_by(*clauses)
@@ -188,7 +189,7 @@ def _run_order(query: Select[Any], order: Order) -> tuple[Select[Any], list[Colu
     if order.entity == "attribute":
         return query, absent_last(_run_column(order.key), order.ascending)
     row = _KEYED[order.entity].alias()
-    query = query.outerjoin(row, and_(row.c.run_uuid == schema.runs.c.run_uuid, row.c.key == order.key))
+    query = query.outerjoin(row, and_(row.c.run_uuid == schema.runs.c.run_uuid, same(row.c.key, order.key)))
     if order.entity != "metric":
         return query, absent_last(row.c.value, order.ascending)
     last = case((row.c.is_nan == true(), 1), (row.c.value.is_(None), 2), else_=0)

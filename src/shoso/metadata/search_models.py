@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, or
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import models, paging
 from shoso.metadata.clauses import absent_last, compare, parts
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.filters import MAX_ORDERS, Comparison, at_most, parse_filter
 from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.schema import logged_model_metrics, logged_model_params, logged_model_tags, logged_models
@@ -110,10 +111,10 @@ def _condition(wanted: Comparison, datasets: Sequence[ModelDataset]) -> ColumnEl
         row = logged_model_metrics.c
         condition = compare(row.metric_value, wanted.comparator, wanted.value)
         return _measured(
-            row.metric_name == wanted.key, condition, *([_on_one_of(datasets)] if datasets else [])
+            same(row.metric_name, wanted.key), condition, *([_on_one_of(datasets)] if datasets else [])
         )
     owner, key, value = _KEYED[wanted.entity]
-    rows = select(key).where(owner == logged_models.c.model_id, key == wanted.key)
+    rows = select(key).where(owner == logged_models.c.model_id, same(key, wanted.key))
     return exists(rows.where(compare(value, wanted.comparator, wanted.value)))
 
 
@@ -131,7 +132,9 @@ def _on(name: str, digest: str) -> ColumnElement[bool]:
     """The point was measured on that dataset; no digest means any."""
     row = logged_model_metrics.c
     return (
-        and_(row.dataset_name == name, row.dataset_digest == digest) if digest else row.dataset_name == name
+        and_(same(row.dataset_name, name), same(row.dataset_digest, digest))
+        if digest
+        else same(row.dataset_name, name)
     )
 
 
@@ -174,11 +177,13 @@ def _order_column(one: ModelOrderBy) -> ColumnElement[Any]:
 def _latest(key: str, one: ModelOrderBy) -> ScalarSelect[Any]:
     """The model's latest value of a metric, on the dataset if one is named."""
     row = logged_model_metrics.c
-    query = select(row.metric_value).where(row.model_id == logged_models.c.model_id, row.metric_name == key)
+    query = select(row.metric_value).where(
+        row.model_id == logged_models.c.model_id, same(row.metric_name, key)
+    )
     if one.dataset_name:
-        query = query.where(row.dataset_name == one.dataset_name)
+        query = query.where(same(row.dataset_name, one.dataset_name))
     if one.dataset_digest:
-        query = query.where(row.dataset_digest == one.dataset_digest)
+        query = query.where(same(row.dataset_digest, one.dataset_digest))
     latest = (row.metric_timestamp_ms.desc(), row.metric_step.desc(), row.run_id.asc())
     return query.order_by(*latest).limit(1).correlate(logged_models).scalar_subquery()
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, se
 
 from shoso.metadata import paging
 from shoso.metadata.clauses import absent_last, compare
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import shown_models, shown_versions
 from shoso.metadata.filters import Comparison, parse_filter, parse_order
 from shoso.metadata.registry_rules import DELETED
@@ -142,7 +143,7 @@ def _condition(search: _Search, wanted: Comparison) -> ColumnElement[bool]:
         return compare(column, wanted.comparator, wanted.value)
     tag = search.tags.c
     held = compare(tag.value, wanted.comparator, wanted.value)
-    return exists(_tagged(search, search.key).where(tag.key == wanted.key, held))
+    return exists(_tagged(search, search.key).where(same(tag.key, wanted.key), held))
 
 
 def _tagged(search: _Search, key: Iterable[str]) -> Select[Any]:

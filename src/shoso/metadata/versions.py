@@ -13,6 +13,7 @@ from sqlalchemy import delete as delete_from
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import models, registry_rules, rules
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import (
     latest_rows,
     model_row,
@@ -156,7 +157,7 @@ def delete_tag(conn: Connection, request: DeleteModelVersionTag) -> None:
     row = version_row(conn, request.name, request.version)
     table = model_version_tags
     this = of_version(table, request.name, row.version)
-    conn.execute(delete_from(table).where(this, table.c.key == request.key))
+    conn.execute(delete_from(table).where(this, same(table.c.key, request.key)))
 
 
 def _check_new(request: CreateModelVersion) -> None:
@@ -202,6 +203,7 @@ def _change(conn: Connection, name: str, version: int, /, **values: object) -> N
 
 def _note(conn: Connection, model_id: str, version: dict[str, Any]) -> None:
     """Add the version to the list in a tag of the logged model that it was made from."""
+    models.hold(conn, model_id)  # what is read here is written again, with one more
     try:
         known = json.loads(models.tag(conn, model_id, VERSIONS) or "[]")
     except ValueError:

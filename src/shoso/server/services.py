@@ -43,6 +43,8 @@ def open_services(settings: ServerSettings) -> Services:
     direct = open_direct(settings, locations)
     if books is None:
         return Services(settings, locations, direct, None, None)
-    database = Database.open(settings.backend_store_uri, artifact_root=settings.artifact_root)
+    database = Database.open(
+        settings.backend_store_uri, artifact_root=settings.artifact_root, options=settings.database
+    )
     books.open(database)
     return Services(settings, locations, direct, database, books)

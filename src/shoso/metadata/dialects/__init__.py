@@ -1,0 +1,89 @@
+"""The databases that metadata can be kept in: what differs among them is here, and nowhere else.
+
+    URI             module     is
+    sqlite:         sqlite     a file, written by one thread, in groups
+    postgresql:     postgres   a server: pools, retries and time-outs are in `served`
+    mysql:          mysql      a server, also MariaDB
+    mssql:          mssql      a server; its statements were compiled and never run
+
+`upserts` has the inserts that give way to what is there, `texts` the comparisons of text. A driver is
+imported when its database is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from shoso.errors import ConfigError
+from shoso.metadata.commit import Job
+from shoso.metadata.dialects.options import SETTING, Options
+
+T = TypeVar("T")
+
+
+class Dialect(Protocol):
+    """One database, and how work is run on it; every call blocks its thread."""
+
+    @property
+    def shown(self) -> str:
+        """Its URI without a password."""
+
+    @property
+    def readers(self) -> int:
+        """Threads that may read at once."""
+
+    @property
+    def writers(self) -> int:
+        """Threads that may write at once, the one that writes groups among them."""
+
+    def prepare(self, work: Callable[[Connection], None]) -> None:
+        """Let `work` make and check tables, alone among all the servers that start. Raises ConfigError."""
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` reads, in one state of the database. Raises ShosoError, and what `work` raises."""
+
+    def write(self, jobs: list[Job]) -> None:
+        """Give each job its result, durable, or its error."""
+
+    def close(self) -> None:
+        """Let go of what is open; nothing is run any more. Idempotent."""
+
+
+_MODULES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql", "mssql": "mssql"}
+
+EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mssql": "mssql"}
+"""The extra that brings the driver of a database."""
+
+
+def choose(uri: str, options: Options, setting: str = SETTING) -> Dialect:
+    """The database at `uri`, which `setting` names; not yet opened. Raises ConfigError; shows no password."""
+    url = _parse(uri, setting)
+    name = url.get_backend_name()
+    try:
+        dialect: Dialect = import_module(f"{__name__}.{_MODULES[name]}").locate(url, options, setting)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(("shoso", "sqlalchemy")):
+            raise
+        hint = f"'{name}:' needs the package {error.name}: pip install 'shoso[{EXTRAS[name]}]'"
+        raise ConfigError(setting, hint) from None
+    return dialect
+
+
+def _parse(uri: str, setting: str) -> URL:
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            setting,
+            "it is not the URI of a database; use sqlite:///mlflow.db, with the path after three slashes, or"
+            " e.g. postgresql://user:password@host/database",
+        ) from None
+    if url.get_backend_name() not in _MODULES:
+        known = ", ".join(f"{name}:" for name in _MODULES)
+        raise ConfigError(setting, f"'{url.drivername}:' databases can't be opened; there are {known}")
+    return url

@@ -1,0 +1,249 @@
+"""What is the same for every database that is a server: pools, transactions, what is tried again.
+
+A transaction that lost against another one (a deadlock, a key that somebody inserted in between) is run again
+from its start, so that its work sees what is there now and says what it would have said a moment later. One
+whose connection is lost is run again too, unless it was being committed: nobody knows then what became of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import BindTyping
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from shoso.errors import ConfigError, Kind, ShosoError
+from shoso.metadata.commit import Job, fail, grouped, perform
+from shoso.metadata.dialects.options import Options
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 10.0
+"""How long work waits for a database that went away; a restart takes less. Then it is refused at once."""
+
+_PASSING = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.NO_SPACE}
+"""What undoes a group and would undo each of its jobs too."""
+
+_LOST_IN_COMMIT = (
+    "The connection to the database was lost while this was stored; whether it was isn't known. Look, or try"
+    " again."
+)
+
+
+class Meaning(NamedTuple):
+    """What a driver's error says: how often its transaction may be run in all, or that nobody is there."""
+
+    kind: Kind
+    message: str
+    tries: int = 1
+    lost: bool = False
+
+
+UNEXPECTED = Meaning(Kind.UNEXPECTED, "The database failed; the server's log says how.")
+LOST = Meaning(Kind.UNAVAILABLE, "The database can't be reached; try again.", lost=True)
+BUSY = Meaning(Kind.UNAVAILABLE, "The database is busy with other writes; try again.", tries=10)
+SLOW = Meaning(
+    Kind.TIMEOUT,
+    "The database took longer than the server's SHOSO_DATABASE_TIMEOUT allows; ask for less, or raise it.",
+)
+FULL = Meaning(Kind.NO_SPACE, "The disk of the database is full; nothing was stored.")
+READ_ONLY = Meaning(Kind.UNAVAILABLE, "The database can't be written to.")
+TAKEN = Meaning(Kind.DUPLICATE, "It exists already.", tries=3)
+DANGLING = Meaning(Kind.INVALID, "It refers to something that doesn't exist.", tries=3)
+NOT_ALLOWED = Meaning(Kind.INVALID, "A value is missing or is not one of those allowed.")
+TOO_LONG = Meaning(Kind.INVALID, "A value has more characters than its column in the database can hold.")
+UNFIT = Meaning(
+    Kind.INVALID, "A value can't be kept by this database: a number too large, or a text with NUL."
+)
+DENIED = Meaning(Kind.CONFIG, "The server's user of the database lacks a right; the server's log names it.")
+
+
+class Product(Protocol):
+    """What is special about a kind of database."""
+
+    reading: str
+    """The isolation level of reads: one state for all the statements of a work, where the database has it."""
+
+    def url(self, given: URL, options: Options) -> URL:
+        """With our driver, and the options that it needs. Raises ValueError with a sentence."""
+
+    def connect_args(self, options: Options) -> Mapping[str, Any]:
+        """Further arguments of the driver's `connect`."""
+
+    def greet(self, raw: Any, options: Options, read_only: bool) -> None:
+        """Set up a new connection."""
+
+    def alone(self, conn: Connection) -> AbstractContextManager[None]:
+        """Keep others who ask for it waiting until the end of the block, or of the transaction."""
+
+    def meaning(self, error: DBAPIError) -> Meaning:
+        """What an error says."""
+
+    def refusal(self, error: DBAPIError, url: URL) -> str:
+        """Why the database can't be opened at start, and the fix: a sentence behind the setting's name."""
+
+
+class Served:
+    """A database that is a server; see `Dialect`."""
+
+    def __init__(self, product: Product, given: URL, options: Options, setting: str) -> None:
+        self.shown = shown(given)
+        self.readers, self.writers = options.readers, options.writers
+        self._product = product
+        self._setting = setting
+        self._lost: float | None = None
+        self._lock = threading.Lock()
+        try:
+            self._url = product.url(given, options)
+        except ValueError as error:
+            raise ConfigError(setting, f"{error}") from None
+        self._reading = self._engine(options, product.reading, read_only=True)
+        self._writing = self._engine(options, "READ COMMITTED", read_only=False)
+
+    def prepare(self, work: Callable[[Connection], None]) -> None:
+        """See Dialect."""
+        try:
+            with self._writing.connect() as connection, self._product.alone(connection):
+                work(connection)
+                connection.commit()
+        except DBAPIError as error:
+            raise self._refusal(error) from error
+        except TypeError as error:  # a driver's way to refuse an option
+            raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """See Dialect."""
+        return self._again(lambda: self._read(work))
+
+    def write(self, jobs: list[Job]) -> None:
+        """See Dialect; each group in a transaction of its own."""
+        for group in grouped(jobs):
+            self._write_group(group)
+
+    def close(self) -> None:
+        """See Dialect."""
+        self._reading.dispose()
+        self._writing.dispose()
+
+    # -- transactions -------------------------------------------------------------------------------------
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._reading.connect() as connection:
+            return work(connection)
+
+    def _write_group(self, group: list[Job]) -> None:
+        """Write jobs of one shared work together; if that raises, one by one: only the culprit fails."""
+        error = self._attempt(group)
+        if error is None:
+            return
+        if len(group) == 1 or (isinstance(error, ShosoError) and error.kind in _PASSING):
+            fail(group, error)
+            return
+        for job in group:
+            if error := self._attempt([job]):
+                fail([job], error)
+
+    def _attempt(self, group: Sequence[Job]) -> Exception | None:
+        """Write the group in a transaction of its own; the error that undid it, if any."""
+        try:
+            self._again(lambda: self._transact(group))
+        except Exception as error:  # noqa: BLE001 - it is its job's, whatever it is
+            return error
+        return None
+
+    def _transact(self, group: Sequence[Job]) -> None:
+        with self._writing.connect() as connection:
+            perform(connection, group)
+            try:
+                connection.commit()
+            except DBAPIError as error:
+                if self._product.meaning(error).lost:
+                    raise ShosoError(Kind.UNAVAILABLE, _LOST_IN_COMMIT) from error
+                raise
+
+    # -- trying again -------------------------------------------------------------------------------------
+
+    def _again(self, attempt: Callable[[], T]) -> T:
+        """What the attempt gives, tried again where its error says so. Raises ShosoError."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                result = attempt()
+            except DBAPIError as error:
+                meaning = self._product.meaning(error)
+                if not self._may_repeat(meaning, tries):
+                    _LOG.warning("the database refused: %s", error.orig)
+                    raise ShosoError(meaning.kind, meaning.message) from error
+            else:
+                self._found()
+                return result
+            time.sleep(random.uniform(0.2, 1) * min(0.01 * 2**tries, 0.5))  # noqa: S311 - jitter
+
+    def _may_repeat(self, meaning: Meaning, tries: int) -> bool:
+        """Twice at least where nobody was there: the first try may have met a connection of before."""
+        if not meaning.lost:
+            return tries < meaning.tries
+        return tries < 2 or time.monotonic() - self._missed() < _PATIENCE_SECONDS
+
+    def _missed(self) -> float:
+        """Since when the database is away."""
+        with self._lock:
+            if self._lost is None:
+                self._lost = time.monotonic()
+                _LOG.warning("the connection to %s is lost; trying again", self.shown)
+            return self._lost
+
+    def _found(self) -> None:
+        if self._lost is None:
+            return
+        with self._lock:
+            self._lost = None
+        _LOG.info("%s answers again", self.shown)
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    def _engine(self, options: Options, isolation: str, *, read_only: bool) -> Engine:
+        pool: dict[str, Any] = {"poolclass": NullPool}
+        if options.pool_class == "QueuePool":
+            most = self.readers if read_only else self.writers
+            kept = max(1, min(most, options.pool_size - self.writers)) if read_only else most
+            pool = {"pool_size": kept, "max_overflow": most - kept, "pool_recycle": options.pool_recycle}
+        engine = create_engine(
+            self._url,
+            isolation_level=isolation,
+            paramstyle="qmark" if self._url.drivername == "mssql+pyodbc" else "format",
+            echo=options.echo,
+            hide_parameters=True,  # what users log may be secret
+            connect_args=dict(self._product.connect_args(options)),
+            **pool,
+        )
+        engine.dialect.bind_typing = (
+            BindTyping.NONE
+        )  # values travel as what they are; a cast to INTEGER fails
+        event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, options, read_only))
+        return engine
+
+    def _refusal(self, error: DBAPIError) -> ConfigError:
+        return ConfigError(self._setting, self._product.refusal(error, self._url))
+
+
+def shown(url: URL) -> str:
+    """The URI without its password and its options, which may hold more of them."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def place(url: URL) -> str:
+    """Where the database is, as sentences have it: host:port, or a socket."""
+    host = url.host or str(url.query.get("host") or url.query.get("unix_socket") or "the local socket")
+    return f"{host}:{url.port}" if url.port else host

@@ -1,0 +1,95 @@
+"""PostgreSQL, of Debian's packages: fsync is off, for no test cuts the power."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from itertools import count
+from pathlib import Path
+
+from tests.servers.processes import Facts, Launcher, cannot, free_ports, in_memory, run, shared
+
+OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "200",
+    "max_wal_size": "2GB",
+}
+
+_names = count()
+
+
+def server() -> Facts:
+    """The running server: `port`, `folder`, `data`, `bin`. Everybody there is trusted; `test` may do all."""
+    return shared("postgres", start)
+
+
+def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
+    """Start a server in the launcher's folder, on the data that are there already, if any."""
+    port = port or free_ports(1)[0]
+    data, bin_ = in_memory(launcher.folder, "data"), binaries()
+    _own(launcher.folder, data)
+    if not (data / "PG_VERSION").exists():
+        run(*_AS, bin_ / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8",
+            "--locale=C.UTF-8")  # fmt: skip
+        (data / "pg_hba.conf").write_text(
+            "host all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+            "local all all trust\nhost replication all 127.0.0.1/32 trust\n"
+        )
+    options = [f"-c{name}={value}" for name, value in OPTIONS.items()]
+    command = [bin_ / "postgres", "-D", data, "-p", str(port), "-k", launcher.folder, "-h", "127.0.0.1"]
+    launcher.start(*_AS, *command, *options, *more.split())
+    facts = {"port": port, "folder": str(launcher.folder), "data": str(data), "bin": str(bin_)}
+    launcher.until(lambda: _answers(facts), "PostgreSQL")
+    return facts
+
+
+def binaries() -> Path:
+    """Where Debian puts the newest version's programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else cannot("there is no PostgreSQL; run tests/servers/install.sh")
+
+
+def uri(facts: Facts, database: str, user: str = "test") -> str:
+    """The URI of a database there."""
+    return f"postgresql://{user}@127.0.0.1:{facts['port']}/{database}"
+
+
+def sql(facts: Facts, statement: str, database: str = "postgres") -> str:
+    """What psql prints for a statement: rows in lines, values between |."""
+    psql = Path(facts["bin"]) / "psql"
+    port = str(facts["port"])
+    return run(psql, "-h", "127.0.0.1", "-p", port, "-U", "test", "-XAtq", "-v", "ON_ERROR_STOP=1",
+               "-c", statement, database).strip()  # fmt: skip
+
+
+def new_name() -> str:
+    """A name for a database that no test has had."""
+    return f"t{os.getpid()}_{next(_names)}"
+
+
+def create(facts: Facts, template: str = "template0") -> str:
+    """The name of a new database, a copy of that one: a few files, no statement of its own."""
+    name = new_name()
+    sql(facts, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return name
+
+
+_DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
+_AS = _DROP if os.geteuid() == 0 else ()
+"""PostgreSQL refuses to run as root."""
+
+
+def _own(*folders: Path) -> None:
+    if os.geteuid() == 0:
+        for folder in folders:
+            shutil.chown(folder, "nobody", "nogroup")
+
+
+def _answers(facts: Facts) -> bool:
+    try:
+        return sql(facts, "SELECT 1") == "1"
+    except RuntimeError:
+        return False
