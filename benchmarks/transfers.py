@@ -5,13 +5,14 @@ and server; Shoso's SDK and server; MLflow's client with Shoso installed beside 
 """
 
 import argparse
+import asyncio
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.servers.processes import Launcher
 from benchmarks import environments, references
 from benchmarks.clients import Client
 from benchmarks.load import new_run
+from benchmarks.s3 import Bare, timed
 from benchmarks.servers import Kind, Server, child_environment
 
 MIB = 1 << 20
@@ -100,8 +102,10 @@ def _median(values: list[float]) -> float:
 class Work:
     """The rows, on sources made once."""
 
-    def __init__(self, scratch: Path, sides: list[Side], options: argparse.Namespace) -> None:
-        self._scratch, self._sides, self._options = scratch, sides, options
+    def __init__(
+        self, scratch: Path, sides: list[Side], options: argparse.Namespace, bare: Bare | None
+    ) -> None:
+        self._scratch, self._sides, self._options, self._bare = scratch, sides, options, bare
         self._figures = Figures()
 
     def run(self) -> str:
@@ -116,6 +120,8 @@ class Work:
                 self._refer(big)
             for side in self._alone():
                 self._there_and_back(side, "small", small, number)
+            if self._bare is not None:
+                self._refer_small(self._bare)
             for side in self._alone():
                 self._tree(side, tree, number)
         if self._options.again:
@@ -153,19 +159,24 @@ class Work:
         self._figures.add("tree down", side.name, side.download(run, FOLDER, into))
 
     def _again(self, folder: Path) -> None:
-        """The same folder twice; MLflow sends all of it again, so that once is enough."""
+        """The same folder twice; MLflow sends all of it again, so that its second time is measured once."""
         for side in self._alone():
             run = new_run(side.server)
             self._figures.add("many up", side.name, side.upload(run, folder))
-            if side.name != "mlflow":
-                for _ in range(3):
-                    self._figures.add("many up again", side.name, side.upload(run, folder))
+            for _ in range(1 if side.name == "mlflow" else 3):
+                self._figures.add("many up again", side.name, side.upload(run, folder))
 
     def _refer(self, big: Path) -> None:
         os.sync()
         copied = references.copy_and_sync(big, self._scratch / "copy.bin")
         self._figures.add("big up", "cp", copied)
         self._figures.add("big up", "socket", references.loopback(big.stat().st_size))
+
+    def _refer_small(self, bare: Bare) -> None:
+        """As many objects sent to the same gateway and fetched with no server between."""
+        for row, step in (("small up", bare.put_small), ("small down", bare.get_small)):
+            seconds, _ = asyncio.run(timed(step(self._options.files)))
+            self._figures.add(row, "obstore", seconds)
 
 
 def _file(path: Path, mib: int) -> Path:
@@ -218,16 +229,16 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="shoso-bench-"))
     try:
         with ExitStack() as stack:
-            sides = _sides(scratch, options, stack)
-            print(Work(scratch, sides, options).run())
+            port = _gateway(scratch, stack) if options.s3 else None
+            sides = _sides(scratch, options, stack, port)
+            print(Work(scratch, sides, options, port and _bare(port, scratch)).run())
         _print_imports()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sides(scratch: Path, options: argparse.Namespace, stack: ExitStack) -> list[Side]:
-    extras = ("boto3", "s3") if options.s3 else ()
-    placed: Callable[[Kind, str], Kind] = _storage(scratch, stack) if options.s3 else _unplaced
+def _sides(scratch: Path, options: argparse.Namespace, stack: ExitStack, gateway: int | None) -> list[Side]:
+    extras = ("boto3", "s3") if gateway else ()
     mlflow, shoso = environments.mlflow_kind(*extras[:1]), environments.shoso_kind(*extras[1:])
     clients = {
         "mlflow": (mlflow, mlflow.executable.parent / "python", "benchmarks.agent"),
@@ -237,7 +248,7 @@ def _sides(scratch: Path, options: argparse.Namespace, stack: ExitStack) -> list
     sides = []
     for name in options.sides.split(","):
         kind, python, module = clients[name]
-        server = Server(placed(kind, name), scratch / name)
+        server = Server(_placed(kind, name, gateway) if gateway else kind, scratch / name)
         stack.callback(server.stop)
         server.start()
         server.settle(limit=SETTLE)
@@ -248,22 +259,23 @@ def _sides(scratch: Path, options: argparse.Namespace, stack: ExitStack) -> list
     return sides
 
 
-def _unplaced(kind: Kind, name: str) -> Kind:
-    return kind
-
-
-def _storage(scratch: Path, stack: ExitStack) -> Callable[[Kind, str], Kind]:
-    """Gives each server a bucket of its own."""
+def _gateway(scratch: Path, stack: ExitStack) -> int:
+    """The port of a radosgw that keeps objects on disk."""
     (scratch / "storage").mkdir()
     launcher = Launcher("radosgw", scratch / "storage")
     stack.callback(launcher.stop)
-    port = radosgw.started(launcher, "bluestore").port
+    return radosgw.started(launcher, "bluestore").port
 
-    def placed(kind: Kind, name: str) -> Kind:
-        radosgw.client(port).create_bucket(Bucket=name)
-        return replace(kind, destination=f"s3://{name}/artifacts", environment=radosgw.environment(port))
 
-    return placed
+def _placed(kind: Kind, name: str, gateway: int) -> Kind:
+    """The server with a bucket of its own."""
+    radosgw.client(gateway).create_bucket(Bucket=name)
+    return replace(kind, destination=f"s3://{name}/artifacts", environment=radosgw.environment(gateway))
+
+
+def _bare(gateway: int, scratch: Path) -> Bare:
+    radosgw.client(gateway).create_bucket(Bucket="bare")
+    return Bare(radosgw.bare("bare", gateway), scratch)
 
 
 def _print_imports() -> None:
