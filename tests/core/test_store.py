@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -55,6 +56,23 @@ async def test_pages_show_everything_once_in_the_order_of_keys(kind, names, limi
     assert got == sorted(set(got))
     assert got == sorted([order(entry) async for entry in store.list(ROOT, deep)])
     assert pages == max(1, -(-len(got) // limit))
+
+
+async def test_a_page_ends_after_its_time_with_what_has_come():
+    class Slow(MemoryStore):
+        async def list(self, prefix, deep=False, after=None):
+            async for entry in super().list(prefix, deep, after):
+                await asyncio.sleep(0.02)
+                yield entry
+
+    store = await _filled(Slow(), ["a", "b", "c"])
+    got, after = [], None
+    for _ in range(3):
+        entries, after = await page(store, ROOT, after=after, limit=100, seconds=0)
+        assert len(entries) == 1
+        got += entries
+    assert after is None
+    assert [entry.key for entry in got] == ["a", "b", "c"]
 
 
 async def test_a_page_lets_go_of_the_listing_it_cut_off():

@@ -13,6 +13,8 @@ Promises of every store, each a test of its name in `tests/conformance`:
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -181,20 +183,31 @@ async def is_folder(store: Store, key: Key) -> bool:
 
 
 async def page(
-    store: Store, prefix: Key, *, deep: bool = False, after: str | None = None, limit: int
+    store: Store,
+    prefix: Key,
+    *,
+    deep: bool = False,
+    after: str | None = None,
+    limit: int,
+    seconds: float = math.inf,
 ) -> tuple[list[Entry], str | None]:
     """At most `limit` entries after `after`, in the order of keys, and where the next page starts.
 
-    A store that lists out of order is read to the end and sorted.
+    After so many seconds the page ends with what has come, one entry at least. A store that lists out of
+    order is read to the end and sorted.
     """
-    entries: list[Entry] = []
+    entries, until, more = list[Entry](), time.monotonic() + seconds, False
+    in_order = store.capabilities.sorted_list
     async with closing(store.list(prefix, deep, after)) as found:
         async for entry in found:
-            entries.append(entry)
-            if len(entries) > limit and store.capabilities.sorted_list:
+            more = in_order and entries != [] and (len(entries) == limit or time.monotonic() > until)
+            if more:
                 break
-    entries.sort(key=order)
-    return entries[:limit], order(entries[limit - 1]) if len(entries) > limit else None
+            entries.append(entry)
+    if not in_order:
+        entries.sort(key=order)
+        entries, more = entries[:limit], len(entries) > limit
+    return entries, order(entries[-1]) if more else None
 
 
 def order(entry: Entry) -> str:

@@ -16,6 +16,9 @@ from shoso.wire import objects, replies, requests
 
 PAGE_LIMIT = 10_000
 
+PAGE_SECONDS = 5.0
+"""After so long a page is sent with what has come: who waits for it must hear something."""
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -66,7 +69,9 @@ async def list_objects(services: Services, request: objects.ListObjects) -> obje
     store = services.locations.destination
     limit = max(1, min(request.limit, PAGE_LIMIT))
     prefix = keys.parse(request.prefix)
-    found, after = await page(store, prefix, deep=request.deep, after=request.after, limit=limit)
+    found, after = await page(
+        store, prefix, deep=request.deep, after=request.after, limit=limit, seconds=PAGE_SECONDS
+    )
     return objects.ObjectPage([object_entry(entry) for entry in found], after)
 
 
