@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import databases as places
 from benchmarks import environments, machine, processes, report
 from benchmarks.artifacts import BigFile, SmallFiles
 from benchmarks.bench import Bench, Contender, Scenario
@@ -24,14 +25,22 @@ from benchmarks.footprint import Footprint
 from benchmarks.load import Generator
 from benchmarks.rows import QUICK, ROWS, Row, Sizes
 from benchmarks.search import Search
-from benchmarks.seed import seeded
 from benchmarks.servers import Kind
-from benchmarks.tracking import EightClients, Health, LogBatch, OneClient, RawEight, RawThirtyTwo
+from benchmarks.tracking import (
+    EightClients,
+    Health,
+    History,
+    LogBatch,
+    ManyRuns,
+    OneClient,
+    RawEight,
+    RawThirtyTwo,
+)
 
 # Light work first: what grows the database or the disk comes after what would feel it.
 SCENARIOS = (
     *(Footprint, Health, OneClient, LogBatch, EightClients, RawEight, RawThirtyTwo),
-    *(BigFile, SmallFiles, Search),
+    *(BigFile, SmallFiles, Search, History, ManyRuns),
 )
 
 
@@ -72,6 +81,9 @@ def _options() -> argparse.Namespace:
         "--load", choices=("auto", "wrk", "python"), default="auto", help="raw load generator"
     )
     parser.add_argument(
+        "--database", choices=tuple(places.KINDS), default="sqlite", help="what both servers write to"
+    )
+    parser.add_argument(
         "--scratch", type=Path, help="where the servers' data and the big files go for the time"
     )
     parser.add_argument(
@@ -100,26 +112,28 @@ def _sizes(options: argparse.Namespace) -> Sizes:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     sizes = _sizes(options)
     python = environments.mlflow_python()
-    baseline, subject = _contenders(options.subject)
+    baseline, subject = _contenders(options.subject, places.KINDS[options.database].drivers)
     generator = _generator(options.load, python)
     scratch = Path(tempfile.mkdtemp(prefix="shoso-bench-", dir=options.scratch))
     about = _about(options, generator, scratch, [baseline, subject])
     try:
-        with Clients(python, scratch) as clients:
+        with ExitStack() as stack, Clients(python, scratch) as clients:
             bench = Bench(sizes, clients, generator, scratch)
             contest = Contest(
                 contenders=[baseline, subject],
                 scenarios=_scenarios(bench, {row.name for row in options.rows}),
                 scratch=scratch,
-                seeded=lambda: seeded(sizes.runs),
+                databases=places.KINDS[options.database](scratch, stack),
+                sizes=sizes,
                 deadline=time.monotonic() + 60 * sizes.minutes,
-                settle=sizes.settle,
             )
             _watched(contest)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     ends = {"baseline": baseline.kind.name, "subject": subject.kind.name}
-    return report.report(options.rows, contest.record, **ends, sizes=sizes, about=about)
+    return report.report(
+        [row.on(options.database) for row in options.rows], contest.record, **ends, sizes=sizes, about=about
+    )
 
 
 def _scenarios(bench: Bench, names: set[str]) -> list[Scenario]:
@@ -139,12 +153,13 @@ def _watched(contest: Contest) -> None:
             contest.record.note(scenario.rows, "interrupted")
 
 
-def _contenders(subject: str) -> tuple[Contender, Contender]:
-    baseline = environments.mlflow_kind()
+def _contenders(subject: str, drivers: tuple[str, str]) -> tuple[Contender, Contender]:
+    theirs, ours = drivers
+    baseline = environments.mlflow_kind(*filter(None, [theirs]))
     if subject == "mlflow":
         return Contender(baseline), Contender(replace(baseline, name="mlflow again"))
     try:
-        return Contender(baseline), Contender(environments.shoso_kind())
+        return Contender(baseline), Contender(environments.shoso_kind(ours))
     except environments.SetupError as error:
         return Contender(baseline), Contender(Kind("shoso", Path("shoso")), failure=str(error))
 
@@ -163,6 +178,7 @@ def _about(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": options.quick,
         "load_generator": generator.name,
+        "database": options.database,
         "machine": machine.facts(scratch),
         "checkout": machine.checkout(),
         "versions": {c.kind.name: environments.versions(c.kind) for c in contenders if c.failure is None},

@@ -8,14 +8,14 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.bench import Contender, Scenario, Stage
+from benchmarks.databases import Databases
 from benchmarks.environments import ROOT
-from benchmarks.rows import Reading
+from benchmarks.rows import Reading, Sizes
 from benchmarks.servers import Server
 
 
@@ -58,9 +58,9 @@ class Contest:
     contenders: list[Contender]
     scenarios: list[Scenario]
     scratch: Path
-    seeded: Callable[[], Path]
+    databases: Databases
+    sizes: Sizes
     deadline: float
-    settle: float  # seconds that a server may take to end its start-up work
     record: Record = field(default_factory=Record)
 
     def run(self) -> None:
@@ -86,10 +86,14 @@ class Contest:
         for contender in contenders:
             if contender.failure is None:
                 self.record.say(f"starting {contender.kind.name} on a {stage} database")
-                contender.server = Server(contender.kind, self.scratch / f"{stage}-{contender.kind.name}")
+                home = self.scratch / f"{stage}-{contender.kind.name}"
+                contender.server = Server(contender.kind, home)
                 try:
-                    contender.server.start(self.seeded() if stage == "seeded" else None)
-                    contender.server.settle(limit=self.settle)
+                    home.mkdir()
+                    seeded = stage == "seeded"
+                    uri = self.databases.seeded(home, self.sizes) if seeded else self.databases.fresh(home)
+                    contender.server.start(uri)
+                    contender.server.settle(limit=self.sizes.settle)
                     contender.server.freeze()
                 except Exception as error:  # noqa: BLE001  its rows report it, the other one goes on
                     contender.failure = _reason(error)

@@ -101,6 +101,7 @@ def _heading(result: Json) -> str:
     where = (
         f"{servers}; {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, "
         f"Linux {machine['kernel']}, {machine['filesystem']}; raw load by {result['load_generator']}; "
+        f"metadata on {result.get('database', 'sqlite')}; "
         f"load average {machine['load_average']} before the run."
     )
     how = (

@@ -58,15 +58,13 @@ class Server:
         """What MLFLOW_TRACKING_URI would be set to."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, database: Path | None = None) -> float:
-        """Seconds until the first 200 on /health; on a copy of `database`, else on a new one."""
-        self.home.mkdir(parents=True)
-        if database is not None:
-            shutil.copyfile(database, self.home / "tracking.db")
+    def start(self, database: str = "") -> float:
+        """Seconds until the first 200 on /health; on the database of that URI, else on a new file."""
+        self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "server.log").open("wb") as log:
             began = time.perf_counter()
             self._process = subprocess.Popen(
-                self._command(),
+                self._command(database or f"sqlite:///{self.home / 'tracking.db'}"),
                 cwd=self.home,
                 env=child_environment(self.kind.executable.parent)
                 | self.family.environment
@@ -78,13 +76,13 @@ class Server:
             )
         return self._wait_for_health(began)
 
-    def _command(self) -> list[str]:
+    def _command(self, database: str) -> list[str]:
         return [
             str(self.kind.executable),
             "server",
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
-            *("--backend-store-uri", f"sqlite:///{self.home / 'tracking.db'}"),
+            *("--backend-store-uri", database),
             *("--artifacts-destination", self.kind.destination or str(self.home / "artifacts")),
         ]
 

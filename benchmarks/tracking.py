@@ -2,14 +2,17 @@
 
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import ClassVar
 
 from benchmarks import references
-from benchmarks.bench import Contender, Scenario
+from benchmarks.artifacts import Peak
+from benchmarks.bench import Contender, Scenario, Stage
 from benchmarks.clients import ask_all
 from benchmarks.load import check_kept, new_run, stored_points
 from benchmarks.rows import Reading
+from benchmarks.seed import HISTORY, METRICS, PARAMS, TAGS
 from benchmarks.servers import HEALTH
 from benchmarks.wire import Connection, json_request
 
@@ -172,6 +175,68 @@ class LogBatch(Scenario):
         check_kept(stored_points(server, run, "metric-0"), statuses.count(200) * STEPS)
         check_kept(statuses.count(200), calls)
         return seconds
+
+
+class History(Scenario):
+    """The long history of the seeded database, in the pages that MLflow's client asks for."""
+
+    rows: ClassVar[tuple[str, ...]] = ("history", "history_memory")
+    stage: Stage = "seeded"
+
+    def measure(self, contender: Contender, number: int) -> list[Reading]:
+        """Points per second, and the most memory that the server took for them."""
+        del number
+        family = contender.running.family
+        with Peak(family) as idle:
+            time.sleep(0.5)
+        began = time.perf_counter()
+        with Peak(family) as memory:
+            points = stored_points(contender.running, HISTORY)
+        seconds = time.perf_counter() - began
+        check_kept(points, self.bench.sizes.points)
+        above = (max(memory.samples) - statistics.median(idle.samples)) / (1 << 20)
+        return [Reading(self.rows[0], points / seconds), Reading(self.rows[1], above)]
+
+
+class ManyRuns(Scenario):
+    """Runs made and filled by eight connections, in two calls each."""
+
+    rows: ClassVar[tuple[str, ...]] = ("many_runs",)
+    count = 8
+
+    def prepare(self, contender: Contender) -> None:
+        """Open the routes."""
+        self._made(contender, 0.5)
+
+    def measure(self, contender: Contender, number: int) -> list[Reading]:
+        """Runs per second."""
+        del number
+        began = time.perf_counter()
+        made = self._made(contender, self.bench.sizes.seconds)
+        return [Reading(self.rows[0], made / (time.perf_counter() - began))]
+
+    def _made(self, contender: Contender, seconds: float) -> int:
+        until, port = time.monotonic() + seconds, contender.running.port
+        with ThreadPoolExecutor(self.count) as threads:
+            return sum(threads.map(lambda _: _make_runs(port, until), range(self.count)))
+
+
+def _make_runs(port: int, until: float) -> int:
+    stamp, made = int(time.time() * 1000), 0
+    about = {
+        "params": [{"key": f"param-{n}", "value": f"value-{n}"} for n in range(PARAMS)],
+        "metrics": [
+            {"key": f"metric-{n}", "value": n / 7, "timestamp": stamp, "step": 0} for n in range(METRICS)
+        ],
+        "tags": [{"key": f"tag-{n}", "value": f"value-{n}"} for n in range(TAGS)],
+    }
+    with Connection(port) as connection:
+        while time.monotonic() < until:
+            asked = {"experiment_id": "0", "start_time": stamp, "run_name": "many"}
+            run = connection.call("POST", "runs/create", asked)["run"]["info"]["run_id"]
+            connection.call("POST", "runs/log-batch", {"run_id": run, **about})
+            made += 1
+    return made
 
 
 def _batch(run: str, steps: range) -> bytes:
