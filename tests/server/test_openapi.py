@@ -20,6 +20,7 @@ from tests.server.sockets import ask, get
 from shoso.server import (
     artifacts,
     batches,
+    imports,
     models,
     multipart,
     objects,
@@ -32,7 +33,7 @@ from shoso.server import (
 from shoso.wire.faults import FAULTS
 
 TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
-TABLE += [*multipart.routes(), *objects.routes(), *batches.routes(), *signing.routes()]
+TABLE += [*multipart.routes(), *objects.routes(), *batches.routes(), *signing.routes(), *imports.routes()]
 DOCUMENT = "/api/shoso/1/openapi.json"
 NOT_IMPLEMENTED = re.compile(
     r"/mlflow-artifacts/(mpu|presigned)/|/mlflow/artifacts/presigned-|/shoso/1/sign$"

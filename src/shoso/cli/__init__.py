@@ -2,10 +2,11 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, experiments, runs, sync, completion, server    the commands
+artifacts, mlflow, experiments, runs, imports, sync, completion, server    the commands
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
+imported     an import under way
 transfers    copies, deletions and verifications under way; `progress` shows how far they are
 listing      what is at a URI
 shapes       what `--json` prints; `reports` and `words` say it for people
@@ -24,6 +25,7 @@ main = Lazy(
         "artifacts": "shoso.cli.artifacts:artifacts",
         "completion": "shoso.cli.completion:completion",
         "experiments": "shoso.cli.experiments:experiments",
+        "import": "shoso.cli.imports:import_store",
         "runs": "shoso.cli.runs:runs",
         "server": "shoso.cli.server:server",
         "sync": "shoso.cli.sync:sync",

@@ -75,7 +75,7 @@ def session(tracking_uri: str | None = None) -> Iterator[Session]:
     """A session, until the command is done."""
     given = {current.VARIABLE: current.checked("--tracking-uri", tracking_uri)} if tracking_uri else {}
     opened = Session(client_settings({**os.environ, **given}))
-    with _interruptible():
+    with interruptible():
         try:
             yield opened
         finally:
@@ -83,7 +83,7 @@ def session(tracking_uri: str | None = None) -> Iterator[Session]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM interrupts as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

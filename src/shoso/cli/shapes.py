@@ -103,6 +103,54 @@ class Synced(Struct, frozen=True):
     waits: str | None
 
 
+class ImportCounts(Struct, frozen=True):
+    """What is new in the target: `params`, `tags` and `points` (of metrics) are those of runs.
+
+    `there` counts runs and logged models that were there already, `traces` those that are left out; `files`
+    and `bytes` are artifacts that were copied.
+    """
+
+    experiments: int
+    runs: int
+    params: int
+    tags: int
+    points: int
+    models: int
+    versions: int
+    there: int
+    traces: int
+    files: int
+    bytes: int
+
+
+class ImportMoved(Struct, frozen=True):
+    """An experiment that has another id in the target."""
+
+    name: str
+    experiment_id: int
+    new_id: int
+
+
+class ImportProblem(Struct, frozen=True):
+    """What wasn't brought: the file, or what it is, and why."""
+
+    path: str
+    message: str
+
+
+class ImportDone(Struct, frozen=True):
+    """What became of an import, or would; of the `failed` `problems` the first thousand are there."""
+
+    source: str
+    to: str
+    dry_run: bool
+    counts: ImportCounts
+    moved: list[ImportMoved]
+    problems: list[ImportProblem]
+    failed: int
+    seconds: float
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -116,6 +164,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("experiments", "rename"): ExperimentId,
     ("experiments", "delete"): ExperimentId,
     ("experiments", "restore"): ExperimentId,
+    ("import",): ImportDone,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,
     ("runs", "delete"): RunId,

@@ -75,6 +75,11 @@ class Server:
         said = await self._call(method, f"{API}/{quote(path)}", query, body)
         return self._decoded(said.strip() or b"{}", path, reply)
 
+    async def ask_own(self, path: str, reply: type[T], request: object) -> T:
+        """The reply to a POST of Shoso's own, below `/api/shoso/1`. Raises TrackingError."""
+        said = await self._call("POST", f"{objects.ROOT}/{quote(path)}", None, encode(request))
+        return self._decoded(said, path, reply)
+
     async def capabilities(self) -> CapabilitiesReply | None:
         """What a Shoso server's destination can do; None for any other server. Asked once.
 

@@ -24,6 +24,7 @@ from shoso.metadata.clauses import parts
 from shoso.metadata.schema import datasets, input_tags, inputs
 from shoso.wire.decode import missing
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
+from shoso.wire.imports import ImportedRun
 from shoso.wire.replies import DatasetSummary
 from shoso.wire.requests import LogInputs, LogOutputs, SearchDatasets
 
@@ -52,6 +53,22 @@ def log_inputs(conn: Connection, request: LogInputs) -> None:
     known = _models(conn, RUN_INPUT, [request.run_id])[request.run_id]
     new = {model.model_id for model in request.models} - known.keys()
     _add(conn, [_edge(RUN_INPUT, request.run_id, MODEL_INPUT, model_id) for model_id in new])
+
+
+def restore(conn: Connection, run: ImportedRun) -> None:
+    """Keep what a run of another store read and made. Raises TrackingError(INVALID)."""
+    for one in run.datasets:
+        _check(one)
+    if run.datasets:
+        _log_datasets(conn, run.experiment_id, run.run_id, run.datasets)
+    if run.model_inputs:
+        known = _models(conn, RUN_INPUT, [run.run_id])[run.run_id]
+        new = dict.fromkeys(model_id for model_id in run.model_inputs if model_id not in known)
+        _add(conn, [_edge(RUN_INPUT, run.run_id, MODEL_INPUT, model_id) for model_id in new])
+    if run.model_outputs:
+        known = _models(conn, RUN_OUTPUT, [run.run_id])[run.run_id]
+        made = {model.model_id: model.step for model in run.model_outputs if model.model_id not in known}
+        _add(conn, [_edge(RUN_OUTPUT, run.run_id, MODEL_OUTPUT, *each) for each in made.items()])
 
 
 def log_outputs(conn: Connection, request: LogOutputs) -> None:

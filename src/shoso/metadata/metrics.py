@@ -84,6 +84,17 @@ def log_many(conn: Connection, run_id: str, points: Sequence[MetricInput]) -> No
         _store_of_models(conn, run_id, of_models)
 
 
+def restore(conn: Connection, given: Iterable[tuple[str, str, float, int, int]]) -> None:
+    """Keep points of any runs, as (run, key, value, timestamp, step); nobody checks them again."""
+    _store(
+        conn,
+        [
+            Point(key, finite(value), timestamp, run_id, step, math.isnan(value))
+            for run_id, key, value, timestamp, step in given
+        ],
+    )
+
+
 def history(
     conn: Connection, run_id: str, key: str, page_token: str = "", max_results: int | None = None
 ) -> MetricHistory:
@@ -160,10 +171,11 @@ def _point(run_id: str, given: LogMetric | MetricInput) -> Point:
     value = given.value
     if math.isfinite(value):
         return Point(given.key, value, given.timestamp, run_id, given.step, False)
-    return Point(given.key, _finite(value), given.timestamp, run_id, given.step, math.isnan(value))
+    return Point(given.key, finite(value), given.timestamp, run_id, given.step, math.isnan(value))
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
+    """What the database keeps of a value: see the module."""
     if math.isnan(value):
         return 0.0
     return min(max(value, -GREATEST), GREATEST)
@@ -212,7 +224,7 @@ def _model_point(point: LogMetric | MetricInput, experiment_id: int, run_id: str
         point.key,
         point.timestamp,
         point.step,
-        _finite(point.value),
+        finite(point.value),
         experiment_id,
         run_id,
         None,

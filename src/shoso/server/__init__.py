@@ -9,6 +9,7 @@ from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.server import (
     artifacts,
     batches,
+    imports,
     models,
     multipart,
     objects,
@@ -53,6 +54,7 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *objects.routes(),
         *batches.routes(),
         *signing.routes(),
+        *imports.routes(),
     ]
     router = Router([*routes, *openapi.routes(routes)])
     return App(

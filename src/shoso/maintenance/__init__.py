@@ -1,0 +1,7 @@
+"""Work on whole stores: bringing in what another one holds.
+
+filestore    an MLflow file store (`mlruns/`), read with suspicion
+targets      where experiments, runs and models go: a Shoso server, or a database
+importing    from the one to the other
+artifacts    the files that go along
+"""

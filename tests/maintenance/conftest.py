@@ -1,0 +1,112 @@
+"""File stores that real versions of MLflow wrote, and servers to bring them to."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tests.e2e.servers import Server
+
+ROOT = Path(__file__).parent.parent.parent
+WRITER = Path(__file__).with_name("filestore_writer.py")
+INSTALLED = "3.17.2"
+
+
+class Written(NamedTuple):
+    """A file store, and what the MLflow that wrote it reads from it."""
+
+    folder: Path
+    seen: dict[str, Any]
+
+
+def interpreter(version: str) -> Path:
+    """Python with that MLflow; built once, in .cache."""
+    if version == INSTALLED:
+        return Path(sys.executable)
+    home = ROOT / ".cache" / f"mlflow-skinny-{version}"
+    home.parent.mkdir(exist_ok=True)
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "built").is_file():
+            _build(home, [f"mlflow-skinny=={version}", "setuptools<80"])
+            (home / "built").touch()
+    return home / "bin" / "python"
+
+
+def _build(home: Path, requirements: list[str]) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    python = home / "bin" / "python"
+    if uv := shutil.which("uv"):
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(home)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *requirements], check=True)
+
+
+def written(version: str, folder: Path) -> Written:
+    """A file store in that folder, by that version."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    command = [str(interpreter(version)), "-W", "ignore", str(WRITER), str(folder)]
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Written(folder, json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Written:
+    """A file store of the installed MLflow; copy it, don't change it."""
+    return written(INSTALLED, tmp_path_factory.mktemp("template") / "mlruns")
+
+
+@pytest.fixture
+def mlruns(template, tmp_path) -> Path:
+    """A copy of it to damage; what it recorded as places stays that of the template."""
+    return Path(shutil.copytree(template.folder, tmp_path / "mlruns", symlinks=True))
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Start servers with flags of one's own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*flags: str) -> Server:
+            folder = tmp_path / f"server {len(list(tmp_path.glob('server *')))}"
+            folder.mkdir()
+            server = Server(folder, *flags).start()
+            stack.callback(server.stop)
+            return server
+
+        yield start
+
+
+class Done(NamedTuple):
+    """What `shoso import` came to."""
+
+    code: int
+    out: dict[str, Any]
+    err: str
+
+
+@pytest.fixture
+def bring():
+    """`shoso import … --json`, in a process of its own."""
+
+    def run(source: Path, to: str, *flags: str) -> Done:
+        command = [str(Path(sys.executable).with_name("shoso")), "import", str(source), "--to", to, "--json"]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        done = subprocess.run(
+            [*command, *flags], env=env, check=False, capture_output=True, text=True, timeout=120
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, json.loads(done.stdout or "{}"), done.stderr)
+
+    return run
