@@ -1,4 +1,4 @@
-"""Databases to test with: a fresh one of Shoso's, and the real MLflow's store on a file of its own."""
+"""Databases to test with: ours and MLflow's, of every kind where a module says that it is for EVERYWHERE."""
 
 from __future__ import annotations
 
@@ -7,41 +7,70 @@ import warnings
 from pathlib import Path
 
 import pytest
+from tests.metadata import places
+from tests.metadata.places import Place
 
 from shoso.metadata.connect import Database
+from shoso.metadata.dialects import choose
+
+
+def pytest_generate_tests(metafunc):
+    """Run the tests of a module that says so on each kind of database."""
+    kinds = places.PLACES if getattr(metafunc.module, "EVERYWHERE", False) else ("sqlite",)
+    for fixture, scope in (("place", "function"), ("mlflow_place", "function"), ("common_place", "module")):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, kinds, indirect=True, scope=scope)
 
 
 @pytest.fixture
-async def database(tmp_path):
-    """A fresh database in the test's own folder."""
-    opened = Database.open(f"sqlite:///{tmp_path}/shoso.db", artifact_root="mlflow-artifacts:/")
+def place(request, tmp_path):
+    """A fresh database of Shoso's; a SQLite file is in the test's own folder, and isn't made yet."""
+    if request.param == "sqlite":
+        return Place("sqlite", f"sqlite:///{tmp_path}/shoso.db")
+    return places.fresh(request.param, by_mlflow=False)
+
+
+@pytest.fixture
+async def database(place):
+    """A fresh database of Shoso's, open."""
+    if place.kind == "sqlite":
+        opened = Database.open(place.uri, artifact_root=places.ROOT)
+    else:  # whose tables have been checked
+        opened = Database(choose(place.uri, places.FEW))
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def mlflow_place(request, tmp_path, mlflow_template):
+    """A fresh database that the real MLflow created."""
+    return _made_by_mlflow(request.param, tmp_path, mlflow_template)
+
+
+@pytest.fixture(scope="module")
+def common_place(request, tmp_path_factory, mlflow_template):
+    """A database that the real MLflow created, for all tests of a module."""
+    folder = tmp_path_factory.mktemp("common")
+    return _made_by_mlflow(request.param, folder, mlflow_template, exact=True)
+
+
+def _made_by_mlflow(kind, folder, template, *, exact=False) -> Place:
+    if kind == "sqlite":
+        return Place(kind, f"sqlite:///{shutil.copy(template, folder / 'mlflow.db')}")
+    return places.fresh(kind, by_mlflow=True, exact=exact)
 
 
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory) -> Path:
     """A database file that the real MLflow created, migrations and all; copy it, don't write to it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    _store(folder / "mlflow.db")._dispose_engine()
+    places.mlflow_tracking.__wrapped__(f"sqlite:///{folder / 'mlflow.db'}")._dispose_engine()
     return folder / "mlflow.db"
 
 
 @pytest.fixture
 def mlflow_store(tmp_path, mlflow_template):
-    """The real MLflow's tracking store on a fresh database."""
-    with warnings.catch_warnings(action="ignore"):
-        yield from _opened(shutil.copy(mlflow_template, tmp_path / "mlflow.db"))
-
-
-def _opened(path):
-    store = _store(path)
-    yield store
-    store._dispose_engine()
-
-
-def _store(path):
-    with warnings.catch_warnings(action="ignore"):  # MLflow uses what SQLAlchemy 2.1 deprecates
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        return SqlAlchemyStore(f"sqlite:///{path}", "mlflow-artifacts:/")
+    """The real MLflow's tracking store on a fresh database of its own."""
+    path = shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    with warnings.catch_warnings(action="ignore"), Place("sqlite", f"sqlite:///{path}").tracking() as store:
+        yield store

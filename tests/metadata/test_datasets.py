@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import warnings
-
 import pytest
 from mlflow.entities import Dataset as TheirDataset
 from mlflow.entities import DatasetInput as TheirDatasetInput
@@ -12,33 +9,24 @@ from mlflow.entities import InputTag, LoggedModelInput, LoggedModelOutput
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.datasets import inputs_of, log_inputs, log_outputs, outputs_of
-from shoso.metadata.dialects import sqlite
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
 from shoso.wire.requests import LogInputs, LogOutputs
 
-with warnings.catch_warnings(action="ignore"):
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
+EVERYWHERE = True
 TRAIN = Dataset("train", "d1", "http", '{"url": "x"}', schema='{"a": "long"}', profile="{}")
 TEST = Dataset("test", "d2", "local", "{}")
 
 
 @pytest.fixture
-def path(tmp_path, mlflow_template):
-    return shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+def mlflow(mlflow_place):
+    """MLflow's own store on the same database."""
+    with mlflow_place.tracking() as store:
+        yield store
 
 
 @pytest.fixture
-def mlflow(path, tmp_path):
-    """MLflow's own store on the same file."""
-    store = SqlAlchemyStore(f"sqlite:///{path}", str(tmp_path))
-    yield store
-    store._dispose_engine()
-
-
-@pytest.fixture
-def conn(path):
-    with sqlite.connect(path, read_only=False) as opened:
+def conn(mlflow_place):
+    with mlflow_place.connect() as opened:
         yield opened
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import warnings
-from contextlib import contextmanager
 
 import pytest
 
@@ -22,20 +20,10 @@ from shoso.wire.requests import (
     SearchDatasets,
 )
 
+EVERYWHERE = True
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 VALUES = [0.0, 1.0, -1.5, math.nan, math.inf, 5e-324]
-
-
-@contextmanager
-def mlflows_own(tmp_path):
-    """MLflow's store on the database that the fixture `database` has open."""
-    with warnings.catch_warnings(action="ignore"):
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        store = SqlAlchemyStore(f"sqlite:///{tmp_path}/shoso.db", "mlflow-artifacts:/")
-        yield store
-        store._dispose_engine()
 
 
 async def a_run(database, points):
@@ -61,9 +49,9 @@ def shown(found):
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 50, 99, 2500])
 @pytest.mark.parametrize("steps", [(None, None), (0, 20), (5, 5), (100, 200)])
-async def test_a_sample_is_mlflows(database, tmp_path, most, steps):
+async def test_a_sample_is_mlflows(database, place, most, steps):
     ids = [await a_run(database, some_points(seed, seed * 35)) for seed in range(4)]
-    with mlflows_own(tmp_path) as store:
+    with place.tracking() as store:
         theirs = store.get_metric_history_bulk_interval([*ids, "absent"], "m", most, *steps)
     request = GetSampledHistory(
         run_ids=[*ids, "absent"], metric_key="m", max_results=most, start_step=steps[0], end_step=steps[1]
@@ -74,9 +62,9 @@ async def test_a_sample_is_mlflows(database, tmp_path, most, steps):
 
 
 @pytest.mark.parametrize("most", [1, 10, 25_000])
-async def test_many_histories_are_mlflows(database, tmp_path, most):
+async def test_many_histories_are_mlflows(database, place, most):
     ids = [await a_run(database, some_points(seed, seed * 35)) for seed in range(4)]
-    with mlflows_own(tmp_path) as store:
+    with place.tracking() as store:
         theirs = store.get_metric_history_bulk([*ids, "absent"], "m", most)
     request = GetBulkHistory(run_id=[*ids, "absent"], metric_key="m", max_results=most)
     assert shown(await database.read(histories.bulk, request)) == shown(theirs) != []
@@ -89,7 +77,7 @@ async def test_no_reply_has_more_points_than_it_may(database, monkeypatch):
     assert len(await database.read(histories.bulk, request)) == 5
 
 
-async def test_summaries_of_datasets_are_mlflows(database, tmp_path):
+async def test_summaries_of_datasets_are_mlflows(database, place):
     for name, contexts in (("a", ("train", "eval")), ("b", ()), ("a", ("train",))):
         run_id = await a_run(database, [])
         tags = [Tag("mlflow.data.context", context) for context in contexts[:1]] + [Tag("other", "x")]
@@ -98,7 +86,7 @@ async def test_summaries_of_datasets_are_mlflows(database, tmp_path):
     other = await a_run(database, [])
     two = DatasetInput(Dataset("a", "1", "code", "x"), [Tag("mlflow.data.context", "eval")])
     await database.write(datasets.log_inputs, LogInputs(other, [two]))
-    with mlflows_own(tmp_path) as store:
+    with place.tracking() as store:
         theirs = [(s.experiment_id, s.name, s.digest, s.context) for s in store._search_datasets(["0"])]
     found = await database.read(datasets.summaries, SearchDatasets(["0", "0", "77"]))
     ours = [(s.experiment_id, s.name, s.digest, s.context) for s in found]

@@ -11,6 +11,8 @@ from shoso.errors import Kind, TrackingError
 from shoso.metadata import model_history, rules, runs
 from shoso.wire.requests import CreateRun, LogModel, TagInput
 
+EVERYWHERE = True
+
 with warnings.catch_warnings(action="ignore"):
     from mlflow.models import Model
 

@@ -12,6 +12,8 @@ from shoso.metadata import objects
 from shoso.metadata.connect import Database
 from shoso.metadata.objects import SETTLED, identity, row
 
+EVERYWHERE = True
+
 ROOT = "s3://bucket/folder"
 META = ObjectMeta(Key("1/run/artifacts/model.bin"), 5, 1700000000.25, "tag", "a" * 64)
 NOW = 1_700_000_000_000

@@ -21,6 +21,7 @@ from shoso.wire.requests import (
     UpdateRun,
 )
 
+EVERYWHERE = True
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
@@ -105,7 +106,8 @@ async def test_creating_does_as_mlflow_does(name, tags, database, mlflow_store):
     if "" not in tags.values():
         theirs = mlflow_store.create_run("0", "me", 5, tagged(RunTag, tags), name)
         assert portrait(made) == portrait_of_mlflow(theirs)
-    assert made == await database.read(runs.get, made.info.run_id)
+    read = await database.read(runs.get, made.info.run_id)
+    assert (made.info, sorted(made.data.tags, key=str)) == (read.info, sorted(read.data.tags, key=str))
     assert re.fullmatch("[0-9a-f]{32}", made.info.run_id)
     assert {tag.key: tag.value for tag in made.data.tags}["mlflow.runName"] == made.info.run_name
     assert made.info.run_name == (name or tags["mlflow.runName"])
@@ -167,7 +169,7 @@ async def test_artifacts_lie_below_the_experiments_location_with_its_query(datab
 
 @pytest.mark.parametrize(
     ("status", "end_time", "name"),
-    [(None, None, ""), ("FINISHED", 9, ""), (4, None, "new"), ("3", 0, "n" * 300), ("SCHEDULED", 2**62, "")],
+    [(None, None, ""), ("FINISHED", 9, ""), (4, None, "new"), ("3", 0, "n" * 250), ("SCHEDULED", 2**62, "")],
 )
 async def test_updating_does_as_mlflow_does(status, end_time, name, pair):
     from mlflow.entities import RunStatus

@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import math
-import shutil
 import warnings
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from mlflow.entities import LoggedModelParameter, LoggedModelStatus, LoggedModelTag, Metric
 from mlflow.exceptions import MlflowException
+from sqlalchemy import select, update
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata.dialects import sqlite
+from shoso.metadata.schema import logged_models as table
 from shoso.metadata.search_models import search_logged_models
 from shoso.wire.entities import encode
 from shoso.wire.requests import ModelDataset, ModelOrderBy, SearchLoggedModels
@@ -26,6 +27,7 @@ with warnings.catch_warnings(action="ignore"):
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.utils.proto_json_utils import message_to_json
 
+EVERYWHERE = True
 MODELS = 24
 NAMES = ["m", "M", "model-a", "model_b", "学習", "É"]
 TEXTS = ["x", "X", "0.1", "it's", "10%", "", "a b"]
@@ -33,25 +35,20 @@ NUMBERS = [0.0, 1.5, -1.5, math.nan, math.inf, 7.0, 1.5]
 
 
 @pytest.fixture(scope="module")
-def world(mlflow_template, tmp_path_factory):
+def world(common_place):
     """Models of two experiments in a database that MLflow wrote, open for MLflow and for us."""
-    folder = tmp_path_factory.mktemp("models")
-    path = shutil.copy(mlflow_template, folder / "mlflow.db")
-    store = SqlAlchemyStore(f"sqlite:///{path}", str(folder))
-    experiments = ["0", store.create_experiment("second")]
-    runs = [store.create_run("0", "me", 0, [], "r").info.run_id for _ in range(2)]
-    for number in range(MODELS):
-        write_model(store, experiments[number % 2], runs, number)
-    with sqlite.connect(path, read_only=False) as conn:
-        conn.exec_driver_sql(
-            "UPDATE logged_models SET creation_timestamp_ms = unicode(substr(model_id, 3)) % 5"
-        )
-        conn.exec_driver_sql(
-            "UPDATE logged_models SET last_updated_timestamp_ms = 10 - creation_timestamp_ms"
-        )
-        ids = conn.exec_driver_sql("SELECT model_id FROM logged_models ORDER BY 1").scalars().all()
-        yield SimpleNamespace(store=store, conn=conn, experiments=experiments, ids=ids)
-    store._dispose_engine()
+    with common_place.tracking() as store, common_place.connect() as conn:
+        experiments = ["0", store.create_experiment("second")]
+        runs = [store.create_run("0", "me", 0, [], "r").info.run_id for _ in range(2)]
+        for number in range(MODELS):
+            write_model(store, experiments[number % 2], runs, number)
+        ids = conn.scalars(select(table.c.model_id).order_by(table.c.model_id)).all()
+        for model_id in ids:
+            time = ord(model_id[2]) % 5
+            values = {"creation_timestamp_ms": time, "last_updated_timestamp_ms": 10 - time}
+            conn.execute(update(table).where(table.c.model_id == model_id).values(**values))
+        kind = common_place.kind
+        yield SimpleNamespace(store=store, conn=conn, experiments=experiments, ids=ids, kind=kind)
 
 
 def write_model(store: SqlAlchemyStore, experiment_id: str, runs: list[str], number: int) -> None:
@@ -183,7 +180,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(FILTERS, DATASETS, ORDERS, st.sampled_from([1, 5, 50]), st.sampled_from([1, 2]))
 @example("", [], [], 5, 2)
 @example("metrics.loss > 0", [ModelDataset("data1", "d1")], [ModelOrderBy("metrics.loss", False)], 5, 2)
@@ -191,6 +188,7 @@ ORDERS = st.lists(
 def test_a_search_finds_what_mlflow_finds_in_the_same_order(
     world, filter_, datasets, order_by, size, experiments
 ):
+    assume(not places.mlflow_errs(world.kind, filter_))
     request = SearchLoggedModels(world.experiments[:experiments], filter_, datasets, size, order_by)
     assert ours(world, request) == theirs(world, request)
 
@@ -217,7 +215,8 @@ def test_models_are_found_by_lists_of_ids(world, negated):
 )
 def test_what_we_read_in_another_way_than_mlflow(world, filter_, plain):
     found = ours(world, SearchLoggedModels(world.experiments, filter_))
-    assert found == theirs(world, SearchLoggedModels(world.experiments, plain)) != []
+    search = ours if places.mlflow_errs(world.kind, plain) else theirs
+    assert found == search(world, SearchLoggedModels(world.experiments, plain)) != []
 
 
 @pytest.mark.parametrize(

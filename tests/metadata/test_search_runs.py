@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import warnings
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from mlflow.entities import (
     Dataset,
@@ -24,9 +23,9 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata.dialects import sqlite
 from shoso.metadata.filters import MAX_COMPARISONS, MAX_ORDERS, MAX_VALUES
 from shoso.metadata.search import search_runs
 from shoso.wire.entities import encode
@@ -36,6 +35,7 @@ with warnings.catch_warnings(action="ignore"):
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.utils.proto_json_utils import message_to_json
 
+EVERYWHERE = True
 TEXTS = ["x", "X", "xy", "it's", "", "10%", "a_b", "acb", "100", "学習", "É", "é", 'say "hi"', "a\\b", "x "]
 NUMBERS = [0.0, -0.0, 1.5, -1.5, 1e-300, 1e300, math.nan, math.inf, -math.inf, 1.5, 0.1 + 0.2, 7.0]
 KEYS = ["a", "b b", "c.d", "学"]
@@ -44,20 +44,18 @@ RUNS = 40
 
 
 @pytest.fixture(scope="module")
-def world(mlflow_template, tmp_path_factory):
+def world(common_place):
     """Runs of two experiments in a database that MLflow wrote, open for MLflow and for us."""
-    folder = tmp_path_factory.mktemp("runs")
-    path = shutil.copy(mlflow_template, folder / "mlflow.db")
-    store = SqlAlchemyStore(f"sqlite:///{path}", str(folder))
-    experiments = ["0", store.create_experiment("second")]
-    for number in range(RUNS):
-        write_run(store, experiments[number % 2], number)
-    with sqlite.connect(path, read_only=False) as conn:
+    with common_place.tracking() as store, common_place.connect() as conn:
+        experiments = ["0", store.create_experiment("second")]
+        for number in range(RUNS):
+            write_run(store, experiments[number % 2], number)
         # What MLflow wrote before 1.30: a name in the tag alone.
         conn.exec_driver_sql("UPDATE runs SET name = NULL WHERE run_uuid < '3'")
         ids = conn.exec_driver_sql("SELECT run_uuid FROM runs ORDER BY run_uuid").scalars().all()
-        yield SimpleNamespace(store=store, conn=conn, experiments=experiments, ids=ids)
-    store._dispose_engine()
+        yield SimpleNamespace(
+            store=store, conn=conn, experiments=experiments, ids=ids, kind=common_place.kind
+        )
 
 
 def write_run(store: SqlAlchemyStore, experiment_id: str, number: int) -> None:
@@ -203,7 +201,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     FILTERS, ORDERS, st.sampled_from([1, 2, 3]), st.sampled_from([1, 3, 7, 50]), st.sampled_from([1, 2, 3])
 )
@@ -217,6 +215,7 @@ ORDERS = st.lists(
 def test_a_search_finds_what_mlflow_finds_in_the_same_order(
     world, filter_, order_by, view, size, experiments
 ):
+    assume(not places.mlflow_errs(world.kind, filter_))
     ids = world.experiments[:experiments] if experiments < 3 else world.experiments[1:]
     request = SearchRuns(ids, filter_, view, size, order_by)
     assert ours(world, request) == theirs(world, request)

@@ -1,7 +1,9 @@
-"""Comparisons of text that mean the same in every database: by characters, with case, blanks and accents.
+"""Comparisons of text that mean the same in every database: with case, blanks and accents.
 
     same(column, value)      equality that an index serves
-    like, ilike              % and _ are wild, nothing escapes them; ilike knows no case
+    like, ilike              % and _ are wild; ilike knows no case
+
+A backslash makes them plain on PostgreSQL and MySQL, and on SQLite nothing does: so it is with MLflow too.
 
 MySQL, MariaDB and SQL Server compare by the collation of a column, for most of which 'a' is 'A' and 'a '; an
 index serves no other comparison, so rows are looked up by that one and then compared again.
@@ -110,15 +112,10 @@ def _like(element: like, compiler: SQLCompiler, **kw: Any) -> str:
     return " LIKE ".join(_sides(element, compiler, **kw))  # on SQLite see `case_sensitive_like`
 
 
-@compiles(like, "postgresql")
-def _like_postgresql(element: like, compiler: SQLCompiler, **kw: Any) -> str:
-    return " LIKE ".join(_sides(element, compiler, **kw)) + " ESCAPE ''"
-
-
 @compiles(like, "mysql")
 def _like_mysql(element: like, compiler: SQLCompiler, **kw: Any) -> str:
     column, value = _sides(element, compiler, **kw)
-    return f"{_characters(column)} LIKE {value} ESCAPE ''"
+    return f"{_characters(column)} LIKE {value}"
 
 
 @compiles(like, "mssql")
@@ -135,13 +132,13 @@ def _ilike(element: ilike, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(ilike, "postgresql")
 def _ilike_postgresql(element: ilike, compiler: SQLCompiler, **kw: Any) -> str:
-    return " ILIKE ".join(_sides(element, compiler, **kw)) + " ESCAPE ''"
+    return " ILIKE ".join(_sides(element, compiler, **kw))
 
 
 @compiles(ilike, "mysql")
 def _ilike_mysql(element: ilike, compiler: SQLCompiler, **kw: Any) -> str:
     column, value = _sides(element, compiler, **kw)
-    return f"lower({_characters(column)}) LIKE lower({value}) ESCAPE ''"
+    return f"lower({_characters(column)}) LIKE lower({value})"
 
 
 def _bytes(column: str) -> str:
