@@ -1,0 +1,74 @@
+"""`shoso import` into databases that count characters, and ids of 32 bits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.maintenance.test_import import read, without_default
+from tests.servers import mariadb, postgres
+
+
+@pytest.fixture(params=[postgres, mariadb], ids=["postgres", "mariadb"])
+def uri(request):
+    """A new database of that kind."""
+    facts = request.param.server()
+    return request.param.uri(facts, request.param.create(facts))
+
+
+def test_a_real_store_is_brought_with_ids_that_fit(template, bring, launch, uri):
+    """The 18 digits of an experiment's id are more than the column takes: there are new ones, and said so."""
+    done = bring(template.folder, uri)
+    assert (done.code, done.out["problems"]) == (0, [])
+    new = {str(one["experiment_id"]): str(one["new_id"]) for one in done.out["moved"]}
+    assert len(new) == 3
+    server = launch("--backend-store-uri", uri)
+    store = json.dumps(template.seen).replace('{"acc": [[10, 0, ', '{"acc": [[10, 1, ')
+    for old, number in new.items():
+        store = store.replace(f'"{old}"', f'"{number}"')
+    there, expected = read(server.uri), json.loads(store)
+    for part in expected:
+        if part == "experiments":
+            assert without_default(there) == without_default(expected)
+        else:
+            assert there[part] == expected[part], part
+
+
+def test_importing_again_changes_nothing(template, bring, uri):
+    first = bring(template.folder, uri).out["counts"]
+    again = bring(template.folder, uri)
+    counts = {name: value for name, value in again.out["counts"].items() if value}
+    assert (again.code, counts) == (0, {"there": first["runs"] + first["models"]})
+
+
+def test_small_ids_are_kept_and_new_experiments_go_on_behind_them(mlruns, bring, launch, uri):
+    from mlflow.tracking import MlflowClient
+
+    for path in [path for path in mlruns.iterdir() if len(path.name) == 18]:
+        meta = path / "meta.yaml"
+        number = str(40 + len(list(mlruns.glob("4?"))))
+        meta.write_text(
+            meta.read_text().replace(f"experiment_id: '{path.name}'", f"experiment_id: '{number}'")
+        )
+        path.rename(mlruns / number)
+    done = bring(mlruns, uri)
+    server = launch("--backend-store-uri", uri)
+    kept = {one.experiment_id for one in MlflowClient(server.uri).search_experiments()}
+    assert {"0", "40", "41"} <= kept, done
+    assert int(MlflowClient(server.uri).create_experiment("next")) > 41
+
+
+def test_a_value_that_is_too_long_is_left_out_and_said(mlruns, bring, launch, uri):
+    from mlflow.tracking import MlflowClient
+
+    [run] = [path for path in mlruns.glob("*/*") if (path / "artifacts" / "folder" / "text.txt").is_file()]
+    (run / "params" / "vast").write_text("ü" * 8001)
+    (run / "params" / "full").write_text("ü" * 8000)
+    done = bring(mlruns, uri)
+    assert done.code == 1
+    assert [(one["path"], "8,001" in one["message"]) for one in done.out["problems"]] == [
+        (f"run {run.name}", True)
+    ]
+    server = launch("--backend-store-uri", uri)
+    params = MlflowClient(server.uri).get_run(run.name).data.params
+    assert (len(params["full"]), "vast" in params, params["deep/er/key"]) == (8000, False, "v")
