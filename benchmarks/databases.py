@@ -51,6 +51,12 @@ class Sqlite:
         shutil.copyfile(seed.seeded(sizes.runs, sizes.points), home / "tracking.db")
         return self.fresh(home)
 
+    def filled(self, home: Path, sizes: Sizes) -> str:
+        """The URI of one that is made for the caller alone."""
+        seed.make_empty(uri := self.fresh(home))
+        seed.fill(home / "tracking.db", sizes.runs, sizes.points)
+        return uri
+
 
 class Postgres:
     """A database of a server that is started with the first."""
@@ -66,6 +72,7 @@ class Postgres:
         launcher = Launcher("postgres", folder)
         stack.callback(launcher.stop)
         self._facts = postgres.start(launcher, DURABLE)
+        self._template = ""
 
     def fresh(self, home: Path) -> str:
         """See Databases."""
@@ -73,14 +80,14 @@ class Postgres:
 
     def seeded(self, home: Path, sizes: Sizes) -> str:
         """See Databases."""
-        template = f"seeded-{sizes.runs}-{sizes.points}"
-        there = postgres.sql(self._facts, f"SELECT count(*) FROM pg_database WHERE datname = '{template}'")
-        if there == "0":
-            postgres.sql(self._facts, f'CREATE DATABASE "{template}"')
-            uri = self._uri(template)
-            seed.make_empty(uri)
-            fill(uri, sizes.runs, sizes.points)
-        return self._uri(postgres.create(self._facts, template))
+        self._template = self._template or self.filled(home, sizes).rpartition("/")[2]
+        return self._uri(postgres.create(self._facts, self._template))
+
+    def filled(self, home: Path, sizes: Sizes) -> str:
+        """The URI of one that is made for the caller alone."""
+        seed.make_empty(uri := self.fresh(home))
+        fill(uri, sizes.runs, sizes.points)
+        return uri
 
     def _uri(self, name: str) -> str:
         return postgres.uri(self._facts, name).replace("postgresql:", "postgresql+psycopg2:", 1)

@@ -35,7 +35,7 @@ class Search(Scenario):
             raise DifferentAnswerError(
                 f"found {len(found)} runs, not the same {len(self.expected)} as the other"
             )
-        times, body = self._by_socket(contender, 1)
+        times, body = raw_search(contender.running.port, 1)
         raw = [run["info"]["run_id"] for run in json.loads(body)["runs"]]
         if raw != found:
             raise DifferentAnswerError(f"{len(times)} raw call gave other runs than the MLflow client")
@@ -45,7 +45,7 @@ class Search(Scenario):
         del number
         calls = self.bench.sizes.searches
         by_client = self._by_client(contender, calls)["ms"]
-        by_socket, body = self._by_socket(contender, calls)
+        by_socket, body = raw_search(contender.running.port, calls)
         size = {"reply_bytes": float(len(body))}
         return [
             Reading("search_client", statistics.median(by_client)),
@@ -57,15 +57,17 @@ class Search(Scenario):
         uri = contender.running.uri
         return self.bench.clients.one().ask("search", uri=uri, experiment="0", **work)
 
-    def _by_socket(self, contender: Contender, calls: int) -> tuple[list[float], bytes]:
-        order = {"experiment_ids": ["0"], "filter": FILTER, "order_by": ORDER, "max_results": PAGE}
-        message = json_request("POST", "/api/2.0/mlflow/runs/search", order)
-        times, body = [], b""
-        with Connection(contender.running.port) as connection:
-            for _ in range(calls):
-                began = time.perf_counter()
-                status, body = connection.exchange(message)
-                times.append(1000 * (time.perf_counter() - began))
-                if status != 200:
-                    raise ReplyError(f"runs/search: {status} {body[:300].decode(errors='replace')}")
-        return times, body
+
+def raw_search(port: int, calls: int) -> tuple[list[float], bytes]:
+    """Milliseconds of each call on one connection, and the last reply's body."""
+    order = {"experiment_ids": ["0"], "filter": FILTER, "order_by": ORDER, "max_results": PAGE}
+    message = json_request("POST", "/api/2.0/mlflow/runs/search", order)
+    times, body = [], b""
+    with Connection(port) as connection:
+        for _ in range(calls):
+            began = time.perf_counter()
+            status, body = connection.exchange(message)
+            times.append(1000 * (time.perf_counter() - began))
+            if status != 200:
+                raise ReplyError(f"runs/search: {status} {body[:300].decode(errors='replace')}")
+    return times, body

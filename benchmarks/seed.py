@@ -41,7 +41,7 @@ def seeded(runs: int, points: int) -> Path:
             old.unlink()
         part = path.with_suffix(".part")
         make_empty(f"sqlite:///{part}")
-        _fill(part, runs, points)
+        fill(part, runs, points)
         part.rename(path)
     return path
 
@@ -70,7 +70,8 @@ def all_rows(runs: int, points: int) -> Iterator[Tables]:
     yield {"latest_metrics": [(HISTORY, "loss", 1 / points, START + last, last, False)] if points else []}
 
 
-def _fill(path: Path, runs: int, points: int) -> None:
+def fill(path: Path, runs: int, points: int) -> None:
+    """Write every row into a SQLite file that has the tables."""
     database = sqlite3.connect(path)
     try:
         database.execute("PRAGMA synchronous=OFF")
