@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import stat
+import threading
 import tracemalloc
 
 import pytest
@@ -20,7 +22,7 @@ from shoso.core.store import read_bytes
 from shoso.core.streams import CHUNK, BytesSource
 from shoso.core.types import CREATE, FromTo, ObjectMeta, SmallObject
 from shoso.errors import ConfigError, Forbidden, Kind, NotFound, StoreError
-from shoso.stores.folder import open_folder, walk
+from shoso.stores.folder import names, open_folder, tree, walk
 
 KEY = Key("model/weights.bin")
 LARGE = bytes(range(256)) * (3 * CHUNK // 256) + b"tail"
@@ -499,3 +501,25 @@ async def test_no_path_leaves_a_file_open(folder, root, descriptors):
     async with asyncio.timeout(10):
         while descriptors() != before:  # noqa: ASYNC110  # a thread that was let go closes in its own time
             await asyncio.sleep(0.001)
+
+
+def test_a_draft_that_a_sweep_has_just_taken_is_made_again(tmp_path, monkeypatch):
+    """Whoever first writes to a folder sweeps it, while others make their drafts there."""
+    folder, draft, real = os.open(tmp_path, os.O_RDONLY), names.temporary("object"), fcntl.flock
+    sweeper = threading.Timer(0.05, lambda: ((tmp_path / draft).unlink(), os.close(taken[0])))
+    taken = []
+
+    def taken_first(file, how):
+        if not taken:
+            taken.append(os.open(tmp_path / draft, os.O_RDWR))
+            real(taken[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sweeper.start()
+        real(file, how)
+
+    monkeypatch.setattr(tree.fcntl, "flock", taken_first)
+    file = tree.create(folder, draft)
+    sweeper.join()
+    tree.name_draft(folder, draft, "object", replace=True)
+    assert os.path.samestat(os.fstat(file), (tmp_path / "object").stat())
+    os.close(file)
+    os.close(folder)

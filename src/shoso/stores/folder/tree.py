@@ -124,9 +124,13 @@ def create(folder: int, name: str, size: int | None = None) -> int:
 
 
 def lock(file: int) -> None:
-    """Say that a process is at this file, where the file system has locks."""
+    """Say that a process is at this file, where the file system has locks.
+
+    Only a sweep can have the lock, for a moment and to remove the file: it is waited for, and the file is
+    gone then.
+    """
     with suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def name_draft(folder: int, draft: str, name: str, replace: bool) -> None:
