@@ -33,9 +33,11 @@ def _digested(found: SmallObject) -> SmallObject:
 
 
 def _skipped(route: Route, item: Item, found: SmallObject) -> bool:
+    if item.there is None:
+        return False
     read = replace(item, meta=found.meta)
-    if read.same and read.there is not None:
-        route.skip(read, read.there)
+    if read.same:
+        route.skip(read, item.there)
     return read.same
 
 
