@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 
 from shoso import settings
 from shoso.errors import ConfigError
+from shoso.metadata.dialects.options import Options
 from shoso.settings import SERVER, ServerSettings, server_settings
 from shoso.stores.remote import RemoteOptions
 
 GIVEN = {  # by field: two values as text, each with what it means
     "backend_store_uri": [("sqlite:///a.db", "sqlite:///a.db"), ("sqlite:///b.db", "sqlite:///b.db")],
+    "read_replica_backend_store_uri": [
+        ("postgresql://h/d", "postgresql://h/d"),
+        ("mysql://h/d", "mysql://h/d"),
+    ],
     "default_artifact_root": [("/a", "/a"), ("./b", "./b")],
     "artifacts_destination": [("/a", "/a"), ("./b", "./b")],
     "serve_artifacts": [("false", False), ("1", True)],
@@ -190,3 +195,45 @@ def test_settings_show_no_password():
     settings = server_settings(given, {"AWS_SECRET_ACCESS_KEY": "hunter2"})
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in repr(RemoteOptions("http://user:hunter2@host"))
+
+
+def test_the_pool_is_mlflows_by_its_variables():
+    given = {
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20",
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "5",
+        "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": "60",
+        "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+        "MLFLOW_SQLALCHEMYSTORE_ECHO": "true",
+        "SHOSO_DATABASE_TIMEOUT": "2.5",
+        "MLFLOW_MYSQL_SSL_CA": "/ca.pem",
+    }
+    found = server_settings({}, given).database
+    assert found == Options(20, 5, 60, "NullPool", True, 2.5, "/ca.pem")
+    assert (found.writers, found.readers) == (4, 21)
+    assert server_settings({}, {}).database == Options()
+
+
+@pytest.mark.parametrize(
+    ("size", "writers", "readers"), [(1, 1, 1), (2, 1, 1), (3, 1, 2), (8, 4, 4), (9, 4, 5)]
+)
+def test_a_pool_is_shared_out(size, writers, readers):
+    found = Options(pool_size=size)
+    assert (found.writers, found.readers) == (writers, readers)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "0", "use 1 or more"),
+        ("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "many", "not a whole number"),
+        ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", "-1", "use 0 or more"),
+        ("MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE", "0", "use 1 or more"),
+        ("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "StaticPool", "QueuePool"),
+        ("SHOSO_DATABASE_TIMEOUT", "0", "seconds above 0"),
+    ],
+)
+def test_a_wrong_option_of_the_database_is_told(variable, value, sentence):
+    with pytest.raises(ConfigError) as caught:
+        server_settings({}, {variable: value})
+    assert str(caught.value).startswith(variable)
+    assert sentence in str(caught.value)

@@ -68,6 +68,13 @@ SERVER: tuple[Setting, ...] = (
         " postgresql://user:password@host/mlflow.",
     ),
     Setting(
+        "read_replica_backend_store_uri",
+        "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+        text,
+        "",
+        "A copy of that database that follows it: searches and histories of metrics are read there.",
+    ),
+    Setting(
         "default_artifact_root",
         "MLFLOW_DEFAULT_ARTIFACT_ROOT",
         text,
@@ -197,7 +204,6 @@ NOT_SERVED = {
     "--uvicorn-opts": "Shoso sets uvicorn's options itself",
     "--expose-prometheus": "metrics aren't part of Shoso yet",
     "--registry-store-uri": "the model registry is in the database of --backend-store-uri",
-    "--read-replica-backend-store-uri": "read replicas aren't part of Shoso yet",
     "--enable-workspaces": "Shoso has no workspaces",
     "--disable-workspaces": "Shoso has no workspaces",
     "--workspace-store-uri": "Shoso has no workspaces",
@@ -221,6 +227,7 @@ class ServerSettings:
     """What `shoso server` runs with; each field is described in `SERVER`. URIs may hold passwords."""
 
     backend_store_uri: str = field(repr=False)
+    read_replica_backend_store_uri: str = field(repr=False)
     default_artifact_root: str
     artifacts_destination: str = field(repr=False)
     serve_artifacts: bool

@@ -1,4 +1,4 @@
-"""Databases to test with: ours and MLflow's, of every kind where a module says that it is for EVERYWHERE."""
+"""Databases to test with: ours and MLflow's, of every kind as a module names them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.dialects import mssql
 from tests.metadata import places
 from tests.metadata.places import Place
 
@@ -15,11 +17,27 @@ from shoso.metadata.dialects import choose
 
 
 def pytest_generate_tests(metafunc):
-    """Run the tests of a module that says so on each kind of database."""
-    kinds = places.PLACES if getattr(metafunc.module, "EVERYWHERE", False) else ("sqlite",)
+    """Run the tests of a module on each kind of database that it names in KINDS."""
+    kinds = getattr(metafunc.module, "KINDS", ("sqlite",))
     for fixture, scope in (("place", "function"), ("mlflow_place", "function"), ("common_place", "module")):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, kinds, indirect=True, scope=scope)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def written_for_sql_server():
+    """Write each statement that is run on SQLite for SQL Server too, of which none can be had."""
+    dialect, seen = mssql.dialect(), set()
+
+    def write(conn, _cursor, statement, _parameters, context, _many):
+        ours = conn.dialect.name == "sqlite" and conn.engine.url.database is None
+        if ours and context.compiled is not None and statement not in seen:
+            context.compiled.statement.compile(dialect=dialect)
+            seen.add(statement)
+
+    event.listen(Engine, "before_cursor_execute", write)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", write)
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import pytest
 from mlflow.entities import Dataset as TheirDataset
 from mlflow.entities import DatasetInput as TheirDatasetInput
 from mlflow.entities import InputTag, LoggedModelInput, LoggedModelOutput
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.datasets import inputs_of, log_inputs, log_outputs, outputs_of
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
 from shoso.wire.requests import LogInputs, LogOutputs
 
-EVERYWHERE = True
+KINDS = places.PLACES
 TRAIN = Dataset("train", "d1", "http", '{"url": "x"}', schema='{"a": "long"}', profile="{}")
 TEST = Dataset("test", "d2", "local", "{}")
 

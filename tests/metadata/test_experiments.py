@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.metadata import places
 
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import experiments, rules, runs
@@ -14,7 +15,7 @@ from shoso.wire.requests import (
     TagInput,
 )
 
-EVERYWHERE = True
+KINDS = places.PLACES
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 ROOT = "mlflow-artifacts:/"

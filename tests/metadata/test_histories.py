@@ -6,6 +6,7 @@ import math
 import random
 
 import pytest
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, histories, runs
@@ -20,7 +21,7 @@ from shoso.wire.requests import (
     SearchDatasets,
 )
 
-EVERYWHERE = True
+KINDS = places.PLACES
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 VALUES = [0.0, 1.0, -1.5, math.nan, math.inf, 5e-324]

@@ -9,6 +9,7 @@ import random
 
 import pytest
 from sqlalchemy import insert, select
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import metrics, runs
@@ -16,7 +17,7 @@ from shoso.metadata.schema import latest_metrics, logged_model_metrics, logged_m
 from shoso.metadata.schema import metrics as table
 from shoso.wire.requests import CreateRun, LogBatch, LogMetric, MetricInput
 
-EVERYWHERE = True
+KINDS = places.PLACES
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 NAN, INF = math.nan, math.inf

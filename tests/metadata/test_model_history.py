@@ -6,12 +6,13 @@ import json
 import warnings
 
 import pytest
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import model_history, rules, runs
 from shoso.wire.requests import CreateRun, LogModel, TagInput
 
-EVERYWHERE = True
+KINDS = places.PLACES
 
 with warnings.catch_warnings(action="ignore"):
     from mlflow.models import Model

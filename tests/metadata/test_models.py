@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mlflow.entities import LoggedModelParameter, LoggedModelTag, Metric
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import models
@@ -22,7 +23,7 @@ from shoso.wire.requests import (
     TagInput,
 )
 
-EVERYWHERE = True
+KINDS = places.PLACES
 
 
 @pytest.fixture

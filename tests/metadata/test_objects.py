@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.metadata import places
 
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
@@ -12,7 +13,7 @@ from shoso.metadata import objects
 from shoso.metadata.connect import Database
 from shoso.metadata.objects import SETTLED, identity, row
 
-EVERYWHERE = True
+KINDS = places.PLACES
 
 ROOT = "s3://bucket/folder"
 META = ObjectMeta(Key("1/run/artifacts/model.bin"), 5, 1700000000.25, "tag", "a" * 64)

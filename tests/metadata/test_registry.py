@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from sqlalchemy import select
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import aliases, registry, versions
@@ -22,7 +23,7 @@ from shoso.wire.registry import (
 )
 from shoso.wire.requests import TagInput
 
-EVERYWHERE = True
+KINDS = places.PLACES
 SOURCE = "s3://bucket/model"
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from sqlalchemy import select
+from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import experiments, metrics, runs
@@ -21,7 +22,7 @@ from shoso.wire.requests import (
     UpdateRun,
 )
 
-EVERYWHERE = True
+KINDS = places.PLACES
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 

@@ -24,7 +24,7 @@ from shoso.wire.requests import SearchExperiments
 with warnings.catch_warnings(action="ignore"):
     from mlflow.utils.proto_json_utils import message_to_json
 
-EVERYWHERE = True
+KINDS = places.PLACES
 NAMES = ["a", "A", "ab", "a b", "it's", "10%", "a_b", "acb", "学習", "É", "é", "/Users/me/x", "b", "B c"]
 TEXTS = ["x", "X", "xy", "10%", "", "学"]
 ALL = SearchExperiments(max_results=100, view_type=3)

@@ -27,7 +27,7 @@ with warnings.catch_warnings(action="ignore"):
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.utils.proto_json_utils import message_to_json
 
-EVERYWHERE = True
+KINDS = places.PLACES
 MODELS = 24
 NAMES = ["m", "M", "model-a", "model_b", "学習", "É"]
 TEXTS = ["x", "X", "0.1", "it's", "10%", "", "a b"]
@@ -190,7 +190,13 @@ def test_a_search_finds_what_mlflow_finds_in_the_same_order(
 ):
     assume(not places.mlflow_errs(world.kind, filter_))
     request = SearchLoggedModels(world.experiments[:experiments], filter_, datasets, size, order_by)
-    assert ours(world, request) == theirs(world, request)
+    try:
+        expected = theirs(world, request)
+    except MlflowException as error:
+        # It compares texts with the numbers of a list, at which PostgreSQL stops.
+        assume(world.kind != "postgres" or "operator does not exist" not in str(error))
+        raise
+    assert ours(world, request) == expected
 
 
 @pytest.mark.parametrize("negated", ["", "NOT "])

@@ -18,7 +18,7 @@ from shoso.metadata import search_registry
 from shoso.metadata.schema import model_versions, registered_models
 from shoso.wire.registry import IS_PROMPT, SearchModelVersions, SearchRegisteredModels
 
-EVERYWHERE = True
+KINDS = places.PLACES
 NAMES = ["m", "M", "model-a", "model_b", "学習", "É", "it's", "50%", "a b", "prompt 1", "prompt 2"]
 TEXTS = ["x", "X", "it's", "10%", "", "a b", "true"]
 RUNS = ["r1", "R1", ""]

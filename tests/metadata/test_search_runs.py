@@ -35,7 +35,7 @@ with warnings.catch_warnings(action="ignore"):
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.utils.proto_json_utils import message_to_json
 
-EVERYWHERE = True
+KINDS = places.PLACES
 TEXTS = ["x", "X", "xy", "it's", "", "10%", "a_b", "acb", "100", "学習", "É", "é", 'say "hi"', "a\\b", "x "]
 NUMBERS = [0.0, -0.0, 1.5, -1.5, 1e-300, 1e300, math.nan, math.inf, -math.inf, 1.5, 0.1 + 0.2, 7.0]
 KEYS = ["a", "b b", "c.d", "学"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,7 @@ OPTIONS = {
     "shared_buffers": "32MB",
     "max_connections": "200",
     "max_wal_size": "2GB",
+    "deadlock_timeout": "50ms",
 }
 
 _names = count()
@@ -40,7 +42,8 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
         )
     options = [f"-c{name}={value}" for name, value in OPTIONS.items()]
     command = [bin_ / "postgres", "-D", data, "-p", str(port), "-k", launcher.folder, "-h", "127.0.0.1"]
-    launcher.start(*_AS, *command, *options, *more.split())
+    # At SIGTERM it waits for its clients to leave.
+    launcher.start(*_AS, *command, *options, *more.split(), stop=signal.SIGINT)
     facts = {"port": port, "folder": str(launcher.folder), "data": str(data), "bin": str(bin_)}
     launcher.until(lambda: _answers(facts), "PostgreSQL")
     return facts

@@ -37,9 +37,15 @@ class Launcher:
         self.name = name
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._signals: dict[int, int] = {}
 
-    def start(self, *command: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start a program whose output goes to `<folder>/<program>.log`; it dies with this process."""
+    def start(
+        self, *command: str | Path, env: Mapping[str, str] | None = None, stop: int = signal.SIGTERM
+    ) -> subprocess.Popen[bytes]:
+        """Start a program whose output goes to `<folder>/<program>.log`; it dies with this process.
+
+        `stop` is the signal at which it ends soon, whoever is connected.
+        """
         name = Path(command[0]).name
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -48,6 +54,7 @@ class Launcher:
                 stderr=log, start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
+        self._signals[process.pid] = stop
         return process
 
     def until(self, ready: Callable[[], bool], what: str, seconds: float = 90) -> None:
@@ -70,7 +77,7 @@ class Launcher:
         """Stop what was started, last first."""
         for process in reversed(self.processes):
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+                os.killpg(process.pid, self._signals[process.pid])
         for process in reversed(self.processes):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from shoso.errors import Kind, ShosoError
+from shoso.errors import ConfigError, Kind, ShosoError
 from shoso.metadata import tables
 from shoso.metadata.commit import Job, Writer
 from shoso.metadata.dialects import Dialect, choose
-from shoso.metadata.dialects.options import SETTING, Options
+from shoso.metadata.dialects.options import REPLICA, SETTING, Options
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,27 +27,52 @@ _STANDARD = Options()
 class Database:
     """The metadata of a server: a read sees whole commits, a write that has returned is durable."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
+    def __init__(self, dialect: Dialect, replica: Dialect | None = None) -> None:
+        self._opened = [dialect, *([replica] if replica else [])]
         self._writer = Writer(dialect.write, dialect.writers)
         self._readers = _Readers(dialect)
+        self._searchers = _Readers(replica) if replica else self._readers
 
     @classmethod
-    def open(cls, uri: str, *, artifact_root: str, options: Options = _STANDARD) -> Database:
-        """The database at `uri`; tables are made where there are none, else checked. Raises ConfigError."""
+    def open(
+        cls, uri: str, *, artifact_root: str, options: Options = _STANDARD, replica: str = ""
+    ) -> Database:
+        """The database at `uri`; tables are made where there are none, else checked. Raises ConfigError.
+
+        `replica` is the URI of a copy of it, for searches.
+        """
         dialect = choose(uri, options)
+        copy = choose(replica, options, REPLICA) if replica else None
         try:
             dialect.prepare(lambda conn: tables.prepare(conn, SETTING, dialect.shown, artifact_root))
+            if copy is not None:
+                _check_replica(copy)
         except BaseException:
-            dialect.close()
+            for each in (dialect, copy):
+                if each is not None:
+                    each.close()
             raise
-        return cls(dialect)
+        return cls(dialect, copy)
 
     async def read(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """`work(connection, …)` on one consistent state of the database, in a reader's thread."""
         return await self._readers.run(lambda connection: work(connection, *args, **kwargs))
+
+    async def search(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `read`, but on the replica, if there is one: it may be a moment behind.
+
+        When the replica can't be reached, the database itself is asked.
+        """
+        try:
+            return await self._searchers.run(lambda connection: work(connection, *args, **kwargs))
+        except ShosoError as error:
+            if self._searchers is self._readers or error.kind is not Kind.UNAVAILABLE:
+                raise
+        return await self.read(work, *args, **kwargs)
 
     async def write(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -74,8 +100,27 @@ class Database:
     async def close(self) -> None:
         """Finish what waits and let go of the database; idempotent."""
         await self._writer.close()
-        await self._readers.close()
-        self._dialect.close()
+        for readers in (self._readers, self._searchers):
+            await readers.close()
+        for dialect in self._opened:
+            await asyncio.to_thread(dialect.close)
+
+
+def _check_replica(replica: Dialect) -> None:
+    """Raises ConfigError for what is no copy; one that is being made is waited for."""
+    deadline = time.monotonic() + _REPLICA_SECONDS
+    while True:
+        try:
+            replica.inspect(lambda conn: tables.check(conn, REPLICA, replica.shown))
+        except ConfigError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(0.2)
+
+
+_REPLICA_SECONDS = 5.0
 
 
 class _Readers:

@@ -48,7 +48,7 @@ async def create(services: Services, request: requests.CreateLoggedModel) -> Log
 
 async def search(services: Services, request: requests.SearchLoggedModels) -> replies.LoggedModelPage:
     """Search the logged models of experiments."""
-    return await services.database.read(search_models.search_logged_models, request)
+    return await services.database.search(search_models.search_logged_models, request)
 
 
 async def get(services: Services, request: requests.GetLoggedModel) -> LoggedModelReply:

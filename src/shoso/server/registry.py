@@ -101,7 +101,7 @@ async def delete_model(services: Services, request: wire.RegisteredModelByName) 
 
 async def search_models(services: Services, request: wire.SearchRegisteredModels) -> wire.RegisteredModelPage:
     """Search the registered models by name and tags."""
-    return await services.database.read(search_registry.search_models, request)
+    return await services.database.search(search_registry.search_models, request)
 
 
 async def set_model_tag(services: Services, request: wire.SetRegisteredModelTag) -> Empty:
@@ -171,7 +171,7 @@ async def get_file(services: Services, exchange: Exchange, params: dict[str, str
 
 async def search_versions(services: Services, request: wire.SearchModelVersions) -> wire.VersionPage:
     """Search the versions of all registered models by name, number, run, source and tags."""
-    return await services.database.read(search_registry.search_versions, request)
+    return await services.database.search(search_registry.search_versions, request)
 
 
 async def set_version_tag(services: Services, request: wire.SetModelVersionTag) -> Empty:

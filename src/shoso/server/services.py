@@ -44,7 +44,10 @@ def open_services(settings: ServerSettings) -> Services:
     if books is None:
         return Services(settings, locations, direct, None, None)
     database = Database.open(
-        settings.backend_store_uri, artifact_root=settings.artifact_root, options=settings.database
+        settings.backend_store_uri,
+        artifact_root=settings.artifact_root,
+        options=settings.database,
+        replica=settings.read_replica_backend_store_uri,
     )
     books.open(database)
     return Services(settings, locations, direct, database, books)

@@ -113,7 +113,7 @@ async def search_experiments(
     services: Services, request: requests.SearchExperiments
 ) -> replies.ExperimentPage:
     """Search experiments by name, times and tags."""
-    return await services.database.read(search.search_experiments, request)
+    return await services.database.search(search.search_experiments, request)
 
 
 async def delete_experiment(services: Services, request: requests.ExperimentById) -> Empty:
@@ -148,7 +148,7 @@ async def delete_experiment_tag(services: Services, request: requests.DeleteExpe
 
 async def search_datasets(services: Services, request: requests.SearchDatasets) -> replies.DatasetSummaries:
     """Find the datasets that runs of the experiments read, and what for."""
-    found = await services.database.read(datasets.summaries, request)
+    found = await services.database.search(datasets.summaries, request)
     return replies.DatasetSummaries(found or ())
 
 
@@ -206,7 +206,7 @@ async def get_run(services: Services, request: requests.GetRun) -> replies.RunRe
 
 async def search_runs(services: Services, request: requests.SearchRuns) -> replies.RunPage:
     """Search the runs of experiments."""
-    return await services.database.read(search.search_runs, request)
+    return await services.database.search(search.search_runs, request)
 
 
 async def update_run(services: Services, request: requests.UpdateRun) -> replies.RunUpdated:
@@ -279,19 +279,19 @@ async def log_outputs(services: Services, request: requests.LogOutputs) -> Empty
 
 async def metric_history(services: Services, request: requests.GetMetricHistory) -> replies.MetricHistory:
     """Get all points of one metric of a run, in pages where a size is asked for."""
-    return await services.database.read(
+    return await services.database.search(
         metrics.history, _run_id(request), request.metric_key, request.page_token, request.max_results
     )
 
 
 async def bulk_history(services: Services, request: requests.GetBulkHistory) -> replies.BulkHistory:
     """Get the points of one metric in many runs, the first ones where there are more than asked for."""
-    return replies.BulkHistory(await services.database.read(histories.bulk, request))
+    return replies.BulkHistory(await services.database.search(histories.bulk, request))
 
 
 async def sampled_history(services: Services, request: requests.GetSampledHistory) -> replies.MetricHistory:
     """Get evenly spaced points of one metric in many runs, the first and the last of each among them."""
-    return replies.MetricHistory(await services.database.read(histories.sampled, request) or ())
+    return replies.MetricHistory(await services.database.search(histories.sampled, request) or ())
 
 
 def _run_id(request: requests.OfRun) -> str:

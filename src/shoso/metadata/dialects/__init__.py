@@ -44,6 +44,9 @@ class Dialect(Protocol):
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """Let `work` make and check tables, alone among all the servers that start. Raises ConfigError."""
 
+    def inspect(self, work: Callable[[Connection], None]) -> None:
+        """Let `work` look at the tables, and change nothing. Raises ConfigError."""
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` reads, in one state of the database. Raises ShosoError, and what `work` raises."""
 
@@ -69,7 +72,8 @@ def choose(uri: str, options: Options, setting: str = SETTING) -> Dialect:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(("shoso", "sqlalchemy")):
             raise
-        hint = f"'{name}:' needs the package {error.name}: pip install 'shoso[{EXTRAS[name]}]'"
+        extra = "pymssql" if error.name == "pymssql" else f"'shoso[{EXTRAS[name]}]'"
+        hint = f"'{name}:' needs the package {error.name}: pip install {extra}"
         raise ConfigError(setting, hint) from None
     return dialect
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from shoso.errors import ConfigError
 from shoso.metadata.dialects import served
 from shoso.metadata.dialects.options import Options
 from shoso.metadata.dialects.served import Meaning, Served, place
@@ -25,8 +26,18 @@ _NUMBER = r"\((\d+)\)"
 def locate(url: URL, options: Options, setting: str) -> Served:
     """The database that a mssql: URI names. Raises ConfigError, and ModuleNotFoundError."""
     if url.drivername in _DRIVERS:
-        import_module(_DRIVERS[url.drivername])
+        _require(_DRIVERS[url.drivername], setting)
     return Served(SQLServer(), url, options, setting)
+
+
+def _require(driver: str, setting: str) -> None:
+    try:
+        import_module(driver)
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # pyodbc is there, and what it stands on isn't
+        hint = "'mssql:' needs unixODBC and Microsoft's driver for it: apt-get install unixodbc msodbcsql18"
+        raise ConfigError(setting, f"{hint} ({error})") from None
 
 
 class SQLServer:

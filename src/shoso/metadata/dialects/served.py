@@ -11,8 +11,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -112,14 +112,14 @@ class Served:
 
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """See Dialect."""
-        try:
-            with self._writing.connect() as connection, self._product.alone(connection):
-                work(connection)
-                connection.commit()
-        except DBAPIError as error:
-            raise self._refusal(error) from error
-        except TypeError as error:  # a driver's way to refuse an option
-            raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
+        with self._refused(), self._writing.connect() as connection, self._product.alone(connection):
+            work(connection)
+            connection.commit()
+
+    def inspect(self, work: Callable[[Connection], None]) -> None:
+        """See Dialect."""
+        with self._refused(), self._reading.connect() as connection:
+            work(connection)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """See Dialect."""
@@ -234,8 +234,15 @@ class Served:
         event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, options, read_only))
         return engine
 
-    def _refusal(self, error: DBAPIError) -> ConfigError:
-        return ConfigError(self._setting, self._product.refusal(error, self._url))
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        """What goes wrong when a database is opened is a wrong setting, or what it names."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise ConfigError(self._setting, self._product.refusal(error, self._url)) from error
+        except TypeError as error:  # PyMySQL's way to refuse an option
+            raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
 
 
 def shown(url: URL) -> str:

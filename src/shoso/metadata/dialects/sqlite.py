@@ -80,6 +80,14 @@ class Sqlite:
         except DBAPIError as error:
             raise refusal(error, self._path, self._setting) from error
 
+    def inspect(self, work: Callable[[Connection], None]) -> None:
+        """See Dialect."""
+        try:
+            with connect(self._path, read_only=True, wal=False) as connection:
+                work(connection)
+        except DBAPIError as error:
+            raise refusal(error, self._path, self._setting) from error
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """See Dialect."""
         try:
