@@ -14,7 +14,8 @@ from shoso.core.types import ObjectMeta
 from shoso.metadata import objects, runs
 from shoso.metadata.connect import Database
 from shoso.metadata.own import OWN
-from shoso.metadata.schema import HEAD, SCHEMA
+from shoso.metadata.revisions import HEAD
+from shoso.metadata.schema import SCHEMA
 from shoso.wire.requests import CreateRun
 
 

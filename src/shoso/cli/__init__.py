@@ -2,7 +2,7 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, experiments, runs, imports, sync, completion, server    the commands
+artifacts, mlflow, db, experiments, runs, imports, sync, completion, server    the commands
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
@@ -24,6 +24,7 @@ main = Lazy(
     {
         "artifacts": "shoso.cli.artifacts:artifacts",
         "completion": "shoso.cli.completion:completion",
+        "db": "shoso.cli.db:db",
         "experiments": "shoso.cli.experiments:experiments",
         "import": "shoso.cli.imports:import_store",
         "runs": "shoso.cli.runs:runs",

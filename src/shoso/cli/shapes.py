@@ -151,6 +151,25 @@ class ImportDone(Struct, frozen=True):
     seconds: float
 
 
+class CheckedDatabase(Struct, frozen=True):
+    """What a database is, and whether it opens.
+
+    `state` is one of empty, unfinished, current, newer, older, damaged and foreign.
+    `revision` is that of MLflow's tables, `own_version` that of Shoso's; of both, what this one knows.
+    `hidden` has the number of rows of tables that are in other workspaces. Without `problems`, it opens.
+    """
+
+    uri: str
+    opens: bool
+    state: str
+    revision: str | None
+    known_revision: str
+    own_version: int | None
+    known_own_version: int
+    problems: list[str]
+    hidden: dict[str, int]
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -158,6 +177,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "cp"): Copied,
     ("artifacts", "rm"): Removed,
     ("artifacts", "verify"): Verified,
+    ("db", "check"): CheckedDatabase,
     ("experiments", "create"): ExperimentId,
     ("experiments", "list"): list[Experiment],
     ("experiments", "get"): Experiment,

@@ -22,6 +22,7 @@ from shoso.errors import Kind, TrackingError
 from shoso.metadata import experiments, lifecycle, rules
 from shoso.metadata.clauses import parts
 from shoso.metadata.schema import datasets, input_tags, inputs
+from shoso.metadata.workspace import served_experiments
 from shoso.wire.decode import missing
 from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, RunInputs, RunOutputs, Tag
 from shoso.wire.imports import ImportedRun
@@ -114,7 +115,8 @@ def summaries(conn: Connection, request: SearchDatasets) -> list[DatasetSummary]
     is_context = and_(tag.input_uuid == inputs.c.input_uuid, tag.name == CONTEXT)
     found = datasets.join(inputs, inputs.c.source_id == read.dataset_uuid).outerjoin(input_tags, is_context)
     query = select(read.experiment_id, read.name, read.digest, tag.value).select_from(found).distinct()
-    wanted = query.where(read.experiment_id.in_({experiments.number(text) for text in ids}))
+    numbers = served_experiments(conn, [experiments.number(text) for text in ids])
+    wanted = query.where(read.experiment_id.in_(numbers))
     rows = conn.execute(
         wanted.order_by(read.experiment_id, read.name, read.digest, tag.value).limit(_SUMMARIES_MAX)
     )

@@ -18,6 +18,7 @@ from shoso.metadata.dialects.texts import same
 from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.lifecycle import ACTIVE, DELETED, not_active
 from shoso.metadata.schema import experiment_tags, experiments, runs
+from shoso.metadata.workspace import SERVED
 from shoso.wire.decode import missing
 from shoso.wire.entities import Experiment, Tag
 from shoso.wire.requests import CreateExperiment, DeleteExperimentTag, SetExperimentTag, TagInput
@@ -57,7 +58,7 @@ def get(conn: Connection, experiment_id: str) -> Experiment:
 
 def get_by_name(conn: Connection, name: str) -> Experiment:
     """The experiment of that name, in any stage. Raises TrackingError(NOT_FOUND)."""
-    rows = conn.execute(select(experiments).where(same(experiments.c.name, name))).all()
+    rows = conn.execute(select(experiments).where(SERVED, same(experiments.c.name, name))).all()
     if not rows:
         raise TrackingError(Kind.NOT_FOUND, f"Could not find experiment with name '{name}'")
     return from_rows(conn, rows)[0]
@@ -152,7 +153,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-_ROW = select(experiments).where(experiments.c.experiment_id == bindparam("id"))
+_ROW = select(experiments).where(experiments.c.experiment_id == bindparam("id"), SERVED)
 _LOCKED = locked(_ROW, experiments)
 _SHARED = locked(_ROW, experiments, shared=True)
 _PUT_TAG = BulkInsert(Upsert(experiment_tags, replaced=("value",)))
@@ -173,7 +174,8 @@ def _check_new(request: CreateExperiment, location: str) -> None:
 
 
 def _check_free(conn: Connection, name: str, kind: Kind = Kind.DUPLICATE) -> None:
-    stage = conn.scalar(select(experiments.c.lifecycle_stage).where(same(experiments.c.name, name)))
+    query = select(experiments.c.lifecycle_stage).where(SERVED, same(experiments.c.name, name))
+    stage = conn.scalar(query)
     if stage is not None:
         hint = " in the deleted state; restore it, or collect it first" if stage == DELETED else ""
         raise TrackingError(kind, f"Experiment(name={name}) already exists{hint}.")

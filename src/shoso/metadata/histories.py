@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.metrics import shown
 from shoso.metadata.schema import metrics
+from shoso.metadata.workspace import served_runs
 from shoso.wire.entities import Metric
 from shoso.wire.requests import GetBulkHistory, GetSampledHistory
 
@@ -31,9 +32,9 @@ def bulk(conn: Connection, request: GetBulkHistory) -> list[Metric]:
     _check_runs("run_id", request.run_id)
     if request.max_results < 1:
         raise _invalid("max_results must be at least 1.")
-    row = metrics.c
+    row, run_ids = metrics.c, served_runs(conn, request.run_id)
     query = select(row.run_uuid, row.value, row.timestamp, row.step, row.is_nan).where(
-        row.key == request.metric_key, row.run_uuid.in_(request.run_id)
+        row.key == request.metric_key, row.run_uuid.in_(run_ids)
     )
     order = (row.run_uuid, row.timestamp, row.step, row.value, row.is_nan)
     rows = conn.execute(query.order_by(*order).limit(min(request.max_results, POINTS_MAX)))
@@ -48,7 +49,7 @@ def sampled(conn: Connection, request: GetSampledHistory) -> list[Metric]:
     _check_sample(request)
     return [
         _metric(run_id, request.metric_key, row)
-        for run_id in request.run_ids
+        for run_id in served_runs(conn, request.run_ids)
         for row in _sample(conn, run_id, request)
     ]
 

@@ -14,7 +14,6 @@ from shoso.metadata.entries import of_model, of_version
 from shoso.metadata.imports import IMPORTING, known_runs
 from shoso.metadata.metrics import finite
 from shoso.metadata.schema import (
-    experiments,
     logged_model_metrics,
     logged_model_params,
     logged_model_tags,
@@ -24,8 +23,8 @@ from shoso.metadata.schema import (
     registered_model_aliases,
     registered_model_tags,
     registered_models,
-    runs,
 )
+from shoso.metadata.workspace import served_experiments, served_runs
 from shoso.wire.imports import (
     Imported,
     ImportedModel,
@@ -60,7 +59,7 @@ def add_model(conn: Connection, given: ImportedModel) -> Imported:
     """Add a logged model; one that is there whole is passed by. Raises TrackingError(NOT_FOUND)."""
     if _known_models(conn, [given.model_id]):
         return Imported()
-    if conn.scalar(_one(experiments, "experiment_id", given.experiment_id)) is None:
+    if not served_experiments(conn, [given.experiment_id]):
         raise TrackingError(Kind.NOT_FOUND, f"No Experiment with id={given.experiment_id} exists")
     for table in _OWNED:
         conn.execute(delete(table).where(table.c.model_id == given.model_id))
@@ -102,7 +101,7 @@ def _model_row(given: ImportedModel) -> dict[str, Any]:
 def _add_points(conn: Connection, given: ImportedModel, owner: dict[str, Any]) -> list[Refused]:
     """The points whose run is there; of one time and step the first, as when they were logged."""
     ids = list({point.run_id for point in given.metrics})
-    there = set(conn.scalars(select(runs.c.run_uuid).where(runs.c.run_uuid.in_(ids)))) if ids else set()
+    there = set(served_runs(conn, ids))
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for point in given.metrics:
         if point.run_id in there:

@@ -17,6 +17,7 @@ from shoso.metadata import datasets, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.clauses import parts
 from shoso.metadata.schema import experiment_tags, experiments, logged_model_tags, params, runs, tags
+from shoso.metadata.workspace import SERVED, served_experiments
 from shoso.wire.imports import (
     Imported,
     ImportedExperiment,
@@ -45,7 +46,7 @@ def place(conn: Connection, given: ImportedExperiment, artifact_root: str) -> Pl
     """
     rules.experiment_name(given.name)
     query = select(experiments.c.experiment_id, experiments.c.artifact_location)
-    if row := conn.execute(query.where(experiments.c.name == given.name)).one_or_none():
+    if row := conn.execute(query.where(SERVED, experiments.c.name == given.name)).one_or_none():
         return PlacedExperiment(
             given.experiment_id, row.experiment_id, row.artifact_location or "", made=False
         )
@@ -138,14 +139,12 @@ def _count_on(conn: Connection) -> None:
 
 def _require_experiments(conn: Connection, numbers: Iterable[int]) -> None:
     wanted = set(numbers)
-    there = {number for (number,) in _EXPERIMENTS.rows(conn, list(wanted))}
-    if missing := wanted - there:
+    if missing := wanted - set(served_experiments(conn, list(wanted))):
         raise TrackingError(Kind.NOT_FOUND, f"No Experiment with id={min(missing)} exists")
 
 
 # -- runs -------------------------------------------------------------------------------------------------
 
-_EXPERIMENTS = BulkSelect(select(experiments.c.experiment_id).where(experiments.c.experiment_id.in_([0])))
 _THERE = BulkSelect(select(runs.c.run_uuid).where(runs.c.run_uuid.in_([""])))
 _RUNS = BulkInsert(runs)
 _PARAMS = BulkInsert(params)

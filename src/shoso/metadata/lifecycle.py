@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal_column, select
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.bulk import BulkSelect
 from shoso.metadata.clauses import locked
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.schema import runs
+from shoso.metadata.workspace import is_served
 
 ACTIVE, DELETED = "active", "deleted"
 
-_LISTED = runs.c.run_uuid.in_([""])
+_LISTED = and_(runs.c.run_uuid.in_([""]), is_served(runs))
 _COUNT = BulkSelect(
     select(func.count()).where(_LISTED, runs.c.lifecycle_stage == literal_column(f"'{ACTIVE}'"))
 )
@@ -24,7 +25,10 @@ _STAGES = BulkSelect(
     locked(select(runs.c.run_uuid, runs.c.lifecycle_stage), runs).where(_LISTED).order_by(runs.c.run_uuid)
 )
 _RUN: Select[Any] = locked(
-    select(runs.c.lifecycle_stage, runs.c.experiment_id).where(same(runs.c.run_uuid, bindparam("id"))), runs
+    select(runs.c.lifecycle_stage, runs.c.experiment_id).where(
+        same(runs.c.run_uuid, bindparam("id")), is_served(runs)
+    ),
+    runs,
 )
 
 

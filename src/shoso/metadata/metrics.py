@@ -21,6 +21,7 @@ from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.schema import latest_metrics, logged_model_metrics, logged_models, metrics, runs
+from shoso.metadata.workspace import is_of_served_run, is_served
 from shoso.wire.entities import Metric, double
 from shoso.wire.replies import MetricHistory
 from shoso.wire.requests import LogMetric, MetricInput
@@ -130,6 +131,7 @@ def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric
 _HISTORY = (
     select(metrics.c.value, metrics.c.timestamp, metrics.c.step, metrics.c.is_nan)
     .where(same(metrics.c.run_uuid, bindparam("run")), same(metrics.c.key, bindparam("key")))
+    .where(is_of_served_run(bindparam("run")))
     .order_by(metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 )
 _LATEST = BulkSelect(
@@ -143,7 +145,7 @@ _LATEST = BulkSelect(
     ).where(latest_metrics.c.run_uuid.in_([""]))
 )
 _MODELS = select(logged_models.c.model_id).where(
-    logged_models.c.model_id.in_(bindparam("ids", expanding=True))
+    logged_models.c.model_id.in_(bindparam("ids", expanding=True)), is_served(logged_models)
 )
 _EXPERIMENT = select(runs.c.experiment_id).where(runs.c.run_uuid == bindparam("id"))
 

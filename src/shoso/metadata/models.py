@@ -27,6 +27,7 @@ from shoso.metadata.schema import (
     logged_model_tags,
     logged_models,
 )
+from shoso.metadata.workspace import is_served
 from shoso.wire.entities import LoggedModel, LoggedModelData, LoggedModelInfo, Metric, Param, Tag, double
 from shoso.wire.requests import (
     CreateLoggedModel,
@@ -242,7 +243,7 @@ def _owned(conn: Connection, table: Table, ids: Sequence[str], *columns: str) ->
 
 def _row(conn: Connection, model_id: str, *, lock: bool = False) -> Row[Any]:
     """The model's row, deleted or not: MLflow lets deleted models be changed. `lock`: by nobody else."""
-    query = select(logged_models).where(same(logged_models.c.model_id, model_id))
+    query = select(logged_models).where(same(logged_models.c.model_id, model_id), is_served(logged_models))
     row = conn.execute(locked(query, logged_models) if lock else query).one_or_none()
     if row is None:
         raise _unknown(model_id)
@@ -259,7 +260,7 @@ def _unknown(model_id: str) -> TrackingError:
 def _update(conn: Connection, model_id: str, **values: object) -> None:
     changed = conn.execute(
         update(logged_models)
-        .where(logged_models.c.model_id == model_id)
+        .where(logged_models.c.model_id == model_id, is_served(logged_models))
         .values(last_updated_timestamp_ms=now_ms(), **values)
     )
     if not changed.rowcount:

@@ -23,7 +23,6 @@ from sqlalchemy import (
     update,
 )
 
-from shoso.errors import ConfigError
 from shoso.metadata.dialects.types import IDENTITY
 from shoso.metadata.schema import DOUBLE, primary
 
@@ -54,7 +53,7 @@ version = Table(
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (lambda conn: objects.create(conn, checkfirst=True),)
 
-_UNFINISHED = -1
+UNFINISHED = -1
 """The version while MLflow's tables are made: a database that doesn't undo tables may be left so."""
 
 
@@ -62,30 +61,35 @@ def begin(conn: Connection) -> None:
     """Say that MLflow's tables are being made."""
     version.create(conn, checkfirst=True)
     if _version(conn) is None:
-        conn.execute(insert(version).values(version=_UNFINISHED))
+        conn.execute(insert(version).values(version=UNFINISHED))
 
 
-def is_unfinished(conn: Connection, there: Collection[str]) -> bool:
-    """Whether the tables that are there are those of a database that we didn't finish to make."""
-    return version.name in there and _version(conn) == _UNFINISHED
-
-
-def upgrade(conn: Connection, setting: str) -> None:
-    """Bring our own tables up to date. Raises ConfigError where a newer Shoso has been."""
+def upgrade(conn: Connection) -> None:
+    """Bring our own tables up to date."""
     version.create(conn, checkfirst=True)
     done = _version(conn)
     if done is None:
         conn.execute(insert(version).values(version=0))
     done = max(done or 0, 0)
-    if done > len(MIGRATIONS):
-        raise ConfigError(
-            setting,
-            f"a newer version of Shoso has used this database (its own tables are at version {done}, this one"
-            f" knows {len(MIGRATIONS)}); upgrade this one",
-        )
     for number, migrate in enumerate(MIGRATIONS[done:], done + 1):
         migrate(conn)
         conn.execute(update(version).values(version=number))
+
+
+def version_in(conn: Connection, there: Collection[str]) -> int | None:
+    """The version of our tables in a database that has these tables, if it says one."""
+    return _version(conn) if version.name in there else None
+
+
+def problems(found: int | None) -> list[str]:
+    """Why we can't work with our own tables at that version."""
+    if (found or 0) <= len(MIGRATIONS):
+        return []
+    newer = (
+        f"a newer version of Shoso has used this database (its own tables are at version {found}, this one"
+        f" knows {len(MIGRATIONS)}); upgrade this one"
+    )
+    return [newer]
 
 
 def _version(conn: Connection) -> int | None:

@@ -25,6 +25,7 @@ from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.names import random_name
 from shoso.metadata.schema import params, runs, tags
+from shoso.metadata.workspace import is_served
 from shoso.wire.entities import Param, Run, RunData, RunInfo, Tag
 from shoso.wire.requests import CreateRun, LogBatch, ParamInput, TagInput, UpdateRun
 
@@ -76,7 +77,7 @@ def get(conn: Connection, run_id: str) -> Run:
 
 def artifact_uri(conn: Connection, run_id: str) -> str:
     """Where the run, in any stage, keeps its artifacts. Raises TrackingError(NOT_FOUND)."""
-    query = select(runs.c.artifact_uri).where(same(runs.c.run_uuid, run_id))
+    query = select(runs.c.artifact_uri).where(same(runs.c.run_uuid, run_id), is_served(runs))
     row = conn.execute(query).one_or_none()
     if row is None:
         raise lifecycle.no_run(run_id)
@@ -160,7 +161,7 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
 
 
 _INSERT = insert(runs)
-_ROW = select(runs).where(same(runs.c.run_uuid, bindparam("id")))
+_ROW = select(runs).where(same(runs.c.run_uuid, bindparam("id")), is_served(runs))
 _PARAMS = BulkSelect(
     select(params.c.run_uuid, params.c.key, params.c.value).where(params.c.run_uuid.in_([""]))
 )

@@ -27,9 +27,6 @@ from sqlalchemy import (
 
 from shoso.metadata.dialects.types import MEDIUM_TEXT, MEDIUM_TEXT_OR_NVARCHAR
 
-HEAD = "dc11669786a5"
-"""The alembic revision of MLflow 3.17: a database at any other one is refused."""
-
 WORKSPACE = "default"
 """The one workspace Shoso serves; MLflow puts everything there unless workspaces are switched on."""
 
@@ -377,3 +374,6 @@ alembic_version = Table(
     Column("version_num", String(32)),
     primary("alembic_version_pkc", "version_num"),
 )
+
+USED = tuple(table for table in SCHEMA.sorted_tables if table not in (workspaces, alembic_version))
+"""The tables that requests read and write."""

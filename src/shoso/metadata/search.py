@@ -31,6 +31,7 @@ from shoso.metadata.clauses import absent_last, compare, directed, parts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.filters import MAX_VALUES, Comparison, Order, at_most, parse_filter, parse_order
 from shoso.metadata.searchable import EXPERIMENTS, RUNS
+from shoso.metadata.workspace import SERVED, served_experiments
 from shoso.wire.entities import Experiment, Run
 from shoso.wire.replies import ExperimentPage, RunPage
 from shoso.wire.requests import SearchExperiments, SearchRuns
@@ -44,7 +45,7 @@ def search_runs(conn: Connection, request: SearchRuns) -> RunPage:
     size, start = paging.size(request.max_results), paging.offset(request.page_token)
     comparisons = parse_filter(request.filter, RUNS)
     orders = _without_duplicates(parse_order(request.order_by, RUNS))
-    experiment_ids = experiment_numbers(request.experiment_ids)
+    experiment_ids = experiment_numbers(conn, request.experiment_ids)
     if not experiment_ids:
         return RunPage()
     on_datasets = sum(one.entity == "dataset" for one in comparisons)
@@ -65,6 +66,7 @@ def search_experiments(conn: Connection, request: SearchExperiments) -> Experime
     comparisons = parse_filter(request.filter, EXPERIMENTS)
     orders = parse_order(request.order_by or ["creation_time DESC", "experiment_id ASC"], EXPERIMENTS)
     query = select(schema.experiments.c.experiment_id).where(
+        SERVED,
         schema.experiments.c.lifecycle_stage.in_(paging.stages(request.view_type)),
         *(_experiment_condition(one) for one in comparisons),
     )
@@ -74,11 +76,11 @@ def search_experiments(conn: Connection, request: SearchExperiments) -> Experime
     return ExperimentPage(experiments=found or (), next_page_token=token)
 
 
-def experiment_numbers(ids: Iterable[str]) -> list[int]:
-    """The numbers of the experiments to search in, each once. Raises TrackingError(INVALID)."""
+def experiment_numbers(conn: Connection, ids: Iterable[str]) -> list[int]:
+    """The experiments to search in that are there, each once, by number. Raises TrackingError(INVALID)."""
     numbers = list(dict.fromkeys(experiments.number(text) for text in ids))
     at_most(MAX_VALUES, len(numbers), "experiments to search in")
-    return numbers
+    return served_experiments(conn, numbers)
 
 
 # -- conditions -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def search_logged_models(conn: Connection, request: SearchLoggedModels) -> Logge
     if request.datasets and not any(one.entity == "metric" for one in comparisons):
         conditions.append(_measured(_on_one_of(request.datasets)))
     query = select(logged_models.c.model_id).where(
-        logged_models.c.experiment_id.in_(experiment_numbers(request.experiment_ids)),
+        logged_models.c.experiment_id.in_(experiment_numbers(conn, request.experiment_ids)),
         logged_models.c.lifecycle_stage != DELETED,
         *conditions,
     )

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
-from sqlalchemy import Connection, delete, insert, inspect, select
+from sqlalchemy import Connection, delete, insert, select
 
 from shoso.core import locations
 from shoso.errors import ConfigError
-from shoso.metadata import mlflow_services, mlflow_tables, own
-from shoso.metadata.schema import (
-    HEAD,
-    SCHEMA,
-    WORKSPACE,
-    alembic_version,
-    experiments,
-    registered_models,
-    workspaces,
-)
+from shoso.metadata import compatibility, own
+from shoso.metadata.compatibility import Finding, State
+from shoso.metadata.revisions import HEAD
+from shoso.metadata.schema import SCHEMA, WORKSPACE, alembic_version, experiments, workspaces
+from shoso.metadata.workspace import SERVED
 
-_FOR_MLFLOW = (mlflow_tables, mlflow_services)
-"""The modules whose tables must be in SCHEMA before a database is created from it."""
-
-_IN_WORKSPACES = (experiments, registered_models)
+_log = logging.getLogger(__name__)
 
 
 def prepare(conn: Connection, setting: str, shown: str, artifact_root: str) -> None:
     """Create or check the tables of the database that `shown` is the URI of. Raises ConfigError."""
-    there = set(inspect(conn).get_table_names())
-    if there <= {alembic_version.name} or own.is_unfinished(conn, there):
+    found = _find(conn, setting, shown)
+    if found.state in {State.EMPTY, State.UNFINISHED}:
         own.begin(conn)
         _create(conn)
-    _check(conn, setting, shown)
-    own.upgrade(conn, setting)
+    own.upgrade(conn)
     _ensure_default(conn, artifact_root)
+    for table, rows in found.hidden.items():
+        _log.info(
+            "%d rows of '%s' are in other workspaces than '%s': they aren't shown", rows, table, WORKSPACE
+        )
 
 
 def check(conn: Connection, setting: str, shown: str) -> None:
-    """Refuse a schema that isn't MLflow's at our revision, and rows that we'd never show."""
-    _check(conn, setting, shown)
+    """Refuse a database that can't be worked on as it is. Raises ConfigError."""
+    if _find(conn, setting, shown).state in {State.EMPTY, State.UNFINISHED}:
+        raise ConfigError(setting, f"there are no runs in '{shown}'; name the database that has them")
+
+
+def _find(conn: Connection, setting: str, shown: str) -> Finding:
+    found = compatibility.find(conn, shown)
+    if found.problems:
+        raise ConfigError(setting, found.sentence)
+    return found
 
 
 def _create(conn: Connection) -> None:
@@ -51,36 +55,11 @@ def _create(conn: Connection) -> None:
     conn.execute(insert(alembic_version).values(version_num=HEAD))
 
 
-def _check(conn: Connection, setting: str, shown: str) -> None:
-    there = set(inspect(conn).get_table_names())
-    if alembic_version.name not in there:
-        raise ConfigError(
-            setting, "the database holds another program's tables; name one of its own for the runs"
-        )
-    revision = conn.scalar(select(alembic_version.c.version_num))
-    if revision != HEAD:
-        raise ConfigError(
-            setting,
-            f"the database is at schema revision {revision}, this version of Shoso reads {HEAD}. Back it up,"
-            f" then run: mlflow db upgrade {shown} (or, if MLflow is newer than 3.17, upgrade Shoso)",
-        )
-    if missing := SCHEMA.tables.keys() - there:
-        raise ConfigError(setting, f"the database lacks the table '{min(missing)}'; restore it from a backup")
-    for table in _IN_WORKSPACES:
-        foreign = select(table.c.workspace).where(table.c.workspace != WORKSPACE)
-        if conn.execute(foreign.limit(1)).first() is not None:
-            raise ConfigError(
-                setting,
-                "the database has experiments or models in MLflow workspaces, which Shoso would not show;"
-                " move them to the workspace 'default' first",
-            )
-
-
 def _ensure_default(conn: Connection, artifact_root: str) -> None:
     """Experiment 0, as MLflow has it: made when it isn't there, in any stage."""
     if conn.scalar(select(experiments.c.experiment_id).where(experiments.c.experiment_id == 0)) is not None:
         return
-    taken = select(experiments.c.experiment_id).where(experiments.c.name == "Default")
+    taken = select(experiments.c.experiment_id).where(SERVED, experiments.c.name == "Default")
     if conn.scalar(taken) is not None:
         return
     now = time.time_ns() // 1_000_000

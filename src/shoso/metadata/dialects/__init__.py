@@ -44,8 +44,8 @@ class Dialect(Protocol):
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """Let `work` make and check tables, alone among all the servers that start. Raises ConfigError."""
 
-    def inspect(self, work: Callable[[Connection], None]) -> None:
-        """Let `work` look at the tables, and change nothing. Raises ConfigError."""
+    def inspect(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds in a database that may be anybody's; nothing is changed. Raises ConfigError."""
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` reads, in one state of the database. Raises ShosoError, and what `work` raises."""

@@ -34,6 +34,9 @@ _PATIENCE_SECONDS = 10.0
 _PASSING = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.NO_SPACE}
 """What undoes a group and would undo each of its jobs too."""
 
+_NO_POOL: dict[str, Any] = {"poolclass": NullPool}
+_WRITING = "READ COMMITTED"
+
 _LOST_IN_COMMIT = (
     "The connection to the database was lost while this was stored; whether it was isn't known. Look, or try"
     " again."
@@ -99,7 +102,7 @@ class Served:
     def __init__(self, product: Product, given: URL, options: Options, setting: str) -> None:
         self.shown = shown(given)
         self.readers, self.writers = options.readers, options.writers
-        self._product = product
+        self._product, self._options = product, options
         self._setting = setting
         self._lost: float | None = None
         self._lock = threading.Lock()
@@ -107,19 +110,19 @@ class Served:
             self._url = product.url(given, options)
         except ValueError as error:
             raise ConfigError(setting, f"{error}") from None
-        self._reading = self._engine(options, product.reading, read_only=True)
-        self._writing = self._engine(options, "READ COMMITTED", read_only=False)
+        self._reading = self._pooled(product.reading, read_only=True)
+        self._writing = self._pooled(_WRITING, read_only=False)
 
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """See Dialect."""
-        with self._refused(), self._writing.connect() as connection, self._product.alone(connection):
+        with self._opening(_WRITING, read_only=False) as connection, self._product.alone(connection):
             work(connection)
             connection.commit()
 
-    def inspect(self, work: Callable[[Connection], None]) -> None:
+    def inspect(self, work: Callable[[Connection], T]) -> T:
         """See Dialect."""
-        with self._refused(), self._reading.connect() as connection:
-            work(connection)
+        with self._opening(self._product.reading, read_only=True) as connection:
+            return work(connection)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """See Dialect."""
@@ -213,35 +216,42 @@ class Served:
 
     # -- connections --------------------------------------------------------------------------------------
 
-    def _engine(self, options: Options, isolation: str, *, read_only: bool) -> Engine:
-        pool: dict[str, Any] = {"poolclass": NullPool}
+    def _pooled(self, isolation: str, *, read_only: bool) -> Engine:
+        options, pool = self._options, _NO_POOL
         if options.pool_class == "QueuePool":
             most = self.readers if read_only else self.writers
             kept = max(1, min(most, options.pool_size - self.writers)) if read_only else most
             pool = {"pool_size": kept, "max_overflow": most - kept, "pool_recycle": options.pool_recycle}
+        engine = self._engine(isolation, pool, read_only=read_only)
+        # Values travel as what they are; a cast to INTEGER fails.
+        engine.dialect.bind_typing = BindTyping.NONE
+        return engine
+
+    def _engine(self, isolation: str, pool: Mapping[str, Any], *, read_only: bool) -> Engine:
         engine = create_engine(
             self._url,
             isolation_level=isolation,
             paramstyle="qmark" if self._url.drivername == "mssql+pyodbc" else "format",
-            echo=options.echo,
+            echo=self._options.echo,
             hide_parameters=True,  # what users log may be secret
-            connect_args=dict(self._product.connect_args(options)),
+            connect_args=dict(self._product.connect_args(self._options)),
             **pool,
         )
-        engine.dialect.bind_typing = (
-            BindTyping.NONE
-        )  # values travel as what they are; a cast to INTEGER fails
-        event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, options, read_only))
+        event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, self._options, read_only))
         return engine
 
     @contextmanager
-    def _refused(self) -> Iterator[None]:
-        """What goes wrong when a database is opened is a wrong setting, or what it names."""
+    def _opening(self, isolation: str, *, read_only: bool) -> Iterator[Connection]:
+        """A connection to what may not be there, or not ours to use. Raises ConfigError.
+
+        No pool has it: its values have types, without which SQLAlchemy's reflection fails on PostgreSQL.
+        """
         try:
-            yield
+            with self._engine(isolation, _NO_POOL, read_only=read_only).connect() as connection:
+                yield connection
         except DBAPIError as error:
             raise ConfigError(self._setting, self._product.refusal(error, self._url)) from error
-        except TypeError as error:  # PyMySQL's way to refuse an option
+        except TypeError as error:  # a driver's way to refuse an option
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
 
 

@@ -80,11 +80,11 @@ class Sqlite:
         except DBAPIError as error:
             raise refusal(error, self._path, self._setting) from error
 
-    def inspect(self, work: Callable[[Connection], None]) -> None:
-        """See Dialect."""
+    def inspect(self, work: Callable[[Connection], T]) -> T:
+        """See Dialect; a file that isn't there is an empty database."""
         try:
-            with connect(self._path, read_only=True, wal=False) as connection:
-                work(connection)
+            with _untouched(self._path) as connection:
+                return work(connection)
         except DBAPIError as error:
             raise refusal(error, self._path, self._setting) from error
 
@@ -201,6 +201,18 @@ def connect(path: Path, *, read_only: bool = False, wal: bool = True) -> Connect
         except sqlite3.Error:
             raw.close()
             raise
+        return raw
+
+    return create_engine("sqlite://", creator=opened, poolclass=NullPool).connect()
+
+
+def _untouched(path: Path) -> Connection:
+    """A connection that changes nothing, not even the file's journal mode, and makes no file."""
+
+    def opened() -> sqlite3.Connection:
+        place = f"{path.as_uri()}?mode=rw" if path.exists() else ":memory:"
+        raw = sqlite3.connect(place, timeout=_BUSY_SECONDS, uri=True, isolation_level=None)
+        raw.execute("PRAGMA query_only = ON").close()
         return raw
 
     return create_engine("sqlite://", creator=opened, poolclass=NullPool).connect()
