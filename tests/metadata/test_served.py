@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import text
 from tests.metadata import places
+from tests.servers.certificates import self_signed
 from tests.servers.processes import Launcher, free_ports
 
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
@@ -120,15 +121,16 @@ def rows(conn, sql):
 class Own:
     """A server of the test's own, to be stopped and started on the same port."""
 
-    def __init__(self, kind, folder):
+    def __init__(self, kind, folder, more=""):
         self.module = places.SERVERS[kind]
         self.launcher = Launcher(kind, folder)
         self.port = free_ports(1)[0]
+        self.more = more
         self.start()
         self.uri = self.module.uri(self.facts, self.module.create(self.facts))
 
     def start(self):
-        self.facts = self.module.start(self.launcher, port=self.port)
+        self.facts = self.module.start(self.launcher, self.more, self.port)
 
     def stop(self):
         self.launcher.stop()
@@ -174,6 +176,48 @@ async def test_a_database_that_restarts_is_waited_for_and_one_that_is_away_is_to
     await database.close()
     assert (run.data.metrics[0].step, run.data.params[0].value) == (5, "1")
     assert "lost; trying again" in caplog.text
+
+
+# -- TLS --------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "postgres": "-c ssl=on -c ssl_cert_file={certificate} -c ssl_key_file={key}",
+    "mariadb": "--ssl-cert={certificate} --ssl-key={key} --require-secure-transport=ON",
+}
+CIPHER = {
+    "postgres": "SELECT cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+    "mariadb": "SELECT variable_value FROM information_schema.session_status"
+    " WHERE variable_name = 'SSL_CIPHER'",
+}
+
+
+async def test_tls_is_what_the_uri_says(place, tmp_path):
+    stranger, _ = self_signed(tmp_path, "stranger")
+    with TemporaryDirectory(prefix="own-") as folder:
+        certificate, key = self_signed(Path(folder))
+        places.SERVERS[place.kind].own(certificate, key)
+        own = Own(place.kind, Path(folder), OPTIONS[place.kind].format(certificate=certificate, key=key))
+        try:
+            ca = "sslmode=verify-full&sslrootcert={}" if place.kind == "postgres" else "ssl_ca={}"
+            uri = own.uri.partition("?")[0] + "?"
+            database = Database.open(uri + ca.format(certificate), artifact_root="/a", options=places.FEW)
+            assert await database.read(rows, CIPHER[place.kind]) > [("A",)]
+            await database.close()
+            assert "isn't trusted; name the file of its authority by ssl" in refusal(
+                uri + ca.format(stranger)
+            )
+            if place.kind == "mariadb":
+                options = replace(places.FEW, ssl_ca=str(certificate))
+                await Database.open(uri, artifact_root="/a", options=options).close()
+                with pytest.raises(ConfigError, match="certificate"):
+                    Database.open(uri, artifact_root="/a", options=replace(options, ssl_ca=str(stranger)))
+        finally:
+            own.stop()
+
+
+async def test_a_database_without_tls_is_refused_where_it_is_asked_for(place):
+    if place.kind == "postgres":
+        assert "speaks no TLS" in refusal(place.uri + "?sslmode=require")
 
 
 # -- several servers --------------------------------------------------------------------------------------

@@ -28,11 +28,11 @@ def server() -> Facts:
     return shared("mariadb", start)
 
 
-def start(launcher: Launcher, port: int | None = None) -> Facts:
+def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     """Start a server in the launcher's folder, on the data that are there already, if any."""
     folder, port = launcher.folder, port or free_ports(1)[0]
     data = in_memory(folder, "data")
-    _own(folder, data)
+    own(folder, data)
     fresh = not (data / "mysql").exists()
     if fresh:
         run(*_AS, program("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db",
@@ -40,7 +40,7 @@ def start(launcher: Launcher, port: int | None = None) -> Facts:
     facts = {"port": port, "folder": str(folder), "data": str(data)}
     launcher.start(
         *_AS, program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={folder}/s",
-        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder}/pid", *_OPTIONS,
+        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder}/pid", *_OPTIONS, *more.split(),
     )  # fmt: skip
     launcher.until(lambda: _answers(facts), "MariaDB")
     if fresh:
@@ -71,7 +71,8 @@ _DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
 _AS = _DROP if os.geteuid() == 0 else ()
 
 
-def _own(*folders: Path) -> None:
+def own(*folders: Path) -> None:
+    """Give files to the user that the server runs as."""
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, "nobody", "nogroup")

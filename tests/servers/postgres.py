@@ -32,7 +32,7 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     """Start a server in the launcher's folder, on the data that are there already, if any."""
     port = port or free_ports(1)[0]
     data, bin_ = in_memory(launcher.folder, "data"), binaries()
-    _own(launcher.folder, data)
+    own(launcher.folder, data)
     if not (data / "PG_VERSION").exists():
         run(*_AS, bin_ / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8",
             "--locale=C.UTF-8")  # fmt: skip
@@ -85,7 +85,8 @@ _AS = _DROP if os.geteuid() == 0 else ()
 """PostgreSQL refuses to run as root."""
 
 
-def _own(*folders: Path) -> None:
+def own(*folders: Path) -> None:
+    """Give files to the user that the server runs as."""
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, "nobody", "nogroup")

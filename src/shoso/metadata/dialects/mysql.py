@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -79,11 +81,10 @@ class MySQL:
     def refusal(self, error: DBAPIError, url: URL) -> str:
         """See Product."""
         number, text = _number(error), str((error.orig.args if error.orig else ("",))[-1])
-        sentence = "MySQL at {place} can't be opened: {text}"
-        if "not known" in text or "resolution" in text:
-            sentence = "the host of MySQL, {place}, isn't known; correct it in the URI"
-        else:
-            sentence = _REFUSALS.get(number, sentence)
+        sentence = _REFUSALS.get(number, "MySQL at {place} can't be opened: {text}")
+        cause = getattr(error.orig, "original_exception", None)  # why PyMySQL couldn't connect
+        for kind, said in _UNREACHABLE.items():
+            sentence = said if isinstance(cause, kind) else sentence
         return sentence.format(place=place(url), user=url.username, database=url.database, text=text)
 
 
@@ -106,7 +107,15 @@ _REFUSALS = {
     1142: "the user '{user}' lacks a right in the database '{database}' ({text}); grant it: GRANT ALL ON"
     " {database}.* TO '{user}'",
     1290: "the MySQL at {place} is read-only; name the primary",
-    2003: "nothing listens at {place}; start MySQL there, or correct the URI",
+    2026: "MySQL at {place} speaks no TLS; switch it on there, or leave the ssl_ options out",
+}
+
+_UNREACHABLE: dict[type[OSError], str] = {
+    ConnectionRefusedError: "nothing listens at {place}; start MySQL there, or correct the URI",
+    TimeoutError: "nothing answers at {place} in time; correct the URI, or open the way there",
+    socket.gaierror: "the host of MySQL, {place}, isn't known; correct it in the URI",
+    ssl.SSLError: "the certificate of MySQL at {place} isn't trusted; name the file of its authority by"
+    " ssl_ca in the URI ({text})",
 }
 
 _COLLATED = (

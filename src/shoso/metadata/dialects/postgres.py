@@ -112,6 +112,9 @@ _REFUSALS = {
     "no pg_hba.conf entry": "PostgreSQL at {place} lets '{user}' into '{database}' not from this machine;"
     " add a line to its pg_hba.conf, or correct the URI ({text})",
     "invalid connection option": "the URI has an option that libpq doesn't know ({text}); leave it out",
+    "certificate verify failed": "the certificate of PostgreSQL at {place} isn't trusted; name the file of"
+    " its authority by sslrootcert in the URI",
+    "does not support SSL": "PostgreSQL at {place} speaks no TLS; switch it on there, or leave sslmode out",
     "timeout": "nothing answers at {place} in time; correct the URI, or open the way there",
 }
 
