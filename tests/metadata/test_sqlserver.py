@@ -36,8 +36,8 @@ def bulks():
 @pytest.mark.parametrize("bulk", [*bulks()])
 @pytest.mark.parametrize("count", [1, 3])
 def test_statements_on_many_rows_have_a_place_for_each_value(bulk, count):
-    text = bulk._write(DIALECT)(count)
-    width = bulk._width if isinstance(bulk, BulkInsert) else 1
+    text = bulk._way(DIALECT)(count)
+    width = len(bulk.table.columns) if isinstance(bulk, BulkInsert) else 1
     assert text.count("?") == width * count
     assert text.count("(") == text.count(")")
 
@@ -45,7 +45,7 @@ def test_statements_on_many_rows_have_a_place_for_each_value(bulk, count):
 def test_an_insert_that_gives_way_is_a_merge():
     from shoso.metadata import metrics
 
-    text = metrics._REPLACE._write(DIALECT)(1)
+    text = metrics._REPLACE.written(DIALECT)
     assert re.sub(r"\s+", " ", text) == (
         "MERGE INTO latest_metrics WITH (HOLDLOCK) AS old USING (VALUES (?, ?, ?, ?, ?, ?)) AS new"
         " ([key], value, timestamp, step, is_nan, run_uuid)"

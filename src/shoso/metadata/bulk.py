@@ -1,18 +1,19 @@
 """Statements on many rows or ids: SQLAlchemy writes the SQL once per number of them, the driver runs it.
 
 One statement is one step of SQLite, so a thread gives up the interpreter's lock once and not once per row,
-and one round trip to a server; Core alone would compile each statement anew. See
-docs/decisions/0002-group-commit.md.
+and one round trip to a server; Core alone would compile each statement anew. PostgreSQL is given a column as
+one array: one text for any number of rows, which it prepares once. See docs/decisions/, 0002 and 0016.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect, Select, Table, insert
 
+from shoso.metadata.dialects import arrays
 from shoso.metadata.dialects.upserts import Upsert, written
 
 _ROWS_MAX = 250
@@ -23,31 +24,37 @@ _VALUES_MAX = {"mssql": 2000}
 
 _IDS_MAX = 500
 
+Rows = Sequence[tuple[object, ...]]
+Ids = Sequence[str | int | bytes]
+
 
 class BulkInsert:
     """An INSERT of any number of rows; a row is a tuple of values in the order of the table's columns."""
 
     def __init__(self, wanted: Table | Upsert) -> None:
         self._wanted = wanted
-        self._width = len((wanted if isinstance(wanted, Table) else wanted.table).columns)
-        self._texts = _PerDialect(self._write)
+        self.table = wanted if isinstance(wanted, Table) else wanted.table
+        self._ways = _PerDialect(self._way)
 
-    def execute(self, conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    def execute(self, conn: Connection, rows: Rows) -> None:
         """Insert the rows, in order."""
-        if not rows:
-            return
-        text = self._texts.of(conn.dialect)
-        most = min(_ROWS_MAX, _VALUES_MAX.get(conn.dialect.name, 65_535) // self._width)
-        for chunk in _chunks(rows, most):
-            conn.exec_driver_sql(text(len(chunk)), tuple(chain.from_iterable(chunk)))
+        if rows:
+            for text, values in self._ways.of(conn.dialect).split(rows):
+                conn.exec_driver_sql(text, values)
 
-    def _write(self, dialect: Dialect) -> _Repeated:
+    def written(self, dialect: Dialect) -> str:
+        """The statement for one row."""
         if isinstance(self._wanted, Upsert):
-            text = written(self._wanted, dialect)
-        else:
-            text = str(insert(self._wanted).compile(dialect=dialect))
-        row = "(" + ", ".join([_place(dialect)] * self._width) + ")"
-        return _Repeated(text, row, row)
+            return written(self._wanted, dialect)
+        return str(insert(self._wanted).compile(dialect=dialect))
+
+    def _way(self, dialect: Dialect) -> _Way:
+        width, place = len(self.table.columns), _place(dialect)
+        row, text = "(" + ", ".join([place] * width) + ")", self.written(dialect)
+        if dialect.name == "postgresql":
+            return _Arrays(arrays.of_columns(text, row, self.table))
+        most = min(_ROWS_MAX, _VALUES_MAX.get(dialect.name, 65_535) // width)
+        return _Repeated(text, row, row, most)
 
 
 class BulkSelect:
@@ -55,50 +62,63 @@ class BulkSelect:
 
     def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
-        self._texts = _PerDialect(self._write)
+        self._ways = _PerDialect(self._way)
 
-    def rows(self, conn: Connection, ids: Sequence[str | int | bytes]) -> Iterator[Any]:
+    def rows(self, conn: Connection, ids: Ids) -> Iterator[Any]:
         """The rows of all the ids, in no order; many ids are asked for in several statements."""
-        text = self._texts.of(conn.dialect)
-        for chunk in _chunks(ids, _IDS_MAX):
-            yield from conn.exec_driver_sql(text(len(chunk)), tuple(chunk))
+        if ids:
+            for text, values in self._ways.of(conn.dialect).split([(each,) for each in ids]):
+                yield from conn.exec_driver_sql(text, values)
 
-    def _write(self, dialect: Dialect) -> _Repeated:
-        compiled = self._statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-        place = _place(dialect)
-        return _Repeated(str(compiled), f"({place})", place)
+    def written(self, dialect: Dialect) -> str:
+        """The statement for one id."""
+        return str(self._statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
 
-
-class _PerDialect:
-    """A statement's text for each database that it has been written for."""
-
-    def __init__(self, write: Callable[[Dialect], _Repeated]) -> None:
-        self._write = write
-        self._texts: dict[tuple[str, bool], _Repeated] = {}
-
-    def of(self, dialect: Dialect) -> _Repeated:
-        kind = (dialect.name, getattr(dialect, "is_mariadb", False))
-        text = self._texts.get(kind)
-        if text is None:
-            text = self._texts[kind] = self._write(dialect)
-        return text
+    def _way(self, dialect: Dialect) -> _Way:
+        place, text = _place(dialect), self.written(dialect)
+        if dialect.name == "postgresql":
+            return _Arrays(arrays.of_ids(text))
+        return _Repeated(text, f"({place})", place, _IDS_MAX)
 
 
-def _place(dialect: Dialect) -> str:
-    """What stands for a value: the engines here have positional parameters."""
-    return {"format": "%s", "qmark": "?"}[dialect.paramstyle]
+class _Way(Protocol):
+    """How one database is given many rows."""
+
+    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Statements and their values that together are about all the rows."""
+
+
+class _Arrays:
+    """One text, whose values are the columns of the rows."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """See _Way."""
+        for chunk in _chunks(rows, _ARRAY_MAX):
+            yield self._text, tuple(map(list, zip(*chunk, strict=True)))
+
+
+_ARRAY_MAX = 5000
 
 
 class _Repeated:
-    """A statement's text with one placeholder in it repeated, kept per number."""
+    """A text with one placeholder in it repeated, kept per number."""
 
-    def __init__(self, text: str, place: str, item: str) -> None:
+    def __init__(self, text: str, place: str, item: str, most: int) -> None:
         self._head, found, self._tail = text.partition(place)
         if not found:
             raise ValueError(f"no {place} in {text}")
         self._item = item
         self._brackets = place != item
+        self._most = most
         self._texts: dict[int, str] = {}
+
+    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """See _Way."""
+        for chunk in _chunks(rows, self._most):
+            yield self(len(chunk)), tuple(chain.from_iterable(chunk))
 
     def __call__(self, count: int) -> str:
         text = self._texts.get(count)
@@ -107,6 +127,26 @@ class _Repeated:
             items = f"({items})" if self._brackets else items
             text = self._texts[count] = self._head + items + self._tail
         return text
+
+
+class _PerDialect:
+    """The way of a statement for each database that it has been written for."""
+
+    def __init__(self, way: Callable[[Dialect], _Way]) -> None:
+        self._way = way
+        self._ways: dict[tuple[str, bool], _Way] = {}
+
+    def of(self, dialect: Dialect) -> _Way:
+        kind = (dialect.name, getattr(dialect, "is_mariadb", False))
+        way = self._ways.get(kind)
+        if way is None:
+            way = self._ways[kind] = self._way(dialect)
+        return way
+
+
+def _place(dialect: Dialect) -> str:
+    """What stands for a value: the engines here have positional parameters."""
+    return {"format": "%s", "qmark": "?"}[dialect.paramstyle]
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

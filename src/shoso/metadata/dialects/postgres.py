@@ -55,9 +55,11 @@ class Postgres:
     def greet(self, raw: Any, options: Options, read_only: bool) -> None:
         """See Product."""
         limit = int(options.timeout * 1000)
-        raw.execute(f"SET statement_timeout = {limit}")
-        raw.execute(f"SET lock_timeout = {limit}")
-        raw.execute(f"SET idle_in_transaction_session_timeout = {limit}")
+        raw.execute(
+            f"SET statement_timeout = {limit}; SET lock_timeout = {limit};"
+            f" SET idle_in_transaction_session_timeout = {limit};"
+            " SET jit = off"  # compiling a search takes longer than it
+        )
         raw.commit()
         raw.read_only = read_only
 
