@@ -6,6 +6,7 @@ artifacts, mlflow, db, experiments, runs, imports, sync, completion, server    t
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
+indexes      what `db` does to indexes
 imported     an import under way
 transfers    copies, deletions and verifications under way; `progress` shows how far they are
 listing      what is at a URI

@@ -1,4 +1,4 @@
-"""`shoso db`: what a database is, asked without a server."""
+"""`shoso db`: what a database is, and what is done to it, without a server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shoso.cli import options
+from shoso.cli.indexes import index
 
 if TYPE_CHECKING:
     from shoso.cli.shapes import CheckedDatabase
@@ -19,7 +20,10 @@ UPGRADE_MLFLOW, UPGRADE_SHOSO, UNFIT = 3, 4, 5
 
 @click.group()
 def db() -> None:
-    """Ask a database whether a server can work on it."""
+    """Ask a database whether a server can work on it, and make it search faster."""
+
+
+db.add_command(index)
 
 
 @db.command()

@@ -170,6 +170,20 @@ class CheckedDatabase(Struct, frozen=True):
     hidden: dict[str, int]
 
 
+class Indexed(Struct, frozen=True):
+    """What became of an index: made, made again, there, dropped or absent.
+
+    It was made again if somebody who made it was interrupted. `bytes` that it takes or took are null where
+    the database doesn't tell.
+    """
+
+    name: str
+    table: str
+    became: str
+    bytes: int | None
+    seconds: float
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -178,6 +192,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "rm"): Removed,
     ("artifacts", "verify"): Verified,
     ("db", "check"): CheckedDatabase,
+    ("db", "index"): list[Indexed],
     ("experiments", "create"): ExperimentId,
     ("experiments", "list"): list[Experiment],
     ("experiments", "get"): Experiment,

@@ -4,6 +4,7 @@ connect       opens a database and runs work on it; commit writes in groups, dia
 compatibility whether a database is one to work on (see revisions); tables makes what isn't there
 schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone, own Shoso's
 workspace     which rows are served: those of others are in the same tables
+indexes       indexes of ours on MLflow's tables, made when they are asked for
 rules, registry_rules
               the limits of the API; lifecycle what may be written to
 experiments, runs, metrics, datasets, models, objects

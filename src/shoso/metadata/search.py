@@ -28,6 +28,7 @@ from sqlalchemy import (
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, experiments, paging, runs, schema
 from shoso.metadata.clauses import absent_last, compare, directed, parts
+from shoso.metadata.dialects import texts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.filters import MAX_VALUES, Comparison, Order, at_most, parse_filter, parse_order
 from shoso.metadata.searchable import EXPERIMENTS, RUNS
@@ -38,6 +39,8 @@ from shoso.wire.requests import SearchExperiments, SearchRuns
 
 _RUN_COLUMNS = {"run_id": "run_uuid", "run_name": "name"}
 _KEYED = {"metric": schema.latest_metrics, "param": schema.params, "tag": schema.tags}
+_INDEXED = {schema.params, schema.tags}
+"""Those that `shoso db index` makes indexes by value on."""
 
 
 def search_runs(conn: Connection, request: SearchRuns) -> RunPage:
@@ -120,9 +123,11 @@ def _keyed(wanted: Comparison, table: Table, owner: Column[Any]) -> ColumnElemen
 
 def _value_condition(wanted: Comparison, table: Table) -> ColumnElement[bool]:
     """NaN, stored as 0 with a flag, is unequal to everything and in no relation to anything."""
-    condition = compare(table.c.value, wanted.comparator, wanted.value)
+    column = table.c.value
+    condition = compare(column, wanted.comparator, wanted.value)
     if wanted.entity != "metric":
-        return condition
+        short = wanted.comparator == "=" and texts.is_short(str(wanted.value))
+        return texts.short(condition, column) if short and table in _INDEXED else condition
     if wanted.comparator == "!=":
         return or_(condition, table.c.is_nan == true())
     return and_(condition, table.c.is_nan == false())

@@ -6,7 +6,8 @@
     mysql:          mysql      a server, also MariaDB
     mssql:          mssql      a server; its statements were compiled and never run
 
-`upserts` has the inserts that give way to what is there, `texts` the comparisons of text. A driver is
+`upserts` has the inserts that give way to what is there, `texts` the comparisons of text, `indexes` the
+indexes by value. A driver is
 imported when its database is asked for.
 """
 
@@ -52,6 +53,12 @@ class Dialect(Protocol):
 
     def write(self, jobs: list[Job]) -> None:
         """Give each job its result, durable, or its error."""
+
+    def tend(self, work: Callable[[Connection], T]) -> T:
+        """What `work` does to the database, each statement committed by itself.
+
+        Raises ConfigError where there is none, ShosoError, and what `work` raises.
+        """
 
     def close(self) -> None:
         """Let go of what is open; nothing is run any more. Idempotent."""

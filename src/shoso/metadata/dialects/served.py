@@ -133,6 +133,15 @@ class Served:
         for group in grouped(jobs):
             self._write_group(group)
 
+    def tend(self, work: Callable[[Connection], T]) -> T:
+        """See Dialect."""
+        with self._opening("AUTOCOMMIT", read_only=False) as connection:
+            try:
+                return work(connection)
+            except DBAPIError as error:
+                kind, said = self._product.meaning(error).kind, str(error.orig).strip()
+                raise ShosoError(kind, f"The database refused: {said}") from error
+
     def close(self) -> None:
         """See Dialect."""
         self._reading.dispose()

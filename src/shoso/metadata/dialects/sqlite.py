@@ -113,6 +113,16 @@ class Sqlite:
             self._disconnect()
             raise
 
+    def tend(self, work: Callable[[Connection], T]) -> T:
+        """See Dialect."""
+        if not self._path.exists():
+            raise ConfigError(self._setting, f"there is no file '{self._path}'; correct the URI")
+        try:
+            with connect(self._path, wal=False) as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise refusal(error, self._path, self._setting) from error
+
     def close(self) -> None:
         """See Dialect."""
         self._disconnect()

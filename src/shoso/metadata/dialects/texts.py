@@ -2,6 +2,7 @@
 
     same(column, value)      equality that an index serves
     like, ilike              % and _ are wild; ilike knows no case
+    short(condition, column) the same condition, said so that PostgreSQL may use an index of short texts
 
 A backslash makes them plain on PostgreSQL and MySQL, and on SQLite nothing does: so it is with MLflow too.
 
@@ -17,6 +18,9 @@ from sqlalchemy import Boolean, ColumnElement, String
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+SHORT = 250
+"""Characters of the texts that an index by value has on PostgreSQL: the key with them fits into it."""
 
 _SENSITIVE = "Latin1_General_BIN2"
 
@@ -47,6 +51,12 @@ class ilike(_Condition):  # noqa: N801 - the same
     inherit_cache = True
 
 
+class short(_Condition):  # noqa: N801 - the same
+    """The condition on a column, which can hold for short texts alone: see `is_short`."""
+
+    inherit_cache = True
+
+
 class exact(FunctionElement[str]):  # noqa: N801 - the same
     """A column of text that is compared exactly, by no index."""
 
@@ -69,8 +79,25 @@ def not_among(column: ColumnElement[Any], values: Any) -> ColumnElement[bool]:
     return exact(column).not_in(values)
 
 
+def is_short(value: str) -> bool:
+    """Whether a text has no more characters than SHORT, in any database: one of SQL_ASCII counts bytes."""
+    return len(value.encode()) <= SHORT
+
+
 def _sides(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> list[str]:
     return [compiler.process(side, **kw) for side in element.clauses]
+
+
+@compiles(short)
+def _short(element: short, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(next(iter(element.clauses)), **kw)
+
+
+@compiles(short, "postgresql")
+def _short_postgresql(element: short, compiler: SQLCompiler, **kw: Any) -> str:
+    """An index of part of the rows is used where its condition is written out, with no parameter in it."""
+    condition, column = _sides(element, compiler, **kw)
+    return f"({condition} AND length({column}) <= {SHORT})"
 
 
 @compiles(exact)
