@@ -6,13 +6,15 @@ import pytest
 from tests.metadata import places
 
 from shoso.errors import Kind, ShosoError, TrackingError
-from shoso.metadata import aliases, experiments, metrics, models, registry, runs, search, versions
+from shoso.metadata import aliases, experiments, histories, metrics, models, registry, runs, search, versions
 from shoso.metadata.connect import Database
 from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel, SetAlias, SetRegisteredModelTag
 from shoso.wire.requests import (
     CreateExperiment,
     CreateLoggedModel,
     CreateRun,
+    GetBulkHistory,
+    GetSampledHistory,
     LogBatch,
     LogMetric,
     MetricInput,
@@ -55,6 +57,10 @@ async def test_a_metric_of_nearly_the_same_name_is_refused_and_changes_nothing(
         assert "choose another one" in await refused(call)
     run = await database.read(runs.get, run_id)
     assert [(metric.key, metric.step) for metric in run.data.metrics] == [("loss", 1)]
+    assert (await database.search(metrics.history, run_id, key)).metrics == ()
+    assert await database.search(histories.bulk, GetBulkHistory(run_id=[run_id], metric_key=key)) == []
+    sample = GetSampledHistory(run_ids=[run_id], metric_key=key)
+    assert await database.search(histories.sampled, sample) == []
     assert run.data.params == ()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from shoso.errors import Kind, TrackingError
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.metrics import shown
 from shoso.metadata.schema import metrics
 from shoso.metadata.workspace import served_runs
@@ -34,7 +35,7 @@ def bulk(conn: Connection, request: GetBulkHistory) -> list[Metric]:
         raise _invalid("max_results must be at least 1.")
     row, run_ids = metrics.c, served_runs(conn, request.run_id)
     query = select(row.run_uuid, row.value, row.timestamp, row.step, row.is_nan).where(
-        row.key == request.metric_key, row.run_uuid.in_(run_ids)
+        same(row.key, request.metric_key), row.run_uuid.in_(run_ids)
     )
     order = (row.run_uuid, row.timestamp, row.step, row.value, row.is_nan)
     rows = conn.execute(query.order_by(*order).limit(min(request.max_results, POINTS_MAX)))
@@ -56,7 +57,7 @@ def sampled(conn: Connection, request: GetSampledHistory) -> list[Metric]:
 
 def _sample(conn: Connection, run_id: str, request: GetSampledHistory) -> Sequence[Row[Any]]:
     row = metrics.c
-    wanted = [row.run_uuid == run_id, row.key == request.metric_key]
+    wanted = [row.run_uuid == run_id, same(row.key, request.metric_key)]
     if request.start_step is not None and request.end_step is not None:
         wanted += [row.step >= request.start_step, row.step <= request.end_step]
     total = conn.scalar(select(func.count()).select_from(metrics).where(*wanted)) or 0

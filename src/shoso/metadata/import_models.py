@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import registry_rules
 from shoso.metadata.clauses import parts
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import of_model, of_version
 from shoso.metadata.imports import IMPORTING, known_runs
 from shoso.metadata.metrics import finite
@@ -147,7 +148,7 @@ def _add_version(conn: Connection, name: str, given: ImportedVersion, refused: l
 def _add_alias(conn: Connection, name: str, alias: str, version: str, refused: list[Refused]) -> None:
     number = registry_rules.version(version)
     table, what = registered_model_aliases, f"registered model {name}"
-    of_it = (of_model(table, name), table.c.alias == alias)
+    of_it = (of_model(table, name), same(table.c.alias, alias))
     there = conn.scalar(select(table.c.version).where(*of_it))
     if there is not None:
         if there != number:

@@ -16,6 +16,7 @@ from shoso.errors import Kind, TrackingError
 from shoso.metadata import datasets, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.clauses import parts
+from shoso.metadata.dialects.texts import same
 from shoso.metadata.schema import experiment_tags, experiments, logged_model_tags, params, runs, tags
 from shoso.metadata.workspace import SERVED, served_experiments
 from shoso.wire.imports import (
@@ -46,7 +47,7 @@ def place(conn: Connection, given: ImportedExperiment, artifact_root: str) -> Pl
     """
     rules.experiment_name(given.name)
     query = select(experiments.c.experiment_id, experiments.c.artifact_location)
-    if row := conn.execute(query.where(SERVED, experiments.c.name == given.name)).one_or_none():
+    if row := conn.execute(query.where(SERVED, same(experiments.c.name, given.name))).one_or_none():
         return PlacedExperiment(
             given.experiment_id, row.experiment_id, row.artifact_location or "", made=False
         )

@@ -260,7 +260,7 @@ def _unknown(model_id: str) -> TrackingError:
 def _update(conn: Connection, model_id: str, **values: object) -> None:
     changed = conn.execute(
         update(logged_models)
-        .where(logged_models.c.model_id == model_id, is_served(logged_models))
+        .where(same(logged_models.c.model_id, model_id), is_served(logged_models))
         .values(last_updated_timestamp_ms=now_ms(), **values)
     )
     if not changed.rowcount:

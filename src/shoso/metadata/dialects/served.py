@@ -37,6 +37,9 @@ _PASSING = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.NO_SPACE}
 _NO_POOL: dict[str, Any] = {"poolclass": NullPool}
 _WRITING = "READ COMMITTED"
 
+_CLIENTS = {Kind.INVALID, Kind.DUPLICATE, Kind.TOO_LARGE}
+"""What a client did: nothing to log, all the less as the error repeats the values."""
+
 _LOST_IN_COMMIT = (
     "The connection to the database was lost while this was stored; whether it was isn't known. Look, or try"
     " again."
@@ -195,7 +198,8 @@ class Served:
             except DBAPIError as error:
                 meaning = self._product.meaning(error)
                 if not self._may_repeat(meaning, tries):
-                    _LOG.warning("the database refused: %s", error.orig)
+                    if meaning.kind not in _CLIENTS:
+                        _LOG.warning("the database failed: %s", error.orig)
                     raise ShosoError(meaning.kind, meaning.message) from error
             else:
                 self._found()
