@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import pymysql  # noqa: F401 - so that it is missed here, with its extra
+from pymysql.converters import escape_string  # missed here, with its extra, where it isn't there
 from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -32,6 +33,10 @@ class MySQL:
     """See `Product`."""
 
     reading = "REPEATABLE READ"
+
+    def __init__(self) -> None:
+        self._packet = math.inf
+        """Bytes of a statement that the server takes; at a longer one it hangs up."""
 
     def url(self, given: URL, options: Options) -> URL:
         """See Product."""
@@ -61,6 +66,8 @@ class MySQL:
             )
             if read_only:
                 cursor.execute("SET SESSION TRANSACTION READ ONLY")
+            cursor.execute("SELECT @@max_allowed_packet")
+            self._packet = cursor.fetchone()[0]
 
     @contextmanager
     def alone(self, conn: Connection) -> Iterator[None]:
@@ -74,9 +81,9 @@ class MySQL:
 
     def meaning(self, error: DBAPIError) -> Meaning:
         """See Product, by number (dev.mysql.com/doc/mysql-errors, mariadb.com/kb/en/mariadb-error-codes)."""
-        return _MEANING.get(
-            _number(error), served.LOST if error.connection_invalidated else served.UNEXPECTED
-        )
+        unknown = served.LOST if error.connection_invalidated else served.UNEXPECTED
+        meaning = _MEANING.get(_number(error), unknown)
+        return _TOO_LARGE if meaning.lost and _bytes(error) > self._packet else meaning
 
     def refusal(self, error: DBAPIError, url: URL) -> str:
         """See Product."""
@@ -96,6 +103,17 @@ def _ssl(options: Options) -> dict[str, str]:
 def _number(error: DBAPIError) -> int:
     args = error.orig.args if error.orig is not None else ()
     return args[0] if args and isinstance(args[0], int) else -1
+
+
+def _bytes(error: DBAPIError) -> int:
+    """Bytes of the longest statement that was sent; of many rows PyMySQL sends one at a time, at least."""
+    rows: Any = error.params if isinstance(error.params, list) else [error.params or ()]
+    return len(error.statement or "") + max(map(_row_bytes, rows), default=0)
+
+
+def _row_bytes(row: Any) -> int:
+    values = row.values() if isinstance(row, Mapping) else row
+    return sum(len(escape_string(value).encode()) for value in values if isinstance(value, str))
 
 
 _REFUSALS = {
@@ -122,6 +140,8 @@ _COLLATED = (
     "It differs from a key that is there in case, accents or blanks at its end alone, which the collation of"
     " this database takes for the same; choose another one."
 )
+
+_TOO_LARGE = Meaning(Kind.TOO_LARGE, "A value is larger than the database's max_allowed_packet.")
 
 _MEANING = {
     0: served.LOST,  # PyMySQL's, on a connection that it has closed
@@ -158,7 +178,7 @@ _MEANING = {
     1264: served.UNFIT,
     1366: served.UNFIT,
     1367: served.UNFIT,
-    1153: Meaning(Kind.TOO_LARGE, "A request is larger than the database's max_allowed_packet."),
+    1153: _TOO_LARGE,
     1044: served.DENIED,
     1142: served.DENIED,
     1143: served.DENIED,

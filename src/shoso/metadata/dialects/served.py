@@ -29,7 +29,10 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 10.0
-"""How long work waits for a database that went away; a restart takes less. Then it is refused at once."""
+"""How long work waits for a database that went away; a restart takes less. Then it is refused at once.
+
+No work waits longer, whatever others meet: it may be its own statement that ends every connection.
+"""
 
 _PASSING = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.NO_SPACE}
 """What undoes a group and would undo each of its jobs too."""
@@ -190,14 +193,14 @@ class Served:
 
     def _again(self, attempt: Callable[[], T]) -> T:
         """What the attempt gives, tried again where its error says so. Raises ShosoError."""
-        tries = 0
+        tries, started = 0, time.monotonic()
         while True:
             tries += 1
             try:
                 result = attempt()
             except DBAPIError as error:
                 meaning = self._product.meaning(error)
-                if not self._may_repeat(meaning, tries):
+                if not self._may_repeat(meaning, tries, started):
                     if meaning.kind not in _CLIENTS:
                         _LOG.warning("the database failed: %s", error.orig)
                     raise ShosoError(meaning.kind, meaning.message) from error
@@ -206,11 +209,12 @@ class Served:
                 return result
             time.sleep(random.uniform(0.2, 1) * min(0.01 * 2**tries, 0.5))  # noqa: S311 - jitter
 
-    def _may_repeat(self, meaning: Meaning, tries: int) -> bool:
+    def _may_repeat(self, meaning: Meaning, tries: int, started: float) -> bool:
         """Twice at least where nobody was there: the first try may have met a connection of before."""
         if not meaning.lost:
             return tries < meaning.tries
-        return tries < 2 or time.monotonic() - self._missed() < _PATIENCE_SECONDS
+        since = min(started, self._missed())
+        return tries < 2 or time.monotonic() - since < _PATIENCE_SECONDS
 
     def _missed(self) -> float:
         """Since when the database is away."""
