@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from shoso.client.places import Places
+from shoso.client.settings import client_settings
 from shoso.core import keys
+from shoso.maintenance.artifacts import Artifacts, Source
 from shoso.maintenance.filestore import (
     Problems,
     experiments,
@@ -318,3 +321,58 @@ def test_a_key_is_none_that_leads_elsewhere():
         with pytest.raises(Unreadable):
             values.checked(key)
     assert keys.parse("a/b") == values.checked("a/b")
+
+
+# -- what would end everything ----------------------------------------------------------------------------
+
+
+def test_a_name_that_is_not_utf8_is_a_problem_and_nobodys_else(store, tmp_path):
+    store.put("models/m/meta.yaml", "name: m\n")
+    store.put("models/m/aliases/good", "1")
+    for path in (
+        b"1/bad\xff/meta.yaml",
+        b"models/m/aliases/bad\xff",
+        b"models/bad\xff/meta.yaml",
+        b"bad\xff/x",
+    ):
+        file = store.root / os.fsdecode(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+    assert [folder.name for folder in files.subfolders(store.root / "1", store.problems)] == [RUN]
+    [model] = registered_models(store.root, store.problems)
+    assert [alias.key for alias in model.aliases] == ["good"]
+    assert len(store.experiments()) == 1
+    assert set(store.told().values()) == {"Its name is not UTF-8."}
+    assert len(store.told()) == 4
+
+
+def test_a_number_of_thousands_of_digits_is_no_status(store):
+    store.put(f"1/{RUN}/meta.yaml", RUN_META.replace("status: 3", f"status: '{'9' * 5000}'"))
+    assert store.runs() == []
+    assert "'status'" in store.told()[f"1/{RUN}/meta.yaml"]
+
+
+def test_a_dataset_whose_name_is_no_folders_is_named(store):
+    (store.root / "1" / "datasets").mkdir()
+    for number, name in enumerate(("d" * 300, "ü" * 200)):
+        meta = f"source_id: {name}\nsource_type: DATASET\n"
+        store.put(f"1/{RUN}/inputs/{number}/meta.yaml", meta)
+    assert store.the_run().datasets == []
+    assert {"no name of a dataset's folder" in message for message in store.told().values()} == {True}
+
+
+@pytest.mark.parametrize("uri", ["/" + "a" * 300, "/x" * 3000, "file:///" + "a" * 300])
+async def test_artifacts_at_a_path_that_can_be_none_are_those_beside(store, uri):
+    store.put(f"1/{RUN}/artifacts/a.txt", "a")
+    found = _artifacts(store).source(store.run, uri, store.problems)
+    assert found == Source(store.run / "artifacts")
+
+
+def test_a_version_from_an_experiment_of_thousands_of_digits_stays_what_it_is(store):
+    uri = f"/x/{'1' * 5000}/{RUN}/artifacts/m"
+    assert _artifacts(store).rewritten(uri, {}) == uri
+
+
+def _artifacts(store):
+    settings = client_settings({})
+    return Artifacts.of(Places(None, settings), settings, store.root)

@@ -26,7 +26,7 @@ from shoso.wire.imports import PlacedExperiment
 
 _BEHIND_SERVERS = {"", "file", "http", "https"}
 _STORAGES = SCHEMES - _BEHIND_SERVERS
-_LAYOUT = re.compile(r".*/(\d+)/((?:models/m-)?[0-9a-f]{32})/artifacts((?:/.*)?)")
+_LAYOUT = re.compile(r".*/([0-9]{1,18})/((?:models/m-)?[0-9a-f]{32})/artifacts((?:/.*)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,10 @@ class Artifacts:
 
 
 def _real(recorded: str) -> Path | None:
-    """The path of a local location, its links resolved."""
+    """The path of a local location, its links resolved; None for what can't be the path of anything."""
     try:
-        return locations.local_path(recorded).resolve()
+        path = locations.local_path(recorded).resolve()
+        path.exists()
     except (ShosoError, OSError, ValueError, RuntimeError):
         return None
+    return path

@@ -125,13 +125,23 @@ def _descriptor(path: Path | str) -> tuple[int, int]:
     return file, status.st_size
 
 
+def _named(entry: os.DirEntry[str], problems: Problems) -> bool:
+    """Whether it has a name that a database, or JSON, can keep; where not, that is a problem."""
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        problems.note(Path(entry.path), "Its name is not UTF-8.")
+        return False
+    return True
+
+
 def _entries(folder: Path | str, problems: Problems) -> list[os.DirEntry[str]]:
     try:
         if Path(folder).is_symlink():
             problems.note(Path(folder), "It is a link, which isn't followed.")
             return []
         with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            return [entry for entry in sorted(found, key=lambda entry: entry.name) if _named(entry, problems)]
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,9 @@ from shoso.wire.requests import ParamInput, TagInput
 
 POINTS = 20_000
 """Points in one part of a run."""
+
+NAME_MAX = 255
+"""Bytes of a folder's name."""
 
 RUN_NAME = "mlflow.runName"
 
@@ -107,7 +111,8 @@ def _read(experiment: StoredExperiment, folder: Path, fields: Meta, problems: Pr
 def _named(fields: Meta, name: str, names: dict[int, str], default: str) -> str:
     """A name, or the number that old versions kept for it."""
     given = fields.text(name)
-    return names.get(int(given), given) if given.isdecimal() else given or default
+    by_number = {str(number): text for number, text in names.items()}
+    return by_number.get(given, given) or default
 
 
 # -- inputs and outputs -----------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ def _inputs(experiment: Path, folder: Path, problems: Problems) -> tuple[list[Da
 
 def _dataset(experiment: Path, of: Meta) -> DatasetInput:
     name = of.text("source_id")
-    if not name or "/" in name or name.startswith("."):
+    if not name or "/" in name or name.startswith(".") or len(os.fsencode(name)) > NAME_MAX:
         raise Unreadable("Its source_id is no name of a dataset's folder.")
     folder = experiment / "datasets" / name
     if folder.is_symlink() or folder.parent.is_symlink():
