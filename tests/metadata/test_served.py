@@ -454,6 +454,34 @@ async def test_statements_are_logged_without_values_where_that_is_asked_for(plac
 # -- a replica --------------------------------------------------------------------------------------------
 
 
+async def test_a_streaming_replica_answers_searches(own):
+    if own.module is not places.SERVERS["postgres"]:
+        return
+    database = Database.open(own.uri, artifact_root="/a", options=places.FEW)
+    run_id = await new_run(database)
+    await database.close()
+    with TemporaryDirectory(prefix="own-") as folder:
+        launcher = Launcher("replica", Path(folder))
+        try:
+            replica = own.uri.replace(f":{own.port}/", f":{own.module.follow(launcher, own.facts)['port']}/")
+            database = Database.open(own.uri, artifact_root="/a", options=places.FEW, replica=replica)
+            assert await database._searchers.run(in_recovery)
+            assert not await database.read(in_recovery)
+            other = await new_run(database)
+            found = []
+            while len(found) < 2:
+                found = (await database.search(search.search_runs, SearchRuns(["0"]))).runs
+            assert {run.info.run_id for run in found} == {run_id, other}
+            await database.close()
+            assert "is a read-only standby; name the primary" in refusal(replica)
+        finally:
+            launcher.stop()
+
+
+def in_recovery(conn):
+    return rows(conn, "SELECT pg_is_in_recovery()") == [(True,)]
+
+
 async def test_searches_go_to_the_replica_and_to_the_database_when_it_is_away(place, monkeypatch):
     """Another database stands in for a replica that is behind."""
     other = places.new(place.kind)

@@ -13,6 +13,8 @@ _OPTIONS = (
     "--innodb-flush-log-at-trx-commit=0",
     "--innodb-buffer-pool-size=64M",
     "--innodb-doublewrite=OFF",
+    "--innodb-log-file-size=16M",
+    "--innodb-use-native-aio=OFF",
     "--innodb-flush-method=nosync",
     "--skip-name-resolve",
     "--performance-schema=OFF",
@@ -39,7 +41,7 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
             "--auth-root-authentication-method=normal", "--skip-name-resolve")  # fmt: skip
     facts = {"port": port, "folder": str(folder), "data": str(data)}
     launcher.start(
-        *_AS, program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={folder}/s",
+        *_AS, *_MORTAL, program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={folder}/s",
         f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder}/pid", *_OPTIONS, *more.split(),
     )  # fmt: skip
     launcher.until(lambda: _answers(facts), "MariaDB")
@@ -69,6 +71,8 @@ def create(facts: Facts, collation: str = "utf8mb4_general_ci") -> str:
 
 _DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
 _AS = _DROP if os.geteuid() == 0 else ()
+_MORTAL = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Once more: a process that changes its user forgets what it is told to do when its parent dies."""
 
 
 def own(*folders: Path) -> None:

@@ -16,7 +16,9 @@ OPTIONS = {
     "synchronous_commit": "off",
     "shared_buffers": "32MB",
     "max_connections": "200",
-    "max_wal_size": "2GB",
+    "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
+    "dynamic_shared_memory_type": "mmap",
     "deadlock_timeout": "50ms",
 }
 
@@ -43,10 +45,21 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     options = [f"-c{name}={value}" for name, value in OPTIONS.items()]
     command = [bin_ / "postgres", "-D", data, "-p", str(port), "-k", launcher.folder, "-h", "127.0.0.1"]
     # At SIGTERM it waits for its clients to leave.
-    launcher.start(*_AS, *command, *options, *more.split(), stop=signal.SIGINT)
+    launcher.start(*_AS, *_MORTAL, *command, *options, *more.split(), stop=signal.SIGINT)
     facts = {"port": port, "folder": str(launcher.folder), "data": str(data), "bin": str(bin_)}
     launcher.until(lambda: _answers(facts), "PostgreSQL")
     return facts
+
+
+def follow(launcher: Launcher, primary: Facts) -> Facts:
+    """Start a streaming replica of a server in the launcher's folder."""
+    data = in_memory(launcher.folder, "data")
+    own(launcher.folder, data)
+    data.chmod(0o700)
+    port = str(primary["port"])
+    run(*_AS, binaries() / "pg_basebackup", "-h", "127.0.0.1", "-p", port, "-U", "test", "-D", data, "-R",
+        "--checkpoint=fast", "--no-sync")  # fmt: skip
+    return start(launcher)
 
 
 def binaries() -> Path:
@@ -83,6 +96,9 @@ def create(facts: Facts, template: str = "template0") -> str:
 _DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
 _AS = _DROP if os.geteuid() == 0 else ()
 """PostgreSQL refuses to run as root."""
+
+_MORTAL = ("setpriv", "--pdeathsig", "INT", "--")
+"""Once more: a process that changes its user forgets what it is told to do when its parent dies."""
 
 
 def own(*folders: Path) -> None:

@@ -95,6 +95,7 @@ def shared(name: str, start: Callable[[Launcher], Facts]) -> Facts:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(launcher.stop)
         os.environ[variable] = json.dumps(start(launcher))
+        atexit.register(launcher.stop)  # and before its data go, which `in_memory` has registered by now
     facts: Facts = json.loads(os.environ[variable])
     return facts
 

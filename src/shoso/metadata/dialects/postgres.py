@@ -81,8 +81,11 @@ class Postgres:
     def refusal(self, error: DBAPIError, url: URL) -> str:
         """See Product. A failed connection has no SQLSTATE, so its English text must do."""
         text = _first_line(error)
-        if getattr(error.orig, "sqlstate", None) in {"42501", "25006"}:
-            return _lacking(text, url)
+        match getattr(error.orig, "sqlstate", None):
+            case "42501":
+                return _lacking(text, url)
+            case "25006" | "0A000":
+                return f"the PostgreSQL at {place(url)} is a read-only standby; name the primary"
         for fragment, sentence in _REFUSALS.items():
             if fragment in text:
                 return sentence.format(place=place(url), user=url.username, database=url.database, text=text)
@@ -90,8 +93,6 @@ class Postgres:
 
 
 def _lacking(text: str, url: URL) -> str:
-    if "read-only" in text:
-        return f"the PostgreSQL at {place(url)} is a read-only standby; name the primary"
     return (
         f"the user '{url.username}' may not make or use the tables in database '{url.database}' ({text});"
         f' grant it: GRANT ALL ON SCHEMA public TO "{url.username}", or let it own the database'
@@ -134,6 +135,7 @@ _MEANING = {
     "53100": served.FULL,
     "53300": Meaning(Kind.UNAVAILABLE, "The database takes no more connections; try again.", lost=True),
     "25006": served.READ_ONLY,
+    "0A000": served.READ_ONLY,  # BEGIN READ WRITE, at a standby
     "23505": served.TAKEN,
     "23503": served.DANGLING,
     "23": served.NOT_ALLOWED,
