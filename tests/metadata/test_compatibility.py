@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from shoso.metadata.connect import Database
 from shoso.metadata.dialects import choose
 from shoso.metadata.revisions import HEAD, OLDER
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's migrations use what Alembic deprecates
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SAWarning")
 
 EVERY = pytest.mark.parametrize("kind", places.PLACES)
 
@@ -82,10 +83,21 @@ def migrate(uri, revision):
     engine.dispose()
 
 
+@contextmanager
 def alter(place, table):
     """Change a table as a migration does."""
-    operations = Operations(MigrationContext.configure(place.engine.connect()))
-    return operations.batch_alter_table(table)
+    with place.engine.connect() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table(table) as batch:
+            yield batch
+
+
+def tables_of(uri):
+    engine = create_engine(uri)
+    try:
+        return inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
 
 
 def test_the_revisions_are_those_of_mlflow():
@@ -98,11 +110,11 @@ def test_the_revisions_are_those_of_mlflow():
 def test_an_older_schema_is_refused_with_the_command_that_upgrades_it(kind, uri):
     for revision in WALK:
         migrate(uri, revision)
-        before = inspect(create_engine(uri)).get_table_names()
+        before = tables_of(uri)
         sentence = refusal(uri)
         assert found(uri).state is State.OLDER
         assert str(revision or "only began") in sentence
-        assert inspect(create_engine(uri)).get_table_names() == before
+        assert tables_of(uri) == before
     asked = sentence.partition("mlflow db upgrade ")[2].strip("'")
     assert asked == uri.replace(":test@", ":***@").partition("?")[0]
     run_upgrade(asked) if kind == "sqlite" else migrate(uri, "heads")
