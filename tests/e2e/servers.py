@@ -48,10 +48,10 @@ class Server:
     reference: ClassVar[bool] = REFERENCE
     """Whether it's MLflow's."""
 
-    def __init__(self, folder: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *flags: str, env: dict[str, str] | None = None, port: int = 0) -> None:
         self.folder = folder
         self.flags = flags
-        self.port = free_port()
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.prefix = _value_of("--static-prefix", flags)
         self.uri = f"http://{self.host}{self.prefix}"
