@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from tests.metadata import places
-from tests.metadata.test_served import new_run, point
+from tests.metadata.test_served import cut, new_run, point
 from tests.servers import mariadb
 from tests.servers.processes import Launcher
 
-from shoso.errors import Kind, ShosoError
+from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import datasets, metrics
 from shoso.metadata.connect import Database
-from shoso.metadata.dialects import served
+from shoso.metadata.dialects import choose, served
 from shoso.wire.entities import Dataset, DatasetInput
 from shoso.wire.requests import LogInputs
 
@@ -48,6 +50,22 @@ async def test_what_ends_every_connection_is_given_up_while_others_go_on(place, 
     assert len(tries) > 1
 
 
+async def test_what_a_work_says_is_not_replaced_by_a_rollback_that_finds_nobody(place, database):
+    """Nor is that its commit went astray, or it would be run again."""
+    tries = []
+
+    def work(conn):
+        tries.append(1)
+        conn.exec_driver_sql("SELECT 1")
+        cut(place)
+        raise TrackingError(Kind.NOT_FOUND, "as it is")
+
+    for call in (database.write, database.read):
+        with pytest.raises(TrackingError, match="as it is"):
+            await call(work)
+    assert len(tries) == 2
+
+
 @pytest.fixture(scope="module")
 def narrow():
     """The URI of a database on a MariaDB that takes 1 MiB in a statement."""
@@ -75,3 +93,18 @@ async def test_a_value_that_mysql_takes_in_no_statement_is_refused_at_once(narro
             await call
         assert caught.value.kind is Kind.TOO_LARGE
     await database.close()
+
+
+async def test_a_postgresql_that_vanished_while_it_worked_is_missed_within_a_minute():
+    """Nothing is sent meanwhile, so that only the kernel's probes tell; it makes the first after 2 hours."""
+
+    def probes(conn):
+        number = os.dup(conn.connection.dbapi_connection.pgconn.socket)
+        with socket.socket(fileno=number) as end:
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            return [end.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+
+    database = Database(choose(places.new("postgres"), places.FEW))
+    idle, interval, count = await database.read(probes)
+    await database.close()
+    assert idle + interval * count <= 60

@@ -24,6 +24,9 @@ _CONNECT_SECONDS = 5
 _SILENCE_MILLISECONDS = 30_000
 """After which a connection whose other end doesn't acknowledge what was sent is given up."""
 
+_ALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+"""The same where an answer is waited for and nothing was sent: after a minute, not Linux's two hours."""
+
 
 def locate(url: URL, options: Options, setting: str) -> Served:
     """The database that a postgresql: URI names. Raises ConfigError."""
@@ -43,6 +46,7 @@ class Postgres:
             "application_name": "shoso",
             "connect_timeout": str(_CONNECT_SECONDS),
             "tcp_user_timeout": str(_SILENCE_MILLISECONDS),
+            **_ALIVE,
             **given.query,
         }
         return given.set(drivername="postgresql+psycopg", query=query)

@@ -156,7 +156,7 @@ class Served:
     # -- transactions -------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._reading.connect() as connection:
+        with _connected(self._reading) as connection:
             return work(connection)
 
     def _write_group(self, group: list[Job]) -> None:
@@ -180,7 +180,7 @@ class Served:
         return None
 
     def _transact(self, group: Sequence[Job]) -> None:
-        with self._writing.connect() as connection:
+        with _connected(self._writing) as connection:
             perform(connection, group)
             try:
                 connection.commit()
@@ -270,6 +270,23 @@ class Served:
             raise ConfigError(self._setting, self._product.refusal(error, self._url)) from error
         except TypeError as error:  # a driver's way to refuse an option
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """A connection; what the block raises isn't replaced by a rollback's failure, which it may have caused.
+
+    Else a write whose commit went astray would count as one that was never sent, and be run again.
+    """
+    with engine.connect() as connection:
+        try:
+            yield connection
+        except Exception:
+            try:
+                connection.rollback()
+            except DBAPIError:
+                connection.invalidate()
+            raise
 
 
 def shown(url: URL) -> str:
