@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.metadata import places
+from tests.servers import mariadb
 
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import aliases, experiments, histories, metrics, models, registry, runs, search, versions
@@ -135,3 +136,22 @@ async def test_a_database_that_tells_them_apart_keeps_both():
     run = await database.read(runs.get, run_id)
     await database.close()
     assert {metric.key: metric.step for metric in run.data.metrics} == {"loss": 0, "LOSS": 1, "Löss": 2}
+
+
+async def test_a_character_that_the_database_does_not_have_is_named_and_no_failure():
+    facts = mariadb.server()
+    name = mariadb.create(facts)
+    mariadb.sql(facts, f"ALTER DATABASE {name} CHARACTER SET latin1")
+    database = Database.open(mariadb.uri(facts, name), artifact_root="/a", options=places.FEW)
+    run_id = (await database.write(runs.create, CreateRun("0"))).info.run_id
+    await database.write(runs.set_tags, run_id, [TagInput("k", "größer")], True)
+    calls = (
+        database.read(experiments.get_by_name, "日本"),
+        database.write(experiments.create, CreateExperiment("日本"), "/a"),
+        database.write(runs.set_tags, run_id, [TagInput("k", "日本")], True),
+        database.search(search.search_runs, SearchRuns(["0"], "tags.k = '日本'")),
+    )
+    for call in calls:
+        assert "character set" in await refused(call)
+    assert (await database.read(runs.get, run_id)).data.tags[0].value == "größer"
+    await database.close()

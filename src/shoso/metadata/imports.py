@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, cast, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import REGCLASS
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
@@ -131,11 +132,15 @@ def _is_free(conn: Connection, number: int) -> bool:
 
 
 def _count_on(conn: Connection) -> None:
-    """Let PostgreSQL's sequence go on behind the ids that were given; other databases do it themselves."""
+    """Let PostgreSQL's sequence go on behind the ids that were given; other databases do it themselves.
+
+    It never goes back: an id that somebody had is not given out again, and not one that is being taken.
+    """
     if conn.dialect.name == "postgresql":
         sequence = func.pg_get_serial_sequence("experiments", "experiment_id")
-        last = select(func.max(experiments.c.experiment_id)).scalar_subquery()
-        conn.execute(select(func.setval(sequence, last)))
+        largest = select(func.max(experiments.c.experiment_id)).scalar_subquery()
+        last = func.pg_sequence_last_value(cast(sequence, REGCLASS))
+        conn.execute(select(func.setval(sequence, func.greatest(largest, last))))
 
 
 def _require_experiments(conn: Connection, numbers: Iterable[int]) -> None:

@@ -141,6 +141,11 @@ _COLLATED = (
     " this database takes for the same; choose another one."
 )
 
+_UNWRITABLE = Meaning(
+    Kind.INVALID,
+    "A text has a character that isn't in this database's character set; convert it to utf8mb4, or do"
+    " without it.",
+)
 _TOO_LARGE = Meaning(Kind.TOO_LARGE, "A value is larger than the database's max_allowed_packet.")
 
 _MEANING = {
@@ -176,7 +181,11 @@ _MEANING = {
     4025: served.NOT_ALLOWED,
     1406: served.TOO_LONG,
     1264: served.UNFIT,
-    1366: served.UNFIT,
+    1366: _UNWRITABLE,
+    1267: _UNWRITABLE,
+    1270: _UNWRITABLE,
+    1271: _UNWRITABLE,
+    3988: _UNWRITABLE,
     1367: served.UNFIT,
     1153: _TOO_LARGE,
     1044: served.DENIED,
