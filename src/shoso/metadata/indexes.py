@@ -1,7 +1,7 @@
 """Indexes of Shoso's own on MLflow's tables: searches for a value of a param or tag read little else then.
 
 Nobody makes them unasked, for the tables are MLflow's: `shoso db index` does. MLflow pays for them when it
-writes, and ignores them otherwise (docs/decisions/0016-indexes-by-value.md).
+writes, and ignores them otherwise (docs/decisions/0017-indexes-by-value.md).
 """
 
 from __future__ import annotations
