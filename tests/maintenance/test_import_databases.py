@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tests.maintenance.test_import import read, without_default
@@ -72,3 +76,16 @@ def test_a_value_that_is_too_long_is_left_out_and_said(mlruns, bring, launch, ur
     server = launch("--backend-store-uri", uri)
     params = MlflowClient(server.uri).get_run(run.name).data.params
     assert (len(params["full"]), "vast" in params, params["deep/er/key"]) == (8000, False, "v")
+
+
+def test_a_database_is_connected_to_as_a_server_does(template, tmp_path):
+    """With the authority that MLFLOW_MYSQL_SSL_CA names, or not at all: the password goes along."""
+    facts = mariadb.server()
+    to = mariadb.uri(facts, mariadb.create(facts)).partition("?")[0]
+    missing = str(tmp_path / "authority.pem")
+    command = [str(Path(sys.executable).with_name("shoso")), "import", str(template.folder), "--to", to]
+    env = {**os.environ, "MLFLOW_MYSQL_SSL_CA": missing}
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert f"there is no file {missing}; correct" in done.stderr
+    assert "Traceback" not in done.stderr

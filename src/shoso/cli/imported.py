@@ -23,6 +23,7 @@ from shoso.maintenance.artifacts import Artifacts
 from shoso.maintenance.importing import bring
 from shoso.maintenance.report import Outcome
 from shoso.maintenance.targets import Target, open_target
+from shoso.metadata.dialects.options import read_options
 
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
 
@@ -134,7 +135,7 @@ async def _brought(asked: Asked) -> Outcome:
     settings = client_settings(os.environ)
     target: Target | None = None
     if not asked.dry_run or _is_server(asked.to):
-        target = await open_target(asked.to, settings, asked.artifact_root)
+        target = await open_target(asked.to, settings, asked.artifact_root, read_options(os.environ))
     root, artifacts = Path(os.path.realpath(asked.source)), None  # noqa: ASYNC240 - once, before anything waits
     try:
         if asked.copies:

@@ -11,6 +11,7 @@ from shoso.client.settings import ClientSettings
 from shoso.core import locations
 from shoso.errors import ConfigError, Kind, TrackingError
 from shoso.metadata.connect import Database
+from shoso.metadata.dialects.options import Options
 from shoso.metadata.intake import Intake
 from shoso.wire.imports import (
     ExperimentsPlaced,
@@ -25,6 +26,7 @@ from shoso.wire.replies import Empty
 ROOT = "mlflow-artifacts:/"
 """The default root of a server's, and of a database that is told no other."""
 
+_STANDARD = Options()
 _SERVERS = {"http", "https"}
 _NO_SUCH_CALL = {Kind.NO_ROUTE, Kind.NOT_FOUND, Kind.WRONG_METHOD, Kind.UNSUPPORTED}
 
@@ -41,10 +43,15 @@ class Target(Protocol):
     async def close(self) -> None: ...
 
 
-async def open_target(uri: str, settings: ClientSettings, artifact_root: str = "") -> Target:
-    """The server at that address, or the database of that URI. Raises ConfigError, TrackingError."""
+async def open_target(
+    uri: str, settings: ClientSettings, artifact_root: str = "", options: Options = _STANDARD
+) -> Target:
+    """The server at that address, or the database of that URI. Raises ConfigError, TrackingError.
+
+    `options` are how a database is connected to: as a server does, with its certificates and time-outs.
+    """
     if urlsplit(uri).scheme not in _SERVERS:
-        return DatabaseTarget(uri, artifact_root or ROOT)
+        return DatabaseTarget(uri, artifact_root or ROOT, options)
     if artifact_root:
         raise ConfigError("--artifact-root", "is for a database; a server knows its own.")
     server = Server(uri, settings)
@@ -95,9 +102,9 @@ class ServerTarget:
 class DatabaseTarget(Intake):
     """Straight into a database, which is made where there is none. Raises ConfigError."""
 
-    def __init__(self, uri: str, artifact_root: str) -> None:
+    def __init__(self, uri: str, artifact_root: str, options: Options) -> None:
         self.server: Server | None = None
-        self._opened = Database.open(uri, artifact_root=artifact_root)
+        self._opened = Database.open(uri, artifact_root=artifact_root, options=options)
         super().__init__(self._opened, artifact_root, _check)
 
     async def close(self) -> None:

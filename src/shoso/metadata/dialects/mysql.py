@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pymysql.converters import escape_string  # missed here, with its extra, where it isn't there
@@ -19,6 +20,7 @@ from shoso.metadata.dialects.options import Options
 from shoso.metadata.dialects.served import Meaning, Served, place
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+mysqldb"}
+_FILES = {"ssl_ca", "ssl_cert", "ssl_key"}
 _CONNECT_SECONDS = 5
 _GRACE_SECONDS = 10
 """What a dead connection may take longer than a statement."""
@@ -47,7 +49,13 @@ class MySQL:
         wait = str(int(options.timeout) + _GRACE_SECONDS)
         standard = {"charset": "utf8mb4", "connect_timeout": str(_CONNECT_SECONDS)}
         standard |= {"read_timeout": wait, "write_timeout": wait}
-        return given.set(drivername="mysql+pymysql", query={**standard, **_ssl(options), **given.query})
+        query = {**standard, **_ssl(options), **given.query}
+        for name in _FILES & query.keys():
+            if not Path(str(query[name])).is_file():
+                where = f"correct {name} in the URI, or MLFLOW_MYSQL_{name.upper()}"
+                message = f"there is no file {query[name]}; {where}"
+                raise ValueError(message)
+        return given.set(drivername="mysql+pymysql", query=query)
 
     def connect_args(self, options: Options) -> Mapping[str, Any]:
         """See Product."""
