@@ -4,7 +4,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 RUN    := $(UV) run --frozen
 PYTEST_ARGS ?=
 
-.PHONY: serve test lint format servers unit e2e bench lock clean
+.PHONY: serve test test-integrations lint format servers unit e2e bench lock lock-integrations clean
 
 serve: .venv/ready            ## a server on 127.0.0.1:5000
 	$(RUN) shoso server
@@ -23,6 +23,17 @@ servers: ## the storage servers that the tests start; root, on Debian
 unit: .venv/ready
 	$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
+# torch for CPUs isn't on PyPI: it is where UV_FIND_LINKS or PIP_FIND_LINKS says, or where uv knows it to be
+TORCH := $(or $(addprefix --find-links=,$(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))),--torch-backend=cpu)
+
+test-integrations: .venv/ready .cache/integrations/ready ## libraries that log to MLflow; 2 GB, ten minutes
+	$(RUN) python -m pytest integrations $(PYTEST_ARGS)
+
+.cache/integrations/ready: integrations/requirements.txt | .venv/ready
+	$(UV) venv --quiet --clear --python .venv/bin/python .cache/integrations
+	$(UV) pip sync --quiet --compile-bytecode --python .cache/integrations/bin/python $(TORCH) $<
+	@touch $@
+
 format: .venv/ready
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
@@ -32,6 +43,10 @@ bench: .venv/ready            ## beside a real mlflow server; about 45 minutes
 
 lock: $(UV)
 	$(UV) lock
+
+lock-integrations: $(UV)
+	$(UV) pip compile --quiet --upgrade --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
+		--python-version 3.11 $(TORCH) integrations/requirements.in -o integrations/requirements.txt
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --compile-bytecode

@@ -1,0 +1,1 @@
+"""Kedro's settings: the defaults, kedro-mlflow's hooks among them."""
