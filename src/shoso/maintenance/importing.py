@@ -121,7 +121,8 @@ class _Job:
 
     async def _place(self, stored: Sequence[StoredExperiment]) -> list[_Placed]:
         there: dict[int, PlacedExperiment] = {}
-        for chunk in flow.chunks(stored, FOLDERS):
+        small_first = sorted(stored, key=lambda one: one.found.experiment_id)  # those that keep theirs
+        for chunk in flow.chunks(small_first, FOLDERS):
             there |= {one.given: one for one in await self._placed([self._sent(one) for one in chunk])}
         found = [
             _Placed(one, there[one.found.experiment_id]) for one in stored if one.found.experiment_id in there

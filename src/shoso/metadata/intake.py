@@ -40,10 +40,9 @@ class Intake:
         self._check = check
 
     async def place(self, given: Sequence[ImportedExperiment]) -> ExperimentsPlaced:
-        """Find or make the experiments."""
-        outcomes = await asyncio.gather(
-            *(_tried(f"experiment {one.name}", self._placed(one)) for one in given)
-        )
+        """Find or make the experiments, one by one: a new id must not be that of one that comes later."""
+        in_order = sorted(given, key=lambda one: one.experiment_id)
+        outcomes = [await _tried(f"experiment {one.name}", self._placed(one)) for one in in_order]
         placed = [one for one in outcomes if isinstance(one, PlacedExperiment)]
         return ExperimentsPlaced(placed, [one for one in outcomes if isinstance(one, Refused)])
 
