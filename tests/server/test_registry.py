@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from tests.server.sockets import post, require_refusal
+from tests.server.sockets import ask, post, require_refusal
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,21 @@ def test_only_sources_that_match_are_taken(server):
     assert made(server, "s3://ours/model").status == 200
     for source in ("s3://theirs/model", "x/s3://ours/model"):
         require_refusal(made(server, source), 400, "INVALID_PARAMETER_VALUE", "--model-version-source")
+
+
+def test_an_import_brings_only_sources_that_match(server):
+    versions = [
+        {"version": 7, "source": "s3://ours/model"},
+        {"version": 8, "current_stage": "Deleted_Internal"},
+    ]
+    ours = {"name": "ours", "versions": versions}
+    theirs = {"name": "theirs", "versions": [{"version": 1, "source": "s3://theirs/model"}]}
+    body = json.dumps({"registered_models": [ours, theirs]}).encode()
+    reply = ask(server, "POST", "/api/shoso/1/imports", body, content_type="application/json").json
+    assert reply["versions"] == 2
+    [refused] = reply["refused"]
+    assert refused["what"] == "registered model theirs"
+    assert "--model-version-source" in refused["message"]
 
 
 def test_a_path_is_taken_below_the_artifacts_of_its_run_only(server, run):

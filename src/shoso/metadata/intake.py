@@ -32,12 +32,18 @@ Check = Callable[[str], None]
 
 
 class Intake:
-    """Adds to a database; new experiments without a location get one below `artifact_root`."""
+    """Adds to a database; new experiments without a location get one below `artifact_root`.
 
-    def __init__(self, database: Database, artifact_root: str, check: Check) -> None:
+    `check` is asked about every location, `check_source` about the sources of registered versions.
+    """
+
+    def __init__(
+        self, database: Database, artifact_root: str, check: Check, check_source: Check | None = None
+    ) -> None:
         self._database = database
         self._root = artifact_root
         self._check = check
+        self._check_source = check_source or check
 
     async def place(self, given: Sequence[ImportedExperiment]) -> ExperimentsPlaced:
         """Find or make the experiments, one by one: a new id must not be that of one that comes later."""
@@ -92,7 +98,7 @@ class Intake:
 
     async def _registered(self, given: ImportedRegisteredModel) -> Imported:
         for version in given.versions:
-            self._check(version.source)
+            self._check_source(version.source)
             self._check(version.storage_location or "")
         return await self._database.write(import_models.add_registered, given)
 

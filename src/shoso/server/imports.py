@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shoso.metadata.intake import Intake
+from shoso.server.registry import check_source
 from shoso.server.routes import OWN, Route, call
 from shoso.server.services import Services
 from shoso.server.tracking import check_place
@@ -49,4 +50,8 @@ def _intake(services: Services) -> Intake:
         if location:
             check_place(services, "artifact_location", location)
 
-    return Intake(services.database, services.settings.artifact_root, check)
+    def check_version(source: str) -> None:
+        if source:  # that of a deleted version isn't kept
+            check_source(services, source)
+
+    return Intake(services.database, services.settings.artifact_root, check, check_version)
