@@ -32,7 +32,7 @@ from shoso.wire import requests as of
 from shoso.wire.entities import Dataset, DatasetInput, ModelOutput, Tag
 from shoso.wire.imports import ImportedExperiment, ImportedRun
 
-EVERYWHERE = True
+KINDS = places.PLACES
 
 POINT = of.MetricInput("m", 1.5, 1, 1)
 READ = DatasetInput(Dataset("data", "d1", "local", "{}"), (Tag("mlflow.data.context", "train"),))
