@@ -26,6 +26,7 @@ from mlflow.exceptions import MlflowException
 from tests.metadata import places
 
 from shoso.errors import Kind, TrackingError
+from shoso.metadata import search
 from shoso.metadata.filters import MAX_COMPARISONS, MAX_ORDERS, MAX_VALUES
 from shoso.metadata.search import search_runs
 from shoso.wire.entities import encode
@@ -316,6 +317,14 @@ def test_the_longest_filter_and_order_are_within_the_databases_limits(world):
     filter_ = " AND ".join(["params.a LIKE '%'", "metrics.a != 99"] * (MAX_COMPARISONS // 2))
     orders = [f"metrics.k{number}" for number in range(MAX_ORDERS)]
     assert ours(world, SearchRuns(world.experiments, filter_, 3, 50, orders))
+
+
+def test_conditions_on_datasets_count_for_each_experiment_that_is_there(world, monkeypatch):
+    monkeypatch.setattr(search, "MAX_VALUES", 5)
+    twice, thrice = (" AND ".join(["dataset.name != 'a'"] * times) for times in (2, 3))
+    search_runs(world.conn, SearchRuns([*world.experiments, "77"], twice))
+    with pytest.raises(TrackingError, match="6 experiments times conditions on datasets"):
+        search_runs(world.conn, SearchRuns(world.experiments, thrice))
 
 
 def test_the_longest_lists_are_within_the_databases_limits(world):

@@ -74,6 +74,7 @@ def upgrade(conn: Connection) -> None:
     for number, migrate in enumerate(MIGRATIONS[done:], done + 1):
         migrate(conn)
         conn.execute(update(version).values(version=number))
+    objects.create(conn, checkfirst=True)  # a record that is lost is begun anew
 
 
 def version_in(conn: Connection, there: Collection[str]) -> int | None:
