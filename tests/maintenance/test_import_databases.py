@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 from tests.maintenance.test_import import read, without_default
 from tests.servers import mariadb, postgres
 
@@ -43,6 +44,14 @@ def test_importing_again_changes_nothing(template, bring, uri):
     again = bring(template.folder, uri)
     counts = {name: value for name, value in again.out["counts"].items() if value}
     assert (again.code, counts) == (0, {"there": first["runs"] + first["models"]})
+
+
+def test_a_database_that_is_not_there_is_told_by_the_option_that_names_it(template, bring, uri):
+    absent = make_url(uri).set(database="absent").render_as_string(hide_password=False)
+    done = bring(template.folder, absent)
+    assert done.code != 0
+    assert "--to" in done.err
+    assert "--backend-store-uri" not in done.err
 
 
 def test_small_ids_are_kept_and_new_experiments_go_on_behind_them(mlruns, bring, launch, uri):

@@ -142,7 +142,7 @@ def _made(kind: str, by_mlflow: bool, exact: bool) -> Place:
 
 @cache
 def _engine(uri: str) -> Engine:
-    return create_engine(uri, isolation_level="AUTOCOMMIT")
+    return create_engine(uri, isolation_level="AUTOCOMMIT", pool_pre_ping=True)  # tests cut connections
 
 
 _DEFAULT = {

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 from tests.metadata import places
 from tests.servers.certificates import self_signed
-from tests.servers.processes import Launcher, free_ports
+from tests.servers.processes import Launcher, free_ports, give_away
 
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.metadata import (
@@ -31,7 +31,7 @@ from shoso.metadata import (
     versions,
 )
 from shoso.metadata.connect import Database
-from shoso.metadata.dialects import choose, served
+from shoso.metadata.dialects import choose, mysql, served
 from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel
 from shoso.wire.requests import (
     CreateExperiment,
@@ -147,6 +147,16 @@ def own(place):
         server.stop()
 
 
+def test_who_waits_too_long_for_others_to_make_the_tables_is_told_so(place, monkeypatch):
+    monkeypatch.setattr(mysql, "_LOCK_SECONDS", 1)
+    first, second = (choose(place.uri, replace(places.FEW, timeout=1.0), "--to") for _ in range(2))
+    with pytest.raises(ConfigError, match=r"--to.*another server has been making the tables"):
+        first.prepare(lambda _: second.prepare(lambda _: None))
+    second.prepare(lambda _: None)
+    first.close()
+    second.close()
+
+
 async def test_a_database_that_restarts_is_waited_for_and_one_that_is_away_is_told(own, monkeypatch, caplog):
     database = Database.open(own.uri, artifact_root="/a", options=places.FEW)
     run_id = await new_run(database)
@@ -195,7 +205,7 @@ async def test_tls_is_what_the_uri_says(place, tmp_path):
     stranger, _ = self_signed(tmp_path, "stranger")
     with TemporaryDirectory(prefix="own-") as folder:
         certificate, key = self_signed(Path(folder))
-        places.SERVERS[place.kind].own(certificate, key)
+        give_away(certificate, key)
         own = Own(place.kind, Path(folder), OPTIONS[place.kind].format(certificate=certificate, key=key))
         try:
             ca = "sslmode=verify-full&sslrootcert={}" if place.kind == "postgres" else "ssl_ca={}"

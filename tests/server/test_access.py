@@ -11,26 +11,14 @@ from tests.server.sockets import API, ARTIFACTS, Wire, ask, get, post, put, requ
 from tests.server.trees import snapshot
 
 from shoso.errors import Kind, TrackingError
-from shoso.server import (
-    artifacts,
-    batches,
-    imports,
-    models,
-    objects,
-    openapi,
-    plain,
-    registry,
-    signing,
-    tracking,
-)
+from shoso.server import calls, openapi
 from shoso.server.access import Access
 from shoso.server.exchange import Exchange
 from shoso.server.routes import Area
 from shoso.settings import server_settings
 
-TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
-TABLE += [*objects.routes(), *batches.routes(), *signing.routes(), *imports.routes()]
-TABLE += openapi.routes(TABLE)
+CALLS = calls()
+TABLE = [*CALLS, *openapi.routes(CALLS)]
 CHANGING = [route for route in TABLE if route.method != "GET"]
 PROBES = {"/health", "/version"}
 

@@ -17,23 +17,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.server.sockets import ask, get
 
-from shoso.server import (
-    artifacts,
-    batches,
-    imports,
-    models,
-    multipart,
-    objects,
-    openapi,
-    plain,
-    registry,
-    signing,
-    tracking,
-)
+from shoso.server import calls, openapi
 from shoso.wire.faults import FAULTS
 
-TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
-TABLE += [*multipart.routes(), *objects.routes(), *batches.routes(), *signing.routes(), *imports.routes()]
+TABLE = calls()
 DOCUMENT = "/api/shoso/1/openapi.json"
 NOT_IMPLEMENTED = re.compile(
     r"/mlflow-artifacts/(mpu|presigned)/|/mlflow/artifacts/presigned-|/shoso/1/sign$"

@@ -11,23 +11,11 @@ from hypothesis import strategies as st
 
 from shoso.core import keys
 from shoso.errors import Kind, ShosoError
-from shoso.server import (
-    artifacts,
-    batches,
-    imports,
-    models,
-    objects,
-    openapi,
-    plain,
-    registry,
-    signing,
-    tracking,
-)
+from shoso.server import calls, openapi
 from shoso.server.routes import Router
 
-TABLE = [*plain.routes(), *tracking.routes(), *models.routes(), *registry.routes(), *artifacts.routes()]
-TABLE += [*objects.routes(), *batches.routes(), *signing.routes(), *imports.routes()]
-TABLE += openapi.routes(TABLE)
+CALLS = calls()
+TABLE = [*CALLS, *openapi.routes(CALLS)]
 ROUTER = Router(TABLE)
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "TRACE"]

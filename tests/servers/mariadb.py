@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from itertools import count
-from pathlib import Path
 
-from tests.servers.processes import Facts, Launcher, free_ports, in_memory, program, run, shared
+from tests.servers.processes import (
+    AS_NOBODY,
+    Facts,
+    Launcher,
+    free_ports,
+    give_away,
+    in_memory,
+    mortal,
+    program,
+    run,
+    shared,
+)
 
 _OPTIONS = (
     "--innodb-flush-log-at-trx-commit=0",
@@ -34,15 +43,16 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     """Start a server in the launcher's folder, on the data that are there already, if any."""
     folder, port = launcher.folder, port or free_ports(1)[0]
     data = in_memory(folder, "data")
-    own(folder, data)
+    give_away(folder, data)
     fresh = not (data / "mysql").exists()
     if fresh:
-        run(*_AS, program("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db",
+        run(*AS_NOBODY, program("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db",
             "--auth-root-authentication-method=normal", "--skip-name-resolve")  # fmt: skip
     facts = {"port": port, "folder": str(folder), "data": str(data)}
     launcher.start(
-        *_AS, *_MORTAL, program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={folder}/s",
-        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder}/pid", *_OPTIONS, *more.split(),
+        *AS_NOBODY, *mortal("TERM"), program("mariadbd"), "--no-defaults", f"--datadir={data}",
+        f"--socket={folder}/s", f"--port={port}", "--bind-address=127.0.0.1",
+        f"--pid-file={folder}/pid", *_OPTIONS, *more.split(),
     )  # fmt: skip
     launcher.until(lambda: _answers(facts), "MariaDB")
     if fresh:
@@ -67,19 +77,6 @@ def create(facts: Facts, collation: str = "utf8mb4_general_ci") -> str:
     name = f"t{os.getpid()}_{next(_names)}"
     sql(facts, f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {collation}")
     return name
-
-
-_DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
-_AS = _DROP if os.geteuid() == 0 else ()
-_MORTAL = ("setpriv", "--pdeathsig", "TERM", "--")
-"""Once more: a process that changes its user forgets what it is told to do when its parent dies."""
-
-
-def own(*folders: Path) -> None:
-    """Give files to the user that the server runs as."""
-    if os.geteuid() == 0:
-        for folder in folders:
-            shutil.chown(folder, "nobody", "nogroup")
 
 
 def _answers(facts: Facts) -> bool:

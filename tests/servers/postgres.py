@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from itertools import count
 from pathlib import Path
 
-from tests.servers.processes import Facts, Launcher, cannot, free_ports, in_memory, run, shared
+from tests.servers.processes import (
+    AS_NOBODY,
+    Facts,
+    Launcher,
+    cannot,
+    free_ports,
+    give_away,
+    in_memory,
+    mortal,
+    run,
+    shared,
+)
 
 OPTIONS = {
     "fsync": "off",
@@ -34,9 +44,9 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     """Start a server in the launcher's folder, on the data that are there already, if any."""
     port = port or free_ports(1)[0]
     data, bin_ = in_memory(launcher.folder, "data"), binaries()
-    own(launcher.folder, data)
+    give_away(launcher.folder, data)
     if not (data / "PG_VERSION").exists():
-        run(*_AS, bin_ / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8",
+        run(*AS_NOBODY, bin_ / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8",
             "--locale=C.UTF-8")  # fmt: skip
         (data / "pg_hba.conf").write_text(
             "host all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
@@ -45,7 +55,7 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
     options = [f"-c{name}={value}" for name, value in OPTIONS.items()]
     command = [bin_ / "postgres", "-D", data, "-p", str(port), "-k", launcher.folder, "-h", "127.0.0.1"]
     # At SIGTERM it waits for its clients to leave.
-    launcher.start(*_AS, *_MORTAL, *command, *options, *more.split(), stop=signal.SIGINT)
+    launcher.start(*AS_NOBODY, *mortal("INT"), *command, *options, *more.split(), stop=signal.SIGINT)
     facts = {"port": port, "folder": str(launcher.folder), "data": str(data), "bin": str(bin_)}
     launcher.until(lambda: _answers(facts), "PostgreSQL")
     return facts
@@ -54,11 +64,11 @@ def start(launcher: Launcher, more: str = "", port: int | None = None) -> Facts:
 def follow(launcher: Launcher, primary: Facts) -> Facts:
     """Start a streaming replica of a server in the launcher's folder."""
     data = in_memory(launcher.folder, "data")
-    own(launcher.folder, data)
+    give_away(launcher.folder, data)
     data.chmod(0o700)
     port = str(primary["port"])
-    run(*_AS, binaries() / "pg_basebackup", "-h", "127.0.0.1", "-p", port, "-U", "test", "-D", data, "-R",
-        "--checkpoint=fast", "--no-sync")  # fmt: skip
+    run(*AS_NOBODY, binaries() / "pg_basebackup", "-h", "127.0.0.1", "-p", port, "-U", "test", "-D", data,
+        "-R", "--checkpoint=fast", "--no-sync")  # fmt: skip
     return start(launcher)
 
 
@@ -91,21 +101,6 @@ def create(facts: Facts, template: str = "template0") -> str:
     name = new_name()
     sql(facts, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return name
-
-
-_DROP = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
-_AS = _DROP if os.geteuid() == 0 else ()
-"""PostgreSQL refuses to run as root."""
-
-_MORTAL = ("setpriv", "--pdeathsig", "INT", "--")
-"""Once more: a process that changes its user forgets what it is told to do when its parent dies."""
-
-
-def own(*folders: Path) -> None:
-    """Give files to the user that the server runs as."""
-    if os.geteuid() == 0:
-        for folder in folders:
-            shutil.chown(folder, "nobody", "nogroup")
 
 
 def _answers(facts: Facts) -> bool:

@@ -110,6 +110,28 @@ def in_memory(folder: Path, name: str) -> Path:
     return place.resolve()
 
 
+AS_NOBODY: tuple[str, ...] = ()
+"""Before a command of a server that refuses to run as root: it runs as nobody then."""
+
+if os.geteuid() == 0:
+    AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
+
+
+def give_away(*folders: Path) -> None:
+    """Let the user that AS_NOBODY commands run as own these."""
+    if AS_NOBODY:
+        for folder in folders:
+            shutil.chown(folder, "nobody", "nogroup")
+
+
+def mortal(word: str) -> tuple[str, ...]:
+    """Before a command behind AS_NOBODY, once more: the signal for when its parent dies.
+
+    A process that changes its user forgets what it was told to do then.
+    """
+    return "setpriv", "--pdeathsig", word, "--"
+
+
 def program(name: str, *places: str) -> str:
     """The path of an installed program; without it, the test can't run."""
     search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *places])

@@ -104,7 +104,7 @@ class DatabaseTarget(Intake):
 
     def __init__(self, uri: str, artifact_root: str, options: Options) -> None:
         self.server: Server | None = None
-        self._opened = Database.open(uri, artifact_root=artifact_root, options=options)
+        self._opened = Database.open(uri, artifact_root=artifact_root, options=options, setting="--to")
         super().__init__(self._opened, artifact_root, _check)
 
     async def close(self) -> None:

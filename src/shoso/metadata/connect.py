@@ -35,16 +35,22 @@ class Database:
 
     @classmethod
     def open(
-        cls, uri: str, *, artifact_root: str, options: Options = _STANDARD, replica: str = ""
+        cls,
+        uri: str,
+        *,
+        artifact_root: str,
+        options: Options = _STANDARD,
+        replica: str = "",
+        setting: str = SETTING,
     ) -> Database:
-        """The database at `uri`; tables are made where there are none, else checked. Raises ConfigError.
+        """The database at `uri`; tables are made where there are none, else checked.
 
-        `replica` is the URI of a copy of it, for searches.
+        `replica` is the URI of a copy of it, for searches. Raises ConfigError, which names the `setting`.
         """
-        dialect = choose(uri, options)
+        dialect = choose(uri, options, setting)
         copy = choose(replica, options, REPLICA) if replica else None
         try:
-            dialect.prepare(lambda conn: tables.prepare(conn, SETTING, dialect.shown, artifact_root))
+            dialect.prepare(lambda conn: tables.prepare(conn, setting, dialect.shown, artifact_root))
             if copy is not None:
                 _check_replica(copy)
         except BaseException:

@@ -32,7 +32,7 @@ from shoso.server.exchange import (
     fault_reply,
 )
 from shoso.server.lines import Lines
-from shoso.server.routes import Router
+from shoso.server.routes import Route, Router
 from shoso.server.services import Services, open_services
 from shoso.settings import ServerSettings
 
@@ -44,7 +44,16 @@ CLIENT_GONE = 499
 
 def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
     """The ASGI application, its database and stores open; its log goes to `lines`. Raises ConfigError."""
-    routes = [
+    described = calls()
+    router = Router([*described, *openapi.routes(described)])
+    return App(
+        open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines or Lines())
+    )
+
+
+def calls() -> list[Route]:
+    """Every call there is, but for the one that describes them."""
+    return [
         *plain.routes(),
         *tracking.routes(),
         *models.routes(),
@@ -56,10 +65,6 @@ def create_app(settings: ServerSettings, lines: Lines | None = None) -> App:
         *signing.routes(),
         *imports.routes(),
     ]
-    router = Router([*routes, *openapi.routes(routes)])
-    return App(
-        open_services(settings), router, Access(settings), AccessLog(settings.log_format, lines or Lines())
-    )
 
 
 class App:

@@ -17,7 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from shoso.errors import Kind
 from shoso.metadata.dialects import served
 from shoso.metadata.dialects.options import Options
-from shoso.metadata.dialects.served import Meaning, Served, place
+from shoso.metadata.dialects.served import OCCUPIED, Meaning, Refused, Served, place
+
+_LOCK_SECONDS = 60
+"""How long a server waits for others that make or check the tables."""
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+mysqldb"}
 _FILES = {"ssl_ca", "ssl_cert", "ssl_key"}
@@ -80,8 +83,9 @@ class MySQL:
     @contextmanager
     def alone(self, conn: Connection) -> Iterator[None]:
         """See Product; a lock of the session, for tables are made outside transactions."""
-        name = func.concat("shoso:", func.database())
-        conn.execute(select(func.get_lock(name, 60)))
+        name = func.concat("shoso:", func.md5(func.database()))  # MySQL takes names of 64 characters
+        if not conn.scalar(select(func.get_lock(name, _LOCK_SECONDS))):
+            raise Refused(OCCUPIED.format(place=conn.engine.url.database))
         try:
             yield
         finally:

@@ -59,8 +59,9 @@ class Postgres:
     def greet(self, raw: Any, options: Options, read_only: bool) -> None:
         """See Product."""
         limit = int(options.timeout * 1000)
+        wait = limit * 9 // 10  # for a lock: else the other limit, which says less, would always come first
         raw.execute(
-            f"SET statement_timeout = {limit}; SET lock_timeout = {limit};"
+            f"SET statement_timeout = {limit}; SET lock_timeout = {wait};"
             f" SET idle_in_transaction_session_timeout = {limit};"
             " SET jit = off"  # compiling a search takes longer than it
         )
@@ -122,6 +123,7 @@ _REFUSALS = {
     "certificate verify failed": "the certificate of PostgreSQL at {place} isn't trusted; name the file of"
     " its authority by sslrootcert in the URI",
     "does not support SSL": "PostgreSQL at {place} speaks no TLS; switch it on there, or leave sslmode out",
+    "due to lock timeout": served.OCCUPIED,
     "timeout": "nothing answers at {place} in time; correct the URI, or open the way there",
 }
 

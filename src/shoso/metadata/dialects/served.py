@@ -77,6 +77,13 @@ UNFIT = Meaning(
 DENIED = Meaning(Kind.CONFIG, "The server's user of the database lacks a right; the server's log names it.")
 
 
+OCCUPIED = "another server has been making the tables of {place} for long; wait until it is done, or end it"
+
+
+class Refused(Exception):
+    """Why a database can't be opened at start, as `Product.refusal` says it."""
+
+
 class Product(Protocol):
     """What is special about a kind of database."""
 
@@ -93,7 +100,10 @@ class Product(Protocol):
         """Set up a new connection."""
 
     def alone(self, conn: Connection) -> AbstractContextManager[None]:
-        """Keep others who ask for it waiting until the end of the block, or of the transaction."""
+        """Keep others who ask for it waiting until the end of the block, or of the transaction.
+
+        Raises Refused for who has waited too long, or DBAPIError.
+        """
 
     def meaning(self, error: DBAPIError) -> Meaning:
         """What an error says."""
@@ -268,6 +278,8 @@ class Served:
                 yield connection
         except DBAPIError as error:
             raise ConfigError(self._setting, self._product.refusal(error, self._url)) from error
+        except Refused as error:
+            raise ConfigError(self._setting, f"{error}") from None
         except TypeError as error:  # a driver's way to refuse an option
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
 
