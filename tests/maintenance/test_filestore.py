@@ -24,6 +24,7 @@ from shoso.maintenance.filestore import (
     values,
 )
 from shoso.maintenance.filestore.files import Unreadable
+from shoso.wire.entities import encode
 
 RUN = "0123456789abcdef0123456789abcdef"
 EXPERIMENT_META = "experiment_id: '1'\nname: e\nartifact_location: s3://b/1\nlifecycle_stage: active\n"
@@ -269,12 +270,14 @@ def test_a_metric_that_breaks_off_keeps_what_is_whole(store, said, kept, words):
 
 
 def test_a_metric_of_any_size_is_never_held_whole(store, monkeypatch):
-    monkeypatch.setattr(sys.modules[runs.__module__], "POINTS", 100)
-    store.put(f"1/{RUN}/metrics/m", "".join(f"{step} 1.0 {step}\n" for step in range(250)))
+    monkeypatch.setattr(sys.modules[runs.__module__], "PART", 1400)
+    store.put(f"1/{RUN}/metrics/m", "".join(f"{step} 1.0 {step}\n" for step in range(100, 350)))
     parts = store.runs()
-    shown = [(part.part, len(part.metrics), part.more) for part in parts]
-    assert shown == [(0, 100, True), (1, 100, True), (2, 50, False)]
-    assert (parts[1].tags, parts[1].artifact_uri) == ((), "")
+    shown = [(part.part, part.more) for part in parts]
+    assert shown == [(0, True), (1, True), (2, True), (3, False)]
+    assert [point.step for part in parts for point in part.metrics] == [*range(100, 350)]
+    assert max(len(encode(part.metrics)) for part in parts) < 1600
+    assert (parts[1].tags, parts[1].artifact_uri) == ([], "")
 
 
 def test_keys_lie_only_so_deep(store):

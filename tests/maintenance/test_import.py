@@ -205,6 +205,26 @@ def test_a_history_of_any_length_comes_in_parts(tmp_path, launch, bring):
         assert conn.execute("SELECT count(*) FROM tags WHERE key = 'shoso.importing'").fetchone() == (0,)
 
 
+def test_a_run_of_more_than_a_request_may_hold_comes_whole_in_several(tmp_path, launch, bring):
+    """Its tags alone are 72 MB; a request holds 64 MiB. One that no request can hold is named, and left."""
+    mlruns, server = tmp_path / "huge", launch()
+    many(mlruns, 3, 2)
+    huge, other, beyond = (mlruns / "1" / f"{number:032x}" for number in range(3))
+    for number in range(6):
+        (huge / "tags" / f"t{number}").write_text(f"{number}" * 12_000_000)
+    (beyond / "tags" / "escaped").write_text("\1" * 12_000_000)
+    done = bring(mlruns, server.uri)
+    assert (done.code, done.out["counts"]["runs"]) == (1, 2)
+    assert [(one["path"], "64 MiB" in one["message"]) for one in done.out["problems"]] == [
+        (f"run {beyond.name}", True)
+    ]
+    with sqlite3.connect(server.folder / "tracking.db") as conn:
+        kept = conn.execute("SELECT key, length(value), substr(value, 1, 1) FROM tags WHERE key LIKE 't_'")
+        assert sorted(kept) == [(f"t{number}", 12_000_000, str(number)) for number in range(6)]
+        assert {run_id for (run_id,) in conn.execute("SELECT run_uuid FROM runs")} == {huge.name, other.name}
+        assert conn.execute("SELECT count(*) FROM tags WHERE key = 'shoso.importing'").fetchone() == (0,)
+
+
 # -- what is there already --------------------------------------------------------------------------------
 
 
@@ -225,6 +245,42 @@ def test_an_experiment_goes_where_its_name_is_and_a_taken_id_to_a_new_one(tmp_pa
     many(tmp_path / "more", 4)
     assert bring(tmp_path / "more", server.uri).out["counts"]["runs"] == 1
     assert len(client.search_runs([number])) == 4
+
+
+def test_a_run_that_went_on_since_gets_what_it_lacks(tmp_path, launch, bring):
+    """Points, params, tags, artifacts and its end; what the target has of it stays."""
+    from mlflow.tracking import MlflowClient
+
+    mlruns, server = tmp_path / "mlruns", launch()
+    many(mlruns, 2)
+    run = mlruns / "1" / f"{0:032x}"
+    meta = (run / "meta.yaml").read_text()
+    (run / "meta.yaml").write_text(meta.replace("status: 3", "status: 1"))
+    (run / "tags" / "note").write_text("of the store")
+    (run / "artifacts").mkdir()
+    (run / "artifacts" / "first").write_text("1")
+    bring(mlruns, server.uri, "--artifacts", "copy")
+    client = MlflowClient(server.uri)
+    client.set_tag(run.name, "note", "of the target")
+    client.log_metric(run.name, "own", 1.0)
+    (run / "meta.yaml").write_text(meta.replace("end_time: null", "end_time: 77"))
+    with (run / "metrics" / "m").open("a") as file:
+        file.write("".join(f"{step} 1.5 {step}\n" for step in range(50, 60)))
+    (run / "params").mkdir()
+    (run / "params" / "late").write_text("p")
+    (run / "tags" / "late").write_text("t")
+    (run / "artifacts" / "second").write_text("2")
+    again = bring(mlruns, server.uri, "--artifacts", "copy")
+    assert again.code == 0, again.out
+    counts = {name: value for name, value in again.out["counts"].items() if value}
+    assert counts == {"there": 2, "points": 10, "params": 1, "tags": 1, "files": 1, "bytes": 1}
+    there = client.get_run(run.name)
+    assert (there.info.status, there.info.end_time) == ("FINISHED", 77)
+    assert there.data.params == {"late": "p"}
+    assert there.data.tags == {"note": "of the target", "late": "t", "mlflow.runName": "r"}
+    assert there.data.metrics == {"m": 1.5, "own": 1.0}
+    assert len(client.get_metric_history(run.name, "m")) == 60
+    assert {file.path for file in client.list_artifacts(run.name)} == {"first", "second"}
 
 
 def test_a_registered_model_that_is_there_gets_what_it_lacks(template, launch, bring):

@@ -36,7 +36,7 @@ def run_of(experiment, **fields):
 
 
 def whole(api, run):
-    return ask(api, "/known", {"runs": [run["run_id"]]}).get("runs", []) == [run["run_id"]]
+    return run["run_id"] in ask(api, "/known", {"runs": [run["run_id"]]}).get("runs", {})
 
 
 def test_an_experiment_without_a_location_gets_the_servers(api):
@@ -52,14 +52,17 @@ def test_a_run_of_which_more_comes_is_not_whole(api, experiment):
     run = run_of(
         experiment, name="r", metrics=[["m", 1.0, 5, 0]], params=[{"key": "p", "value": "1"}], more=True
     )
-    assert ask(api, "", {"runs": [run]}) == {"runs": 0, "models": 0, "versions": 0, "refused": []}
+    nothing = {"runs": 0, "models": 0, "versions": 0, "tags": 0, "refused": []}
+    assert ask(api, "", {"runs": [run]}) == {**nothing, "params": 1, "points": 1}
     assert not whole(api, run)
-    last = {**run, "metrics": [["m", "NaN", 6, 1], ["m", 2.0, 6, 2]], "part": 1, "more": False}
+    points = [["m", "NaN", 6, 1], ["m", 2.0, 6, 2]]
+    last = {**run, "metrics": points, "params": [{"key": "late", "value": "2"}], "part": 1, "more": False}
     assert ask(api, "", {"runs": [last]})["runs"] == 1
     assert whole(api, run)
     found = api.ok("GET", "runs/get", run_id=run["run_id"])["run"]["data"]
     assert found["metrics"][0]["value"] == 2.0
     assert "tags" not in found
+    assert [param["key"] for param in found["params"]] == ["p", "late"]
     history = api.ok("GET", "metrics/get-history", run_id=run["run_id"], metric_key="m")["metrics"]
     assert [point["value"] for point in history] == [1.0, "NaN", 2.0]
 
@@ -73,8 +76,21 @@ def test_a_run_that_is_begun_again_is_as_it_was_sent_last(api, experiment):
     assert ask(api, "", {"runs": [again]})["runs"] == 1
     data = api.ok("GET", "runs/get", run_id=run["run_id"])["run"]["data"]
     assert data == {"params": [{"key": "q", "value": "2"}]}
-    assert ask(api, "", {"runs": [{**run, "more": False}]})["runs"] == 0
-    assert api.ok("GET", "runs/get", run_id=run["run_id"])["run"]["data"] == data
+
+
+def test_a_run_that_is_there_gets_what_it_lacks_and_keeps_what_it_has(api, experiment):
+    run = run_of(experiment, params=[{"key": "p", "value": "1"}], metrics=[["m", 1.0, 5, 0]])
+    ask(api, "", {"runs": [run]})
+    more = {**run, "params": [{"key": "p", "value": "2"}, {"key": "q", "value": "2"}], "more": True}
+    more |= {"metrics": [["m", 1.0, 5, 0], ["m", 2.0, 6, 1]], "status": "FINISHED", "end_time": 9}
+    reply = ask(api, "", {"runs": [more]})
+    assert [reply[name] for name in ("runs", "params", "tags", "points")] == [0, 1, 0, 1]
+    assert whole(api, run)
+    found = api.ok("GET", "runs/get", run_id=run["run_id"])["run"]
+    assert found["data"]["params"] == [{"key": "p", "value": "1"}, {"key": "q", "value": "2"}]
+    assert (found["info"]["status"], found["info"]["end_time"]) == ("FINISHED", 9)
+    ask(api, "", {"runs": [{**more, "status": "FAILED", "end_time": 10}]})
+    assert api.ok("GET", "runs/get", run_id=run["run_id"])["run"]["info"] == found["info"]
 
 
 def test_one_run_that_is_refused_spoils_no_other(api, experiment):

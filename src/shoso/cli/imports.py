@@ -44,7 +44,8 @@ def import_store(
 
     Experiments, runs with all points of their metrics, logged models and the model registry keep their ids,
     times and stages. An experiment whose name is there already takes the runs; one whose id is somebody
-    else's gets a new one. What is there is left as it is: the same command goes on after an interruption.
+    else's gets a new one. What is there stays, and gets what it lacks: the same command goes on after an
+    interruption.
 
     What can't be read is named at the end, and the exit code is 1; everything else is brought.
     """

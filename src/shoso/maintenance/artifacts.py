@@ -82,7 +82,7 @@ class Artifacts:
         )
         chosen = policy(self.settings, here.store)
         report = await copy(here.store, there.store, Selection(here.key, there.key), chosen)
-        return report.copied + report.skipped, report.sent
+        return report.copied, report.sent
 
     def rewritten(self, uri: str, placed: Mapping[int, PlacedExperiment]) -> str:
         """The source of a registered version, where the artifacts of its run or model were copied."""

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from shoso.wire.imports import ImportedModel, ImportedRegisteredModel, ImportedRun
-from shoso.wire.requests import ParamInput, TagInput
+from shoso.wire.entities import encode
 
 T = TypeVar("T")
 
@@ -15,7 +14,7 @@ PARALLEL = 4
 """Jobs under way at once."""
 
 WEIGHT = 4_000_000
-"""About the bytes of one request."""
+"""Bytes of a request, but of one whose single item has more."""
 
 
 async def in_parallel(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
@@ -37,47 +36,28 @@ async def in_parallel(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
         raise errors.exceptions[0] from None
 
 
-async def batches(items: Iterable[T], weight: Callable[[T], int]) -> AsyncIterator[list[T]]:
+async def batches(items: Iterable[T]) -> AsyncIterator[list[T]]:
     """The items, read in a thread, as many at a time as make up a request."""
-    iterator = iter(items)
-    while batch := await asyncio.to_thread(_batch, iterator, weight):
+    found = by_weight(items, WEIGHT, lambda item: item)
+    while batch := await asyncio.to_thread(next, found, None):
         yield batch
 
 
-def _batch(items: Iterator[T], weight: Callable[[T], int]) -> list[T]:
-    found, total = [], 0
+def by_weight(items: Iterable[T], most: int, sent: Callable[[T], object]) -> Iterator[list[T]]:
+    """The items, as many at a time as together have `most` bytes of JSON, or one that alone has more."""
+    found: list[T] = []
+    total = 0
     for item in items:
+        weight = len(encode(sent(item)))
+        if found and total + weight > most:
+            yield found
+            found, total = [], 0
         found.append(item)
-        total += weight(item)
-        if total >= WEIGHT:
-            break
-    return found
-
-
-def of_run(run: ImportedRun) -> int:
-    """About the bytes of a run, or a part of one."""
-    texts = _weight(run.params) + _weight(run.tags)
-    datasets = sum(
-        len(one.dataset.source) + len(one.dataset.schema or "") + len(one.dataset.profile or "")
-        for one in run.datasets
-    )
-    return 500 + texts + datasets + 60 * len(run.metrics)
-
-
-def of_model(model: ImportedModel) -> int:
-    """About the bytes of a logged model."""
-    return 500 + _weight(model.params) + _weight(model.tags) + 120 * len(model.metrics)
-
-
-def of_registered(model: ImportedRegisteredModel) -> int:
-    """About the bytes of a registered model."""
-    return 500 + sum(1000 + _weight(version.tags) for version in model.versions) + _weight(model.tags)
+        total += weight
+    if found:
+        yield found
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items, so many at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _weight(values: Iterable[ParamInput | TagInput]) -> int:
-    return sum(len(one.key) + len(one.value) + 30 for one in values)

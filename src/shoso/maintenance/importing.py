@@ -1,15 +1,16 @@
 """An MLflow file store, brought to a server or a database: `shoso import`.
 
 First the experiments, then their runs a hundred at a time, then logged models, then registered models: each
-refers to what came before. Folders whose runs are there are not read again; so an import that was interrupted
-goes on when it is made again, and one that is complete does nothing.
+refers to what came before. A run that is there is sent again and gets what it lacks, for it may have gone on
+since. So an import that was interrupted goes on when it is made again, and of one that is complete nothing
+changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -18,7 +19,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from shoso.core import locations
-from shoso.errors import ConfigError, StoreError
+from shoso.errors import ConfigError, Kind, StoreError, TrackingError
 from shoso.maintenance import filestore, flow
 from shoso.maintenance.artifacts import Artifacts, Source
 from shoso.maintenance.filestore import Problems, StoredExperiment
@@ -28,11 +29,13 @@ from shoso.maintenance.report import Counts, Moved, Outcome, Told
 from shoso.maintenance.targets import Target
 from shoso.wire.imports import (
     Import,
+    Imported,
     ImportedExperiment,
     ImportedModel,
     ImportedRegisteredModel,
     ImportedRun,
     ImportIds,
+    Known,
     PlacedExperiment,
     Refused,
 )
@@ -152,27 +155,30 @@ class _Job:
     # -- runs ---------------------------------------------------------------------------------------------
 
     async def _runs(self, one: _Placed, folders: Sequence[Path]) -> None:
-        known = set((await self._known(ImportIds(runs=[folder.name for folder in folders]))).runs)
+        known = (await self._known(ImportIds(runs=[folder.name for folder in folders]))).runs
         copies = _Copies()
-        parts = chain.from_iterable(
-            self._run_parts(one, folder, copies) for folder in folders if folder.name not in known
-        )
-        async for batch in flow.batches(parts, flow.of_run):
+        looked_at = [folder for folder in folders if self._target is not None or folder.name not in known]
+        parts = chain.from_iterable(self._run_parts(one, folder, copies, known) for folder in looked_at)
+        async for batch in flow.batches(parts):
             self._count(batch)
             await self._add(Import(runs=batch), copies)
-        done = await self._copy(copies)
+        done = [run_id for run_id in await self._copy(copies) if run_id not in known]
         if self._target is not None and done:
             await self._target.finish(ImportIds(runs=done))
         self.counts.runs += len(done)
         self.counts.there += len(known)
         self._told.done(len(folders))
 
-    def _run_parts(self, one: _Placed, folder: Path, copies: _Copies) -> Iterator[ImportedRun]:
+    def _run_parts(
+        self, one: _Placed, folder: Path, copies: _Copies, known: Mapping[str, str]
+    ) -> Iterator[ImportedRun]:
+        """Artifacts go to where the target will say that they are; not beside, where the run is there."""
         number = one.there.experiment_id
         for run in filestore.runs(one.stored, folder, self.problems):
             if run.part == 0 and self._artifacts is not None:
                 to = locations.below(one.there.artifact_location, run.run_id, "artifacts")
-                self._want(copies, run.run_id, folder, run.artifact_uri, to)
+                if known.get(run.run_id, to) == to:
+                    self._want(copies, run.run_id, folder, run.artifact_uri, to)
             if run.run_id not in copies.wanted:
                 yield replace(run, experiment_id=number)
                 continue
@@ -180,12 +186,12 @@ class _Job:
             yield replace(run, experiment_id=number, artifact_uri=uri, more=True)
 
     def _count(self, batch: Iterable[ImportedRun]) -> None:
-        for run in batch:
+        """In a dry run; else the target does."""
+        for run in batch if self._target is None else ():
             self.counts.params += len(run.params)
             self.counts.tags += len(run.tags)
             self.counts.points += len(run.metrics)
-            if self._target is None and not run.more:
-                self.counts.runs += 1
+            self.counts.runs += not run.more
 
     # -- models -------------------------------------------------------------------------------------------
 
@@ -193,7 +199,7 @@ class _Job:
         known = set((await self._known(ImportIds(models=[folder.name for folder in folders]))).models)
         copies = _Copies()
         found = (self._model(one, folder, copies) for folder in folders if folder.name not in known)
-        async for batch in flow.batches((model for model in found if model), flow.of_model):
+        async for batch in flow.batches(model for model in found if model):
             await self._add(Import(models=batch), copies)
             self.counts.models += len(batch) if self._target is None else 0
         done = await self._copy(copies)
@@ -220,7 +226,7 @@ class _Job:
         found = (
             self._rewritten(one, there) for one in filestore.registered_models(self._root, self.problems)
         )
-        async for batch in flow.batches(found, flow.of_registered):
+        async for batch in flow.batches(found):
             await self._add(Import(registered_models=batch), _Copies())
             if self._target is None:
                 self.counts.versions += sum(len(one.versions) for one in batch)
@@ -243,21 +249,33 @@ class _Job:
 
     # -- the target ---------------------------------------------------------------------------------------
 
-    async def _known(self, asked: ImportIds) -> ImportIds:
-        return await self._there.known(asked) if self._there else ImportIds()
+    async def _known(self, asked: ImportIds) -> Known:
+        return await self._there.known(asked) if self._there else Known()
 
     async def _add(self, request: Import, copies: _Copies) -> None:
         """Add a batch; what is refused as a whole has no artifacts either."""
         if self._target is None:
             return
-        reply = await self._target.add(request)
-        self.counts.runs += reply.runs
-        self.counts.models += reply.models
-        self.counts.versions += reply.versions
+        reply = await self._added(self._target, request)
+        for name in ("runs", "params", "tags", "points", "models", "versions"):
+            setattr(self.counts, name, getattr(self.counts, name) + getattr(reply, name))
         self._note(reply.refused)
         for one in reply.refused:
             if one.whole:
                 copies.wanted.pop(one.what.rpartition(" ")[2], None)
+
+    async def _added(self, target: Target, request: Import) -> Imported:
+        """What became of a request; a single item that is larger than any request may be is refused."""
+        things = [f"run {run.run_id}" for run in request.runs]
+        things += [f"model {model.model_id}" for model in request.models]
+        things += [f"registered model {model.name}" for model in request.registered_models]
+        try:
+            return await target.add(request)
+        except TrackingError as error:
+            if error.kind is not Kind.TOO_LARGE or len(things) > 1:
+                raise
+            whole = not any(run.part for run in request.runs)
+            return Imported(refused=[Refused(things[0], error.message, whole)])
 
     def _note(self, refused: Iterable[Refused]) -> None:
         for one in refused:

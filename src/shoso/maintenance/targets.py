@@ -20,6 +20,7 @@ from shoso.wire.imports import (
     ImportedExperiment,
     ImportExperiments,
     ImportIds,
+    Known,
 )
 from shoso.wire.replies import Empty
 
@@ -37,7 +38,7 @@ class Target(Protocol):
     server: Server | None
 
     async def place(self, given: Sequence[ImportedExperiment]) -> ExperimentsPlaced: ...
-    async def known(self, asked: ImportIds) -> ImportIds: ...
+    async def known(self, asked: ImportIds) -> Known: ...
     async def add(self, request: Import) -> Imported: ...
     async def finish(self, which: ImportIds) -> None: ...
     async def close(self) -> None: ...
@@ -81,9 +82,9 @@ class ServerTarget:
         """See metadata.intake."""
         return await self._ask("imports/experiments", ExperimentsPlaced, ImportExperiments(given))
 
-    async def known(self, asked: ImportIds) -> ImportIds:
+    async def known(self, asked: ImportIds) -> Known:
         """See metadata.intake."""
-        return await self._ask("imports/known", ImportIds, asked)
+        return await self._ask("imports/known", Known, asked)
 
     async def add(self, request: Import) -> Imported:
         """See metadata.intake."""

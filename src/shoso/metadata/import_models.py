@@ -33,15 +33,16 @@ from shoso.wire.imports import (
     ImportedRegisteredModel,
     ImportedVersion,
     ImportIds,
+    Known,
     Refused,
 )
 
 _OWNED = (logged_model_metrics, logged_model_params, logged_model_tags)
 
 
-def known(conn: Connection, asked: ImportIds) -> ImportIds:
+def known(conn: Connection, asked: ImportIds) -> Known:
     """Those runs and logged models that are there whole."""
-    return ImportIds(known_runs(conn, asked.runs), _known_models(conn, asked.models))
+    return Known(known_runs(conn, asked.runs), _known_models(conn, asked.models))
 
 
 def _known_models(conn: Connection, ids: Sequence[str]) -> list[str]:

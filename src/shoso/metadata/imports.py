@@ -19,6 +19,7 @@ from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.clauses import parts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.schema import experiment_tags, experiments, logged_model_tags, params, runs, tags
+from shoso.metadata.schema import metrics as metrics_table
 from shoso.metadata.workspace import SERVED, served_experiments
 from shoso.wire.imports import (
     Imported,
@@ -35,6 +36,8 @@ IMPORTING = "shoso.importing"
 
 _VALUE_MAX = 8000
 """Characters of a param or a run's tag, where the database counts them; SQLite doesn't."""
+
+_GOING_ON = ("RUNNING", "SCHEDULED")
 
 _COUNTING = {"postgresql", "mysql", "mariadb", "mssql"}
 _NUMBER_MAX = 2**31 - 1
@@ -63,35 +66,37 @@ def place(conn: Connection, given: ImportedExperiment, artifact_root: str) -> Pl
 
 
 def add_runs(conn: Connection, given: Sequence[ImportedRun]) -> Imported:
-    """Add runs, or parts of them, in their order; those that are there whole are passed by.
+    """Add runs, or parts of them, in their order; to those that are there, what they lack.
 
     What of a run the database can't keep is refused, and the rest kept. Raises TrackingError (NOT_FOUND).
     """
     _require_experiments(conn, {run.experiment_id for run in given})
-    whole = _stages(conn, {run.run_id for run in given})
-    begun = {run_id for run_id, done in whole.items() if not done}
-    first = [run for run in given if run.part == 0 and (run.run_id not in whole or run.run_id in begun)]
-    begun |= {run.run_id for run in first}
-    wanted = [run for run in given if run.run_id in begun]
+    there = _stages(conn, {run.run_id for run in given})
+    new = [run for run in given if run.part == 0 and run.run_id not in there]
+    begun = {run.run_id for run in new} | {run_id for run_id, done in there.items() if not done}
+    wanted = [run for run in given if run.run_id in begun or run.run_id in there]
     refused: list[Refused] = []
-    _RUNS.execute(conn, [_run_row(run) for run in first if run.run_id not in whole])
-    _clear(conn, [run.run_id for run in first if run.run_id in whole])
-    limit = _VALUE_MAX if conn.dialect.name in _COUNTING else None
-    _PARAMS.execute(conn, [*_values(first, "params", limit, refused)])
-    _TAGS.execute(conn, [*_values(first, "tags", limit, refused)])
-    metrics.restore(conn, [(run.run_id, *_point(point)) for run in wanted for point in run.metrics])
-    for run in first:
+    _RUNS.execute(conn, [_run_row(run) for run in new])
+    _clear(conn, [run.run_id for run in wanted if run.part == 0 and there.get(run.run_id) is False])
+    _end(conn, [run for run in wanted if run.part == 0 and run.run_id in there])
+    added = {
+        "params": _add_values(conn, _PARAMS, wanted, list(there), refused),
+        "tags": _add_values(conn, _TAGS, wanted, list(there), refused),
+        "points": _add_points(conn, wanted, [run_id for run_id, done in there.items() if done]),
+    }
+    for run in wanted:
         datasets.restore(conn, run)
-    last = {run.run_id: run for run in wanted}
+    last = {run.run_id: run for run in wanted if run.run_id in begun}
     _mark(conn, [run_id for run_id, run in last.items() if run.more])
     done = [run_id for run_id, run in last.items() if not run.more]
     finish(conn, ImportIds(runs=done))
-    return Imported(runs=len(done), refused=refused)
+    return Imported(runs=len(done), **added, refused=refused)
 
 
-def known_runs(conn: Connection, ids: Sequence[str]) -> list[str]:
-    """Those of the runs that are there whole."""
-    return [run_id for run_id, done in _stages(conn, ids).items() if done]
+def known_runs(conn: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Those of the runs that are there whole, and where their artifacts are."""
+    whole = [run_id for run_id, done in _stages(conn, ids).items() if done]
+    return {run_id: uri or "" for run_id, uri in _PLACES.rows(conn, whole)}
 
 
 def finish(conn: Connection, which: ImportIds) -> None:
@@ -152,6 +157,14 @@ def _require_experiments(conn: Connection, numbers: Iterable[int]) -> None:
 # -- runs -------------------------------------------------------------------------------------------------
 
 _THERE = BulkSelect(select(runs.c.run_uuid).where(runs.c.run_uuid.in_([""])))
+_PLACES = BulkSelect(select(runs.c.run_uuid, runs.c.artifact_uri).where(runs.c.run_uuid.in_([""])))
+_POINTS = BulkSelect(
+    select(func.count()).select_from(metrics_table).where(metrics_table.c.run_uuid.in_([""]))
+)
+_HELD = {
+    table: BulkSelect(select(table.c.run_uuid, table.c.key).where(table.c.run_uuid.in_([""])))
+    for table in (params, tags)
+}
 _RUNS = BulkInsert(runs)
 _PARAMS = BulkInsert(params)
 _TAGS = BulkInsert(tags)
@@ -194,6 +207,31 @@ def _clear(conn: Connection, ids: Sequence[str]) -> None:
         conn.execute(delete(tags).where(tags.c.run_uuid.in_(part)))
 
 
+def _end(conn: Connection, given: Iterable[ImportedRun]) -> None:
+    """Let runs that went on when they were brought end as they have ended since."""
+    for run in given:
+        if run.status not in _GOING_ON:
+            going_on = runs.c.run_uuid == run.run_id, runs.c.status.in_(_GOING_ON)
+            ended = {"status": run.status, "end_time": run.end_time}
+            conn.execute(update(runs).where(*going_on).values(ended))
+
+
+def _add_values(
+    conn: Connection,
+    to: BulkInsert,
+    given: Iterable[ImportedRun],
+    there: Sequence[str],
+    refused: list[Refused],
+) -> int:
+    """Add params or tags, but for those whose key a run that is `there` has; how many were added."""
+    held = {(run_id, key) for run_id, key in _HELD[to.table].rows(conn, there)}
+    limit = _VALUE_MAX if conn.dialect.name in _COUNTING else None
+    found = _values(given, to.table.name, limit, refused)
+    rows = [row for row in found if (row[2], row[0]) not in held]
+    to.execute(conn, rows)
+    return len(rows)
+
+
 def _values(
     given: Iterable[ImportedRun], what: str, limit: int | None, refused: list[Refused]
 ) -> Iterator[tuple[str, str, str]]:
@@ -204,6 +242,20 @@ def _values(
                 refused.append(Refused(f"run {run.run_id}", f"Of its {what} '{one.key[:100]}': {why}"))
             else:
                 yield one.key, one.value, run.run_id
+
+
+def _add_points(conn: Connection, given: Iterable[ImportedRun], whole: Sequence[str]) -> int:
+    """Add points; one that is there is the same one. How many came, of runs that are there `whole` as new."""
+    held = set(whole)
+    rows = [(run.run_id, *_point(point)) for run in given for point in run.metrics]
+    came = sum(row[0] not in held for row in rows)
+    before = _points(conn, whole)
+    metrics.restore(conn, rows)
+    return came + _points(conn, whole) - before
+
+
+def _points(conn: Connection, ids: Sequence[str]) -> int:
+    return sum(count for (count,) in _POINTS.rows(conn, ids))
 
 
 def _fault(one: ParamInput | TagInput, limit: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shoso.errors import Kind, ShosoError
@@ -18,6 +18,7 @@ from shoso.wire.imports import (
     ImportedRegisteredModel,
     ImportedRun,
     ImportIds,
+    Known,
     PlacedExperiment,
     Refused,
 )
@@ -52,7 +53,7 @@ class Intake:
         placed = [one for one in outcomes if isinstance(one, PlacedExperiment)]
         return ExperimentsPlaced(placed, [one for one in outcomes if isinstance(one, Refused)])
 
-    async def known(self, asked: ImportIds) -> ImportIds:
+    async def known(self, asked: ImportIds) -> Known:
         """Those that are there whole."""
         return await self._database.read(import_models.known, asked)
 
@@ -103,17 +104,16 @@ class Intake:
         return await self._database.write(import_models.add_registered, given)
 
 
-def summed(outcomes: Iterable[Imported | Refused]) -> Imported:
+_COUNTED = ("runs", "params", "tags", "points", "models", "versions")
+
+
+def summed(outcomes: Sequence[Imported | Refused]) -> Imported:
     """All of them together."""
-    runs = models = versions = 0
-    refused: list[Refused] = []
-    for one in outcomes:
-        if isinstance(one, Refused):
-            refused.append(one)
-            continue
-        runs, models, versions = runs + one.runs, models + one.models, versions + one.versions
-        refused += one.refused
-    return Imported(runs, models, versions, refused)
+    taken = [one for one in outcomes if isinstance(one, Imported)]
+    refused = [one for one in outcomes if isinstance(one, Refused)]
+    refused += [each for one in taken for each in one.refused]
+    sums = {name: sum(getattr(one, name) for one in taken) for name in _COUNTED}
+    return Imported(**sums, refused=refused)
 
 
 async def _tried(what: str, work: Awaitable[T]) -> T | Refused:

@@ -18,7 +18,7 @@ def routes() -> list[Route]:
         *call(
             "POST", "/imports/experiments", place, wire.ImportExperiments, wire.ExperimentsPlaced, roots=OWN
         ),
-        *call("POST", "/imports/known", known, ids, ids, roots=OWN),
+        *call("POST", "/imports/known", known, ids, wire.Known, roots=OWN),
         *call("POST", "/imports", add, wire.Import, wire.Imported, roots=OWN),
         *call("POST", "/imports/finished", finish, ids, Empty, roots=OWN),
     ]
@@ -29,13 +29,13 @@ async def place(services: Services, request: wire.ImportExperiments) -> wire.Exp
     return await _intake(services).place(request.experiments)
 
 
-async def known(services: Services, request: wire.ImportIds) -> wire.ImportIds:
+async def known(services: Services, request: wire.ImportIds) -> wire.Known:
     """Say which runs and logged models are there whole."""
     return await _intake(services).known(request)
 
 
 async def add(services: Services, request: wire.Import) -> wire.Imported:
-    """Add runs and models of another store as they were there; what is there whole stays as it is."""
+    """Add runs and models of another store as they were there; to what is there, what it lacks."""
     return await _intake(services).add(request)
 
 

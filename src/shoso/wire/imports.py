@@ -2,7 +2,7 @@
 
 POST   imports/experiments    a place for each: by its name, else by its id, else under a new id
 POST   imports/known          which of these runs and models are there whole
-POST   imports                runs, logged models and registered models; what is there whole is left as it is
+POST   imports                runs, logged models and registered models; to what is there, what it lacks
 POST   imports/finished       say of runs and models that nothing more of them comes
 
 A run or a model of which `more` comes has the tag shoso.importing, so that one whose import was interrupted
@@ -70,7 +70,7 @@ class ImportedModelPoint(Struct, frozen=True, array_like=True):
 
 
 class ImportedRun(Struct, frozen=True, omit_defaults=True):
-    """A run, or the next `part` of one: only the first has more than metrics."""
+    """A run, or the next `part` of one: only params, tags, metrics and datasets are in any but the first."""
 
     run_id: RunId
     experiment_id: Number
@@ -170,9 +170,15 @@ class Refused(Struct, frozen=True):
 
 
 class Imported(Struct, frozen=True):
-    """How many runs (or last parts of them), models and versions are new; and what was refused."""
+    """How many runs (or last parts of them), models and versions are new; and what was refused.
+
+    `params`, `tags` and `points` are those that were added to runs.
+    """
 
     runs: int = 0
+    params: int = 0
+    tags: int = 0
+    points: int = 0
     models: int = 0
     versions: int = 0
     refused: Sequence[Refused] = ()
@@ -182,4 +188,11 @@ class ImportIds(Struct, frozen=True, omit_defaults=True):
     """Runs and logged models."""
 
     runs: list[str] = []
+    models: list[str] = []
+
+
+class Known(Struct, frozen=True, omit_defaults=True):
+    """What is there whole: runs, each with the place of its artifacts, and logged models."""
+
+    runs: dict[str, str] = {}
     models: list[str] = []

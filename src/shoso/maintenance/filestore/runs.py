@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
 from shoso.core import locations
+from shoso.maintenance import flow
 from shoso.maintenance.filestore import meta
 from shoso.maintenance.filestore.experiments import ACTIVE, StoredExperiment, location
 from shoso.maintenance.filestore.files import Problems, Unreadable, subfolders
@@ -21,8 +22,8 @@ from shoso.wire.entities import Dataset, DatasetInput, ModelOutput, Tag, double
 from shoso.wire.imports import ImportedPoint, ImportedRun
 from shoso.wire.requests import ParamInput, TagInput
 
-POINTS = 20_000
-"""Points in one part of a run."""
+PART = 1_000_000
+"""Bytes of one part of a run, but of one whose single dataset or value has more."""
 
 NAME_MAX = 255
 """Bytes of a folder's name."""
@@ -34,22 +35,18 @@ _SOURCE = {1: "NOTEBOOK", 2: "JOB", 3: "PROJECT", 4: "LOCAL", 1000: "UNKNOWN"}
 
 
 def runs(experiment: StoredExperiment, folder: Path, problems: Problems) -> Iterator[ImportedRun]:
-    """The run in a folder, in parts of so many points; none, and a problem, if its meta.yaml is damaged."""
+    """The run in a folder, in parts of so many bytes; none, and a problem, if its meta.yaml is damaged."""
     try:
         fields = meta.read(folder, "artifact_uri", "status", "user_id")
         first = _read(experiment, folder, fields, problems)
     except Unreadable as error:
         problems.note(folder / meta.NAME, error)
         return
-    points = lines(folder / "metrics", problems, point)
-    part = 0
-    while True:
-        metrics = [ImportedPoint(p[0], double(p[1]), p[2], p[3]) for p in islice(points, POINTS)]
-        more = len(metrics) == POINTS
-        yield _part(first, part, metrics, more)
-        if not more:
-            return
-        part += 1
+    points = (
+        ImportedPoint(key, double(value), timestamp, step)
+        for key, value, timestamp, step in lines(folder / "metrics", problems, point)
+    )
+    yield from _parts(first, points)
 
 
 def valid(fields: dict[str, Any], shape: type[Any]) -> Any:
@@ -61,10 +58,29 @@ def valid(fields: dict[str, Any], shape: type[Any]) -> Any:
         raise Unreadable(f"'{where.strip('`')}': {what}.") from None
 
 
-def _part(first: ImportedRun, part: int, metrics: list[ImportedPoint], more: bool) -> ImportedRun:
-    if part:
-        first = ImportedRun(first.run_id, first.experiment_id)
-    return replace(first, metrics=metrics, part=part, more=more)
+def _parts(run: ImportedRun, points: Iterator[ImportedPoint]) -> Iterator[ImportedRun]:
+    """The run with those points, cut so that no request is too large, nor a transaction."""
+    later = ImportedRun(run.run_id, run.experiment_id)
+    part = _filled(run, [])
+    for number, items in enumerate(flow.by_weight(_items(run, points), PART, itemgetter(1))):
+        if number:
+            yield replace(part, more=True)
+        part = replace(_filled(later if number else run, items), part=number)
+    yield part
+
+
+def _filled(run: ImportedRun, items: Iterable[tuple[str, object]]) -> ImportedRun:
+    found: dict[str, list[Any]] = {name: [] for name in ("params", "tags", "datasets", "metrics")}
+    for name, item in items:
+        found[name].append(item)
+    return replace(run, **found)
+
+
+def _items(run: ImportedRun, points: Iterator[ImportedPoint]) -> Iterator[tuple[str, object]]:
+    """What may go to any part, by the name of its field."""
+    for name in ("params", "tags", "datasets"):
+        yield from ((name, each) for each in getattr(run, name))
+    yield from (("metrics", each) for each in points)
 
 
 def _read(experiment: StoredExperiment, folder: Path, fields: Meta, problems: Problems) -> ImportedRun:
