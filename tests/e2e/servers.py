@@ -118,7 +118,7 @@ class Server:
         return self.process
 
     def _command(self) -> list[str]:
-        flags = [] if "--artifacts-only" in self.flags else ["--backend-store-uri", self._database()]
+        flags = [] if "--artifacts-only" in self.flags else ["--backend-store-uri", self.database]
         if self.reference and "--workers" not in self.flags:
             flags += ["--workers", "1"]
         flags += ["--artifacts-destination", str(self.artifacts)]
@@ -126,7 +126,9 @@ class Server:
         here = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [*_MORTAL, str(program), "server", *here, *flags, *self.flags]
 
-    def _database(self) -> str:
+    @property
+    def database(self) -> str:
+        """The URI of its database."""
         return f"sqlite:///{self.folder / 'tracking.db'}"
 
     def _environment(self) -> dict[str, str]:

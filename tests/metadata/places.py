@@ -19,7 +19,7 @@ from tests.servers import mariadb, postgres
 from shoso.metadata import schema, tables
 from shoso.metadata.dialects import choose, sqlite
 from shoso.metadata.dialects.options import Options
-from shoso.metadata.own import objects
+from shoso.metadata.own import OWN, version
 
 SERVERS = {"postgres": postgres, "mariadb": mariadb}
 PLACES = ("sqlite", *SERVERS)
@@ -27,9 +27,10 @@ PLACES = ("sqlite", *SERVERS)
 ROOT = "mlflow-artifacts:/"
 FEW = Options(pool_size=4)
 
-_OURS = {objects, *(value for value in vars(schema).values() if isinstance(value, schema.Table))}
+_OURS = {value for value in vars(schema).values() if isinstance(value, schema.Table)}
 _KEPT = {schema.alembic_version, schema.workspaces}
-_EMPTIED = [table for table in reversed(schema.SCHEMA.sorted_tables) if table in _OURS - _KEPT] + [objects]
+_EMPTIED = [table for table in reversed(schema.SCHEMA.sorted_tables) if table in _OURS - _KEPT]
+_EMPTIED += [table for table in OWN.sorted_tables if table is not version]
 
 
 class Place:

@@ -51,6 +51,20 @@ def globs(command: F) -> F:
     return command
 
 
+ESTATE = ("backend_store_uri", "artifacts_destination", "default_artifact_root", "allow_artifact_root")
+
+
+def estate(command: F) -> F:
+    """The server's own flags that say where its database and its artifacts are; see maintenance.estate."""
+    from shoso.settings import SERVER
+
+    command = tracking_uri(command)
+    for setting in reversed([setting for setting in SERVER if setting.field in ESTATE]):
+        shown = f"{setting.help}  [{setting.variable}]"
+        command = click.option(setting.flag, setting.field, metavar="URI", help=shown)(command)
+    return command
+
+
 def transfer(command: F) -> F:
     """What every command has that copies."""
     for option in (tracking_uri, as_json, dry_run):

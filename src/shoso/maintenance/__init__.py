@@ -1,5 +1,6 @@
-"""Work on whole stores: bringing in what another one holds.
+"""Work on whole stores: bringing in what another one holds, and keeping up what is there.
 
+estate       a database, and the stores that hold what it records
 filestore    an MLflow file store (`mlruns/`), read with suspicion
 targets      where experiments, runs and models go: a Shoso server, or a database
 importing    from the one to the other

@@ -9,6 +9,7 @@ rules, registry_rules
               the limits of the API; lifecycle what may be written to
 experiments, runs, metrics, datasets, models, objects
               repository functions: each takes a connection and is one whole piece of work
+holdings     what has artifacts, page by page; claims on what is being deleted, purge of its rows
 registry, versions, aliases
               the same for the model registry: entries has what they read, sources what a version is made from
 search, search_models

@@ -11,7 +11,7 @@ from sqlalchemy import delete as delete_from
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import rules
+from shoso.metadata import claims, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.clauses import locked
 from shoso.metadata.dialects.texts import same
@@ -88,9 +88,14 @@ def delete(conn: Connection, experiment_id: str) -> None:
 
 
 def restore(conn: Connection, experiment_id: str) -> None:
-    """Make a deleted experiment and all its runs active, as MLflow does: also runs deleted before it."""
+    """Make a deleted experiment and all its runs active, as MLflow does: also runs deleted before it.
+
+    Raises TrackingError: NOT_FOUND, or INVALID when it, or a run in it, is being deleted for good.
+    """
     changed = _move(conn, experiment_id, DELETED, ACTIVE, now_ms())
     _move_runs(conn, changed, ACTIVE, None)
+    claims.refuse_claimed(conn, "experiment", str(changed))
+    claims.refuse_claimed_in(conn, changed)
 
 
 def rename(conn: Connection, experiment_id: str, name: str) -> None:

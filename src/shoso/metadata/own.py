@@ -44,6 +44,20 @@ objects = Table(
 )
 """What was stored; see `objects`. `modified` in seconds, `time` (of the record) in milliseconds."""
 
+claims = Table(
+    "shoso_claims",
+    OWN,
+    Column("kind", String(16), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("plan", String(32), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("trash", Text),
+    Column("until", BigInteger),
+    primary("shoso_claims_pk", "kind id"),
+)
+"""What `gc` is deleting, so that nobody restores it; see `claims`. `time` and `until` in milliseconds."""
+
 version = Table(
     "shoso_version",
     OWN,
@@ -51,7 +65,10 @@ version = Table(
     primary("shoso_version_pk", "version"),
 )
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (lambda conn: objects.create(conn, checkfirst=True),)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    lambda conn: objects.create(conn, checkfirst=True),
+    lambda conn: claims.create(conn, checkfirst=True),
+)
 
 UNFINISHED = -1
 """The version while MLflow's tables are made: a database that doesn't undo tables may be left so."""

@@ -17,7 +17,7 @@ from sqlalchemy import update as change
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, experiments, lifecycle, metrics, rules
+from shoso.metadata import claims, datasets, experiments, lifecycle, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.dialects.upserts import Upsert
@@ -106,9 +106,13 @@ def delete(conn: Connection, run_id: str) -> None:
 
 
 def restore(conn: Connection, run_id: str) -> None:
-    """Make a run active, whatever its stage and its experiment's. Raises TrackingError(NOT_FOUND)."""
+    """Make a run active, whatever its stage and its experiment's.
+
+    Raises TrackingError: NOT_FOUND, or INVALID when it is being deleted for good.
+    """
     _row(conn, run_id)
     _change(conn, run_id, lifecycle_stage=ACTIVE, deleted_time=None)
+    claims.refuse_claimed(conn, "run", run_id)
 
 
 def log_params(conn: Connection, run_id: str, given: Sequence[ParamInput], truncate: bool) -> None:

@@ -82,7 +82,7 @@ class Locations:
     def locate(self, uri: str, path: str = "") -> Place:
         """Where `path` below the location `uri` is. Raises FORBIDDEN for a location outside our roots."""
         if _scheme(uri) in PROXIED and self._serves:
-            return Place(self.destination, keys.join(_proxied(uri), path))
+            return Place(self.destination, keys.join(proxied(uri), path))
         try:
             location = locations.parse(uri)
         except (ShosoError, ValueError):
@@ -140,8 +140,8 @@ def _scheme(uri: str) -> str | None:
         return None
 
 
-def _proxied(uri: str) -> Key:
-    """The key in the destination; a http(s) location names it behind the proxy's own path.
+def proxied(uri: str) -> Key:
+    """The key of a proxied location in the destination; http(s) names it behind the proxy's own path.
 
     The location is decoded once, as the path of the client's request is, which is made from it.
     """

@@ -1,0 +1,195 @@
+"""The estate: a database, and the stores that hold what it records, as whoever keeps them up sees them.
+
+It is opened by a server's own settings, whether a server runs or not. `mlflow-artifacts:/` locations are kept
+at --artifacts-destination; where that isn't said, they are reached through the tracking server. Any other
+location is opened with the caller's own credentials, in a root of the server's if it lies in one, so that the
+server's record of digests is heeded and kept up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shoso.client.places import Place, Places
+from shoso.client.server import Server
+from shoso.client.settings import ClientSettings, client_settings
+from shoso.core import locations
+from shoso.core.locations import Location
+from shoso.core.store import Store
+from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
+from shoso.layers import Policy, standard
+from shoso.metadata import tables
+from shoso.metadata.connect import Database
+from shoso.metadata.dialects import choose
+from shoso.metadata.dialects.options import SETTING
+from shoso.server.books import Books
+from shoso.server.locations import PROXIED, proxied
+from shoso.settings import ServerSettings, server_settings
+from shoso.stores import SCHEMES, open_store
+
+DESTINATION = "--artifacts-destination"
+
+PROXY = "mlflow-artifacts:/"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A store that the server keeps artifacts in; `uri` is how locations in it begin, when they are shown."""
+
+    uri: str
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A root as it was named: by which setting, and how."""
+
+    setting: str
+    uri: str
+
+
+class Estate:
+    """What a server of these settings has: its `database`, its roots, and where a recorded location is."""
+
+    def __init__(
+        self, database: Database, settings: ServerSettings, client: ClientSettings, *, doubtful: bool = False
+    ) -> None:
+        """`doubtful`: nobody named the destination; it is believed if there is no server, and it is there."""
+        self.database = database
+        self.settings = settings
+        self.client = client
+        self._books = Books()
+        self._books.open(database)
+        self._server = Server(client.tracking_uri, client) if _is_server(client.tracking_uri) else None
+        self._places = Places(self._server, client)
+        there = self._server is None and _is_there(settings.artifacts_destination)
+        named = _roots(settings, destination=settings.serve_artifacts and (there or not doubtful))
+        self._named = {_parsed(one): one for one in named}
+        self._destination = next((at for at, one in self._named.items() if one.setting == DESTINATION), None)
+        self._stores: dict[Location, Store] = {}
+        self._opening = asyncio.Lock()
+
+    @classmethod
+    def open(cls, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Estate:
+        """By the server's flags and variables, and `tracking_uri`. Raises ConfigError; makes no database."""
+        settings = server_settings(flags, environment)
+        tracking = {"MLFLOW_TRACKING_URI": uri} if (uri := flags.get("tracking_uri")) else {}
+        client = client_settings({**environment, **tracking})
+        _require_tables(settings)
+        database = Database.open(
+            settings.backend_store_uri, artifact_root=settings.artifact_root, options=settings.database
+        )
+        named = flags.get("artifacts_destination") or environment.get("MLFLOW_ARTIFACTS_DESTINATION")
+        return cls(database, settings, client, doubtful=not named)
+
+    async def roots(self) -> Sequence[Root]:
+        """The stores that the server keeps artifacts in, none inside of another.
+
+        Raises ConfigError, StoreError.
+        """
+        outer = [at for at in self._named if not any(at in other for other in self._named if other != at)]
+        roots = [Root(self._shown(at), await self._store(at)) for at in outer]
+        if self._destination is None and self._server is not None:
+            place = await self._places.open(PROXY)
+            roots.append(Root(PROXY, place.store))
+        return roots
+
+    async def place(self, location: str) -> Place:
+        """Where a recorded location is. Raises ConfigError, TrackingError, StoreError."""
+        if location.partition(":")[0] in PROXIED:
+            return await self._served(location)
+        if not locations.is_local(location) and location.partition(":")[0] not in SCHEMES:
+            message = f"'{locations.shown(location)}' is in no storage that Shoso opens."
+            raise TrackingError(Kind.UNSUPPORTED, message)
+        found = _read(location)
+        for root in self._named:
+            if found in root:
+                return Place(await self._store(root), found.below(root))
+        return await self._places.recorded(location)
+
+    async def close(self) -> None:
+        """Write what is still to be recorded, and let go of everything."""
+        await self._books.close()
+        await self._places.close()
+        if self._server is not None:
+            await self._server.close()
+        for store in self._stores.values():
+            await store.close()
+        await self.database.close()
+
+    async def _served(self, location: str) -> Place:
+        """In the destination, or through the tracking server."""
+        if self._destination is not None:
+            return Place(await self._store(self._destination), proxied(location))
+        if self._server is None:
+            message = (
+                f"isn't named, and '{locations.shown(location)}' is kept there. Name the folder or storage"
+                " that the server was started with, or the server itself with --tracking-uri."
+            )
+            raise ConfigError(DESTINATION, message)
+        return await self._places.open(location)
+
+    def _shown(self, root: Location) -> str:
+        return PROXY if root == self._destination else locations.shown(self._named[root].uri)
+
+    async def _store(self, root: Location) -> Store:
+        """The store of one of the settings' roots, opened once."""
+        async with self._opening:
+            if root not in self._stores:
+                self._stores[root] = await asyncio.to_thread(self._open, root)
+            return self._stores[root]
+
+    def _open(self, root: Location) -> Store:
+        named = self._named[root]
+        if locations.is_local(named.uri) and not _is_there(named.uri):
+            raise ConfigError(named.setting, f"'{named.uri}' isn't there; is it mounted on this machine?")
+        try:
+            store = open_store(named.uri, self.settings.environment)
+        except ShosoError as error:
+            raise ConfigError(named.setting, error.message) from None
+        return standard(store, Policy(book=self._books.of(root.name)))
+
+
+def _roots(settings: ServerSettings, *, destination: bool) -> list[_Named]:
+    """The server's roots; the default one only where it is a storage or a path that somebody named."""
+    found = [_Named(DESTINATION, settings.artifacts_destination)] if destination else []
+    if settings.default_artifact_root and settings.artifact_root.partition(":")[0] not in PROXIED:
+        found.append(_Named("--default-artifact-root", settings.artifact_root))
+    return [*found, *(_Named("--allow-artifact-root", uri) for uri in settings.allow_artifact_root)]
+
+
+def _is_server(uri: str) -> bool:
+    """A tracking URI may be a database's, too; that one is told by --backend-store-uri."""
+    return uri.startswith(("http://", "https://"))
+
+
+def _is_there(uri: str) -> bool:
+    return not locations.is_local(uri) or locations.local_path(uri).is_dir()
+
+
+def _require_tables(settings: ServerSettings) -> None:
+    """Refuse a database that isn't there: to keep one up makes none. Raises ConfigError."""
+    dialect = choose(settings.backend_store_uri, settings.database)
+    try:
+        dialect.inspect(lambda conn: tables.check(conn, SETTING, dialect.shown))
+    finally:
+        dialect.close()
+
+
+def _parsed(named: _Named) -> Location:
+    try:
+        return locations.parse(named.uri)
+    except ShosoError as error:
+        raise ConfigError(named.setting, error.message) from None
+    except ValueError as error:
+        raise ConfigError(named.setting, f"{error}.") from None
+
+
+def _read(location: str) -> Location:
+    try:
+        return locations.parse(location)
+    except ValueError as error:
+        raise TrackingError(Kind.INVALID, f"{error}.") from None

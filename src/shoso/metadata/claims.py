@@ -1,0 +1,106 @@
+"""Claims: what `gc` has begun to delete. From then on nobody restores it, until it is gone or given back.
+
+Artifacts can't be deleted in the transaction of their rows. So a run is claimed first, which is refused when
+it was restored in between; then its artifacts go, then its rows and the claim. What a killed `gc` leaves is
+claimed still, and the next one knows that some of its artifacts may be gone. A claim with a `trash` has had
+its artifacts moved there, and is given back by `gc undo` until the time is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from shoso.errors import Kind, TrackingError
+from shoso.metadata.clauses import locked, parts
+from shoso.metadata.own import claims
+from shoso.metadata.schema import logged_models, runs
+
+ORPHAN = "orphan"
+"""The kind of a claim on what no row refers to; its id is a digest of its location."""
+
+
+class Claim(NamedTuple):
+    """A row; `trash` is where its artifacts are until `until`, in milliseconds."""
+
+    kind: str
+    id: str
+    plan: str
+    time: int
+    location: str
+    trash: str | None = None
+    until: int | None = None
+
+
+def known(conn: Connection, kind: str, ids: Sequence[str]) -> dict[str, Claim]:
+    """The claims that there are on these, by id."""
+    found: dict[str, Claim] = {}
+    for some in parts(ids):
+        query = select(claims).where(claims.c.kind == kind, claims.c.id.in_(some))
+        found |= {row.id: Claim(*row) for row in conn.execute(query)}
+    return found
+
+
+def add(conn: Connection, new: Iterable[Claim]) -> None:
+    """Claim what nobody has claimed."""
+    if rows := [claim._asdict() for claim in new]:
+        conn.execute(insert(claims), rows)
+
+
+def shelve(conn: Connection, kind: str, ids: Sequence[str], until: int) -> None:
+    """Their artifacts are in the trash until then."""
+    for some in parts(ids):
+        conn.execute(update(claims).where(_these(kind, some)).values(until=until))
+
+
+def release(conn: Connection, kind: str, ids: Sequence[str]) -> None:
+    """Nobody has a claim on these any more."""
+    for some in parts(ids):
+        conn.execute(delete(claims).where(_these(kind, some)))
+
+
+def page(conn: Connection, kind: str, *, plan: str = "", after: str = "", limit: int = 1000) -> list[Claim]:
+    """Claims of a kind behind the id `after`, of one plan or of all, in the order of ids."""
+    query = select(claims).where(claims.c.kind == kind, claims.c.id > after)
+    if plan:
+        query = query.where(claims.c.plan == plan)
+    return [Claim(*row) for row in conn.execute(query.order_by(claims.c.id).limit(limit))]
+
+
+def refuse_claimed(conn: Connection, kind: str, id_: str) -> None:
+    """Raise INVALID if this is being deleted: its artifacts may be gone already.
+
+    To be asked when its row is locked, as whoever claims it has it.
+    """
+    _refuse(conn, _these(kind, [id_]))
+
+
+def refuse_claimed_in(conn: Connection, experiment_id: int) -> None:
+    """Raise INVALID if a run or logged model of the experiment is being deleted."""
+    for kind, id_, table in (
+        ("run", runs.c.run_uuid, runs),
+        ("model", logged_models.c.model_id, logged_models),
+    ):
+        inside = select(id_).where(table.c.experiment_id == experiment_id)
+        _refuse(conn, and_(claims.c.kind == kind, claims.c.id.in_(inside)))
+
+
+def _refuse(conn: Connection, condition: ColumnElement[bool]) -> None:
+    query = locked(select(claims), claims).where(condition).limit(1)  # locked: of now, whatever was read
+    if (row := conn.execute(query).one_or_none()) is not None:
+        raise _claimed(Claim(*row))
+
+
+def _these(kind: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(claims.c.kind == kind, claims.c.id.in_(ids))
+
+
+def _claimed(claim: Claim) -> TrackingError:
+    what = f"The {claim.kind} {claim.id}"
+    if claim.trash:
+        message = f"{what} is in the trash of gc; bring it back with: shoso gc undo {claim.plan}"
+    else:
+        message = f"{what} is being deleted by gc (plan {claim.plan}), and can't be restored any more."
+    return TrackingError(Kind.INVALID, message)

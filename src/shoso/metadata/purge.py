@@ -1,0 +1,200 @@
+"""Rows that go for good: what `gc` deletes when the artifacts are gone.
+
+Only what is marked deleted goes, or is of an experiment that is; whoever was restored meanwhile stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+)
+
+from shoso.metadata import claims
+from shoso.metadata.clauses import locked, parts
+from shoso.metadata.datasets import (
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    RUN,
+    RUN_INPUT,
+    RUN_OUTPUT,
+)
+from shoso.metadata.holdings import Kind
+from shoso.metadata.lifecycle import DELETED
+from shoso.metadata.schema import (
+    datasets,
+    experiment_tags,
+    experiments,
+    input_tags,
+    inputs,
+    latest_metrics,
+    logged_model_metrics,
+    logged_model_params,
+    logged_model_tags,
+    logged_models,
+    metrics,
+    params,
+    runs,
+    tags,
+)
+from shoso.metadata.workspace import SERVED, is_served
+
+POINTS = 100_000
+"""Points of metrics that are deleted in one transaction, about."""
+
+
+def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, int | None]:
+    """Those that are there and may go, by id, and since when; nobody changes them until the commit."""
+    found: dict[str, int | None] = {}
+    for some in parts([_key(kind, id_) for id_ in ids]):
+        rows = conn.execute(_MARKED[kind].where(_ID[kind].in_(some)).order_by(_ID[kind]))
+        found |= {str(id_): since for id_, since in rows}
+    return found
+
+
+def points(conn: Connection, run_id: str) -> list[tuple[str, int]]:
+    """Metrics of a run, and how many points each has."""
+    query = select(metrics.c.key, func.count()).where(metrics.c.run_uuid == run_id)
+    return [(key, count) for key, count in conn.execute(query.group_by(metrics.c.key))]
+
+
+def drop_metric(conn: Connection, run_id: str, key: str) -> None:
+    """Delete the points of a metric of a claimed run: a run with millions goes bit by bit."""
+    conn.execute(delete(metrics).where(metrics.c.run_uuid == run_id, metrics.c.key == key))
+
+
+def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
+    """Delete these with all that belongs to them, and the claims; gives the ids of those that stay.
+
+    What was restored stays, and an experiment that has a run or a model.
+    """
+    going = [*marked(conn, kind, ids)]
+    if kind is Kind.EXPERIMENT:
+        going = [id_ for id_ in going if not _is_lived_in(conn, int(id_))]
+    for some in parts([_key(kind, id_) for id_ in going]):
+        for table, condition in _BELONGINGS[kind]:
+            conn.execute(delete(table).where(condition(some)))
+        conn.execute(delete(_ID[kind].table).where(_ID[kind].in_(some)))
+    staying = there(conn, kind, [id_ for id_ in ids if id_ not in {*going}])
+    claims.release(conn, kind.value, [id_ for id_ in ids if id_ not in staying])
+    return staying
+
+
+def there(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
+    """Those of these that there are, in any stage."""
+    found: list[str] = []
+    for some in parts([_key(kind, id_) for id_ in ids]):
+        found += map(str, conn.scalars(select(_ID[kind]).where(_ID[kind].in_(some))))
+    return found
+
+
+def _is_lived_in(conn: Connection, experiment_id: int) -> bool:
+    for table in (runs, logged_models):
+        query = select(table.c.experiment_id).where(table.c.experiment_id == experiment_id).limit(1)
+        if conn.scalar(query) is not None:
+            return True
+    return False
+
+
+def _key(kind: Kind, id_: str) -> str | int:
+    return int(id_) if kind is Kind.EXPERIMENT else id_
+
+
+Ids = Sequence[str | int]
+Condition = Callable[[Ids], ColumnElement[bool]]
+
+_ID: dict[Kind, Column[Any]] = {
+    Kind.RUN: runs.c.run_uuid,
+    Kind.MODEL: logged_models.c.model_id,
+    Kind.EXPERIMENT: experiments.c.experiment_id,
+}
+
+
+def _of_deleted_experiment(table: Table) -> ColumnElement[bool]:
+    row = experiments.c
+    found = select(row.experiment_id).where(
+        row.experiment_id == table.c.experiment_id, row.lifecycle_stage == DELETED
+    )
+    return exists(found.correlate(table))
+
+
+_MARKED: dict[Kind, Select[Any]] = {
+    Kind.RUN: locked(
+        select(runs.c.run_uuid, runs.c.deleted_time).where(
+            runs.c.lifecycle_stage == DELETED, is_served(runs)
+        ),
+        runs,
+    ),
+    Kind.MODEL: locked(
+        select(logged_models.c.model_id, logged_models.c.last_updated_timestamp_ms).where(
+            or_(logged_models.c.lifecycle_stage == DELETED, _of_deleted_experiment(logged_models)),
+            is_served(logged_models),
+        ),
+        logged_models,
+    ),
+    Kind.EXPERIMENT: locked(
+        select(experiments.c.experiment_id, experiments.c.last_update_time).where(
+            experiments.c.lifecycle_stage == DELETED, SERVED
+        ),
+        experiments,
+    ),
+}
+
+
+def _edges(*ends: tuple[Column[Any], str, Column[Any]]) -> Condition:
+    """The condition of `inputs` that one of the ends, a type and an id, is one of these."""
+    return lambda ids: or_(*(and_(kind == name, end.in_(ids)) for kind, name, end in ends))
+
+
+_SOURCE = (inputs.c.source_type, inputs.c.source_id)
+_TARGET = (inputs.c.destination_type, inputs.c.destination_id)
+
+
+def _end(of: tuple[Column[Any], Column[Any]], name: str) -> tuple[Column[Any], str, Column[Any]]:
+    return of[0], name, of[1]
+
+
+_OF_RUN = _edges(_end(_TARGET, RUN), _end(_SOURCE, RUN_INPUT), _end(_SOURCE, RUN_OUTPUT))
+_OF_MODEL = _edges(_end(_TARGET, MODEL_INPUT), _end(_TARGET, MODEL_OUTPUT))
+
+
+def _tags_of(condition: Condition) -> Condition:
+    """The condition of `input_tags` that the edge is such a one."""
+    return lambda ids: input_tags.c.input_uuid.in_(select(inputs.c.input_uuid).where(condition(ids)))
+
+
+def _by(column: Column[Any]) -> tuple[Table, Condition]:
+    return column.table, column.in_
+
+
+_BELONGINGS: dict[Kind, Sequence[tuple[Table, Condition]]] = {
+    Kind.RUN: (
+        _by(metrics.c.run_uuid),
+        _by(latest_metrics.c.run_uuid),
+        _by(params.c.run_uuid),
+        _by(tags.c.run_uuid),
+        (input_tags, _tags_of(_OF_RUN)),
+        (inputs, _OF_RUN),
+        _by(logged_model_metrics.c.run_id),
+    ),
+    Kind.MODEL: (
+        _by(logged_model_metrics.c.model_id),
+        _by(logged_model_params.c.model_id),
+        _by(logged_model_tags.c.model_id),
+        (inputs, _OF_MODEL),
+    ),
+    Kind.EXPERIMENT: (_by(experiment_tags.c.experiment_id), _by(datasets.c.experiment_id)),
+}
+"""What goes before the rows themselves, in this order; the edges of a dataset are those of runs."""
