@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, inspect, make_url
 from tests.maintenance.test_import import read, without_default
 from tests.servers import mariadb, postgres
+
+DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 
 @pytest.fixture(params=[postgres, mariadb], ids=["postgres", "mariadb"])
@@ -48,10 +50,22 @@ def test_importing_again_changes_nothing(template, bring, uri):
 
 def test_a_database_that_is_not_there_is_told_by_the_option_that_names_it(template, bring, uri):
     absent = make_url(uri).set(database="absent").render_as_string(hide_password=False)
-    done = bring(template.folder, absent)
-    assert done.code != 0
-    assert "--to" in done.err
-    assert "--backend-store-uri" not in done.err
+    for flags in ([], ["--dry-run"]):
+        done = bring(template.folder, absent, *flags)
+        assert done.code != 0
+        assert "--to" in done.err
+        assert "--backend-store-uri" not in done.err
+
+
+def test_a_dry_run_counts_what_is_there_and_makes_no_table(template, bring, uri):
+    empty = bring(template.folder, uri, "--dry-run").out["counts"]
+    engine = create_engine(make_url(uri).set(drivername=DRIVERS[make_url(uri).get_backend_name()]))
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+    done = bring(template.folder, uri).out["counts"]
+    assert empty | {"experiments": 0} == done | {"experiments": 0}
+    again = bring(template.folder, uri, "--dry-run").out["counts"]
+    assert (again["runs"], again["there"]) == (0, done["runs"] + done["models"])
 
 
 def test_small_ids_are_kept_and_new_experiments_go_on_behind_them(mlruns, bring, launch, uri):

@@ -15,14 +15,14 @@ from shoso.cli.session import interruptible
 from shoso.cli.shapes import ImportCounts, ImportDone, ImportMoved, ImportProblem
 from shoso.client import blocking
 from shoso.client.places import Places
-from shoso.client.settings import client_settings
+from shoso.client.settings import ClientSettings, client_settings
 from shoso.core.amounts import count, duration, size
 from shoso.core.locations import shown
 from shoso.errors import ConfigError
 from shoso.maintenance.artifacts import Artifacts
 from shoso.maintenance.importing import bring
 from shoso.maintenance.report import Outcome
-from shoso.maintenance.targets import Target, open_target
+from shoso.maintenance.targets import Seen, Target, look_at, open_target
 from shoso.metadata.dialects.options import read_options
 
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
@@ -133,17 +133,23 @@ def _is_server(uri: str) -> bool:
 
 async def _brought(asked: Asked) -> Outcome:
     settings = client_settings(os.environ)
-    target: Target | None = None
-    if not asked.dry_run or _is_server(asked.to):
-        target = await open_target(asked.to, settings, asked.artifact_root, read_options(os.environ))
+    there, target = await _opened(asked, settings)
     root, artifacts = Path(os.path.realpath(asked.source)), None  # noqa: ASYNC240 - once, before anything waits
     try:
         if asked.copies:
-            places = Places(target.server if target else None, settings)
+            places = Places(there.server, settings)
             artifacts = Artifacts.of(places, settings, root, asked.allowed)
-        return await bring(root, target, artifacts, Lines(), dry_run=asked.dry_run)
+        return await bring(root, there, target, artifacts, Lines())
     finally:
         if artifacts is not None:
             await artifacts.close()
-        if target is not None:
-            await target.close()
+        await there.close()
+
+
+async def _opened(asked: Asked, settings: ClientSettings) -> tuple[Seen, Target | None]:
+    """What is asked what it has, and what is given what it has not: for a dry run none."""
+    options = read_options(os.environ)
+    if asked.dry_run:
+        return await look_at(asked.to, settings, options), None
+    target = await open_target(asked.to, settings, asked.artifact_root, options)
+    return target, target

@@ -26,7 +26,7 @@ from shoso.maintenance.filestore import Problems, StoredExperiment
 from shoso.maintenance.filestore.experiments import REGISTRY, RESERVED
 from shoso.maintenance.filestore.files import subfolders
 from shoso.maintenance.report import Counts, Moved, Outcome, Told
-from shoso.maintenance.targets import Target
+from shoso.maintenance.targets import Seen, Target
 from shoso.wire.imports import (
     Import,
     Imported,
@@ -35,7 +35,6 @@ from shoso.wire.imports import (
     ImportedRegisteredModel,
     ImportedRun,
     ImportIds,
-    Known,
     PlacedExperiment,
     Refused,
 )
@@ -45,15 +44,15 @@ FOLDERS = 100
 
 
 async def bring(
-    root: Path, target: Target | None, artifacts: Artifacts | None, told: Told, *, dry_run: bool = False
+    root: Path, there: Seen, target: Target | None, artifacts: Artifacts | None, told: Told
 ) -> Outcome:
     """Bring the file store in `root`, an absolute path, to the target. `artifacts` copies them, or they stay.
 
-    A dry run only looks, at the target too if there is one. Raises ConfigError for what is no file store;
-    StoreError, TrackingError where the target fails.
+    `there` is asked what it has: the target, or for a dry run what would be it. Raises ConfigError for what
+    is no file store; StoreError, TrackingError where the target fails.
     """
     started = time.monotonic()
-    job = _Job(root, target, None if dry_run else target, artifacts, told)
+    job = _Job(root, there, target, artifacts, told)
     await job.run()
     problems = job.problems
     return Outcome(job.counts, job.moved, problems.kept, problems.count, time.monotonic() - started)
@@ -80,7 +79,7 @@ class _Job:
     def __init__(
         self,
         root: Path,
-        there: Target | None,
+        there: Seen,
         target: Target | None,
         artifacts: Artifacts | None,
         told: Told,
@@ -155,7 +154,7 @@ class _Job:
     # -- runs ---------------------------------------------------------------------------------------------
 
     async def _runs(self, one: _Placed, folders: Sequence[Path]) -> None:
-        known = (await self._known(ImportIds(runs=[folder.name for folder in folders]))).runs
+        known = (await self._there.known(ImportIds(runs=[folder.name for folder in folders]))).runs
         copies = _Copies()
         looked_at = [folder for folder in folders if self._target is not None or folder.name not in known]
         parts = chain.from_iterable(self._run_parts(one, folder, copies, known) for folder in looked_at)
@@ -196,7 +195,7 @@ class _Job:
     # -- models -------------------------------------------------------------------------------------------
 
     async def _models(self, one: _Placed, folders: Sequence[Path]) -> None:
-        known = set((await self._known(ImportIds(models=[folder.name for folder in folders]))).models)
+        known = set((await self._there.known(ImportIds(models=[folder.name for folder in folders]))).models)
         copies = _Copies()
         found = (self._model(one, folder, copies) for folder in folders if folder.name not in known)
         async for batch in flow.batches(model for model in found if model):
@@ -248,9 +247,6 @@ class _Job:
         return replace(model, versions=versions)
 
     # -- the target ---------------------------------------------------------------------------------------
-
-    async def _known(self, asked: ImportIds) -> Known:
-        return await self._there.known(asked) if self._there else Known()
 
     async def _add(self, request: Import, copies: _Copies) -> None:
         """Add a batch; what is refused as a whole has no artifacts either."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -10,7 +11,9 @@ from shoso.client.server import Server
 from shoso.client.settings import ClientSettings
 from shoso.core import locations
 from shoso.errors import ConfigError, Kind, TrackingError
+from shoso.metadata import import_models, tables
 from shoso.metadata.connect import Database
+from shoso.metadata.dialects import choose
 from shoso.metadata.dialects.options import Options
 from shoso.metadata.intake import Intake
 from shoso.wire.imports import (
@@ -32,16 +35,21 @@ _SERVERS = {"http", "https"}
 _NO_SUCH_CALL = {Kind.NO_ROUTE, Kind.NOT_FOUND, Kind.WRONG_METHOD, Kind.UNSUPPORTED}
 
 
-class Target(Protocol):
-    """What `importing` needs of either. `server` is the one that serves it, if there is one."""
+class Seen(Protocol):
+    """What a dry run needs of either. `server` is the one that serves it, if there is one."""
 
     server: Server | None
 
-    async def place(self, given: Sequence[ImportedExperiment]) -> ExperimentsPlaced: ...
     async def known(self, asked: ImportIds) -> Known: ...
+    async def close(self) -> None: ...
+
+
+class Target(Seen, Protocol):
+    """What an import needs of either."""
+
+    async def place(self, given: Sequence[ImportedExperiment]) -> ExperimentsPlaced: ...
     async def add(self, request: Import) -> Imported: ...
     async def finish(self, which: ImportIds) -> None: ...
-    async def close(self) -> None: ...
 
 
 async def open_target(
@@ -69,6 +77,13 @@ async def open_target(
         )
         raise ConfigError("--to", message) from None
     return target
+
+
+async def look_at(uri: str, settings: ClientSettings, options: Options = _STANDARD) -> Seen:
+    """The same to look at alone: a database is neither made nor changed. Raises as `open_target`."""
+    if urlsplit(uri).scheme in _SERVERS:
+        return await open_target(uri, settings)
+    return await asyncio.to_thread(SeenDatabase, uri, options)
 
 
 class ServerTarget:
@@ -111,6 +126,25 @@ class DatabaseTarget(Intake):
     async def close(self) -> None:
         """Write what waits, and let go of it."""
         await self._opened.close()
+
+
+class SeenDatabase:
+    """A database that is only read; one that isn't there yet has nothing. Raises ConfigError."""
+
+    def __init__(self, uri: str, options: Options) -> None:
+        self.server: Server | None = None
+        self._dialect = choose(uri, options, "--to")
+        self._empty = self._dialect.inspect(lambda conn: tables.is_empty(conn, "--to", self._dialect.shown))
+
+    async def known(self, asked: ImportIds) -> Known:
+        """See metadata.intake."""
+        if self._empty:
+            return Known()
+        return await asyncio.to_thread(self._dialect.inspect, lambda conn: import_models.known(conn, asked))
+
+    async def close(self) -> None:
+        """Let go of it."""
+        self._dialect.close()
 
 
 def _check(location: str) -> None:

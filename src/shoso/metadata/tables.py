@@ -34,8 +34,13 @@ def prepare(conn: Connection, setting: str, shown: str, artifact_root: str) -> N
 
 def check(conn: Connection, setting: str, shown: str) -> None:
     """Refuse a database that can't be worked on as it is. Raises ConfigError."""
-    if _find(conn, setting, shown).state in {State.EMPTY, State.UNFINISHED}:
+    if is_empty(conn, setting, shown):
         raise ConfigError(setting, f"there are no runs in '{shown}'; name the database that has them")
+
+
+def is_empty(conn: Connection, setting: str, shown: str) -> bool:
+    """Whether a database that can be worked on has no tables yet. Raises ConfigError for any other."""
+    return _find(conn, setting, shown).state in {State.EMPTY, State.UNFINISHED}
 
 
 def _find(conn: Connection, setting: str, shown: str) -> Finding:

@@ -18,8 +18,8 @@ def of_columns(text: str, row: str, table: Table) -> str:
 
 
 def of_ids(text: str) -> str:
-    """The SELECT of one id in a list, as one of any id in an array."""
-    return _replaced(text, "IN (%s)", "= ANY(%b)")
+    """The SELECT of one id in a list, with its type or without, as one of any id in an array."""
+    return _replaced(text.replace("%s::VARCHAR", "%s"), "IN (%s)", "= ANY(%b)")
 
 
 def _type(column: Column[object]) -> str:
