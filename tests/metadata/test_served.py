@@ -346,6 +346,17 @@ async def test_what_is_read_to_be_written_again_is_not_lost(place):
         await each.close()
 
 
+async def test_versions_that_are_made_at_once_all_get_a_number_of_their_own(place):
+    """More than a transaction is tried again: who makes one waits for the model's row, and then looks."""
+    servers = [opened(place, pool_size=8) for _ in range(4)]
+    await servers[0].write(registry.create, CreateRegisteredModel("m"))
+    request = CreateModelVersion("m", "s3://b/x", tags=[TagInput("a", "1")])
+    made = await asyncio.gather(*(servers[i % 4].write(versions.create, request) for i in range(16)))
+    assert sorted(int(version.version) for version in made) == [*range(1, 17)]
+    for each in servers:
+        await each.close()
+
+
 def logged(run_id, path):
     """What a client says of a model that it logged."""
     return json.dumps({"artifact_path": path, "flavors": {}, "utc_time_created": "now", "run_id": run_id})
