@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ import pytest
 from sqlalchemy import text
 from tests.metadata import places
 from tests.servers.certificates import self_signed
+from tests.servers.faultproxy import FaultProxy
 from tests.servers.processes import Launcher, free_ports, give_away
 
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
@@ -112,6 +114,35 @@ async def test_whether_a_write_was_kept_is_not_known_when_the_connection_ends_in
         await database.write(work)
     assert caught.value.kind is Kind.UNAVAILABLE
     assert await database.read(rows, "SELECT name FROM experiments") == [("Default",)]
+
+
+async def test_what_is_made_is_there_once_when_the_answer_to_its_commit_is_lost(place):
+    """Runs, logged models and versions: a client that asked again would have a second one."""
+    await asyncio.to_thread(places.emptied, place)
+    async with FaultProxy(place.engine.url.port) as proxy:
+        url = place.engine.url.set(port=proxy.port)
+        database = Database(choose(url.render_as_string(hide_password=False), places.FEW))
+        await database.write(registry.create, CreateRegisteredModel("m"))
+        version = CreateModelVersion("m", "s3://b/x")
+        for work, arguments, table in (
+            (runs.create, (CreateRun("0"), True, "a" * 32), "runs"),
+            (models.create, (CreateLoggedModel("0", "m"), "m-" + "a" * 32), "logged_models"),
+            (versions.create, (version, 1234), "model_versions"),
+        ):
+            tries = []
+
+            def lost(conn, *arguments, again, work=work, tries=tries):
+                tries.append(again)
+                made = work(conn, *arguments, again=again)
+                proxy.lose_answers = len(tries) == 1
+                return made
+
+            made = await database.create(lost, *arguments)
+            assert tries == [False, True], work
+            assert await database.read(rows, f"SELECT count(*) FROM {table}") == [(1,)]
+            again = await database.write(partial(work, again=True), *arguments)
+            assert made == again
+        await database.close()
 
 
 def rows(conn, sql):

@@ -31,6 +31,7 @@ class FaultProxy(Listener):
     corrupt_up_at      the byte at that place of what goes up on a connection is flipped
     corrupt_down_at    the same for what comes down
     corruptions        how many bytes are flipped in all
+    lose_answers       so many answers are swallowed, and their connections reset
     blackhole          bytes are swallowed, connections stay open
     refuse             connections are reset at once
     """
@@ -46,6 +47,7 @@ class FaultProxy(Listener):
         self.corrupt_up_at: int | None = None
         self.corrupt_down_at: int | None = None
         self.corruptions = 1
+        self.lose_answers = 0
         self.blackhole = False
         self.refuse = False
         self.connections = 0
@@ -114,6 +116,9 @@ class _Link:
             await asyncio.sleep(proxy.latency + (len(data) / proxy.rate if proxy.rate else 0))
             if proxy.blackhole or self.deaf:
                 continue
+            if not up and proxy.lose_answers:
+                proxy.lose_answers -= 1
+                return self.reset()
             start, seen = seen, seen + len(data)
             writer.write(self._corrupted(data, start, up))
             await writer.drain()

@@ -21,14 +21,20 @@ _GROUP_MAX = 256
 
 
 class Job:
-    """One write that somebody waits for: its work, then its outcome."""
+    """One write that somebody waits for: its work, then its outcome.
 
-    __slots__ = ("error", "future", "item", "result", "shared", "work")
+    Work that is `repeatable` finds what it wrote before, if that was kept.
+    """
 
-    def __init__(self, work: Callable[..., Any], item: Any, *, shared: bool) -> None:
+    __slots__ = ("error", "future", "item", "repeatable", "result", "shared", "work")
+
+    def __init__(
+        self, work: Callable[..., Any], item: Any, *, shared: bool, repeatable: bool = False
+    ) -> None:
         self.work = work
         self.item = item
         self.shared = shared
+        self.repeatable = repeatable
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.result: Any = None
         self.error: BaseException | None = None

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from itertools import count
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -90,6 +91,21 @@ class Database:
         doesn't undo it.
         """
         job = Job(work, lambda connection: work(connection, *args, **kwargs), shared=False)
+        result: T = await self._writer.submit(job)
+        return result
+
+    async def create(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """As `write`, where it isn't known whether a commit was kept, too: then it is run again.
+
+        It is called with `again` from the second time on, and must give what it has made, if it is there.
+        """
+        runs = count()
+        job = Job(
+            work,
+            lambda connection: work(connection, *args, **kwargs, again=next(runs) > 0),
+            shared=False,
+            repeatable=True,
+        )
         result: T = await self._writer.submit(job)
         return result
 

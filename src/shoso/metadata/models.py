@@ -46,15 +46,24 @@ _NAME_LIMIT, _TYPE_LIMIT, _RUN_ID_LIMIT, _KEY_LIMIT = 500, 500, 32, 255
 """The widths of the columns; MLflow leaves them to the database, and SQLite knows none."""
 
 
-def create(conn: Connection, request: CreateLoggedModel) -> LoggedModel:
-    """A new model, pending until it is finalized. Raises TrackingError (NOT_FOUND, INVALID)."""
+def new_id() -> str:
+    """An id that no model has."""
+    return f"m-{uuid.uuid4().hex}"
+
+
+def create(
+    conn: Connection, request: CreateLoggedModel, model_id: str = "", *, again: bool = False
+) -> LoggedModel:
+    """A new model, pending until it is finalized; `again`: it may be there. Raises NOT_FOUND, INVALID."""
     _check_name(request.name)
     _check_length("model_type", request.model_type, _TYPE_LIMIT)
     _check_length("source_run_id", request.source_run_id, _RUN_ID_LIMIT)
     _check_keys("param", request.params)
     _check_keys("tag", request.tags)
     experiment = experiments.active(conn, request.experiment_id, shared=True)
-    model_id = f"m-{uuid.uuid4().hex}"
+    model_id = model_id or new_id()
+    if again and conn.scalar(select(logged_models.c.model_id).where(logged_models.c.model_id == model_id)):
+        return get(conn, GetLoggedModel(model_id))
     now = now_ms()
     row = {
         "model_id": model_id,

@@ -40,15 +40,19 @@ _SHOWN = 100
 _STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 
 
-def create(conn: Connection, request: CreateRun, truncate: bool = True) -> Run:
-    """A new run in an active experiment, running. Raises TrackingError (NOT_FOUND, INVALID)."""
+def create(
+    conn: Connection, request: CreateRun, truncate: bool = True, run_id: str = "", *, again: bool = False
+) -> Run:
+    """A new run in an active experiment, running; `again`: it may be there. Raises NOT_FOUND, INVALID."""
     if not request.experiment_id:
         raise TrackingError(Kind.REJECTED, "The request names no experiment_id to create the run in.")
     experiment = experiments.active(conn, request.experiment_id, shared=True)
     given = [rules.first_tag(tag, truncate=truncate, path=f"tags[{i}]") for i, tag in enumerate(request.tags)]
     rules.distinct_tags(given)
     name = _name(request.run_name, given)
-    run_id = uuid.uuid4().hex
+    run_id = run_id or uuid.uuid4().hex
+    if again and conn.scalar(select(runs.c.run_uuid).where(same(runs.c.run_uuid, run_id))):
+        return get(conn, run_id)
     row = {
         "run_uuid": run_id,
         "name": name,

@@ -58,17 +58,21 @@ _REDACTED = {
 }
 
 
-def create(conn: Connection, request: CreateModelVersion) -> ModelVersion:
+def create(
+    conn: Connection, request: CreateModelVersion, now: int = 0, *, again: bool = False
+) -> ModelVersion:
     """The next version of the model. Raises TrackingError (NOT_FOUND, INVALID).
 
     The model is changed first: its row stays locked until the commit, so that two calls at once get numbers
-    of their own on every database.
+    of their own on every database. `again`: one of the time `now`, in milliseconds, and that source is it.
     """
     _check_new(request)
     tags = registry_rules.tags(request.tags)
-    now = now_ms()
+    now = now or now_ms()
     _touch(conn, request.name, now)
     made_from = origin(conn, request)
+    if again and (made := _made(conn, request.name, now, made_from.source)):
+        return get(conn, request.name, str(made))
     last = conn.scalar(
         select(func.max(model_versions.c.version)).where(of_model(model_versions, request.name))
     )
@@ -168,6 +172,13 @@ def _check_new(request: CreateModelVersion) -> None:
 
 _WIDTHS = {"source": 500, "run_id": 32, "run_link": 500}
 """The widths of the columns; MLflow leaves them to the database, and SQLite knows none."""
+
+
+def _made(conn: Connection, name: str, now: int, source: str) -> int | None:
+    row = model_versions.c
+    this = of_model(model_versions, name), row.creation_time == now, same(row.source, source)
+    number: int | None = conn.scalar(select(func.max(row.version)).where(*this))
+    return number
 
 
 def _row(request: CreateModelVersion, version: int, made_from: Origin, now: int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def routes() -> list[Route]:
 
 async def create(services: Services, request: requests.CreateLoggedModel) -> LoggedModelReply:
     """Create a logged model, pending."""
-    return LoggedModelReply(await services.database.write(models.create, request))
+    return LoggedModelReply(await services.database.create(models.create, request, models.new_id()))
 
 
 async def search(services: Services, request: requests.SearchLoggedModels) -> replies.LoggedModelPage:

@@ -6,6 +6,7 @@ import re
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import aliases, registry, search_registry, versions
+from shoso.metadata.experiments import now_ms
 from shoso.server.artifacts import locate_recorded, send_file
 from shoso.server.exchange import AnyReply, Exchange
 from shoso.server.routes import Area, Route, call, parse_request, raw
@@ -122,7 +123,7 @@ async def delete_model_tag(services: Services, request: wire.DeleteRegisteredMod
 async def create_version(services: Services, request: wire.CreateModelVersion) -> VersionReply:
     """Create the next version of a registered model, ready at once."""
     check_source(services, request.source)
-    return VersionReply(await services.database.write(versions.create, request))
+    return VersionReply(await services.database.create(versions.create, request, now_ms()))
 
 
 def check_source(services: Services, source: str) -> None:

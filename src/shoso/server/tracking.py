@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from urllib.parse import SplitResult, urlsplit
 
 from shoso.core import locations
@@ -196,7 +197,9 @@ def _bad_location(why: str, field: str = "artifact_location") -> TrackingError:
 
 async def create_run(services: Services, request: requests.CreateRun) -> replies.RunReply:
     """Create a run, running."""
-    return replies.RunReply(await services.database.write(runs.create, request, _truncates(services)))
+    return replies.RunReply(
+        await services.database.create(runs.create, request, _truncates(services), uuid.uuid4().hex)
+    )
 
 
 async def get_run(services: Services, request: requests.GetRun) -> replies.RunReply:

@@ -2,7 +2,8 @@
 
 A transaction that lost against another one (a deadlock, a key that somebody inserted in between) is run again
 from its start, so that its work sees what is there now and says what it would have said a moment later. One
-whose connection is lost is run again too, unless it was being committed: nobody knows then what became of it.
+whose connection is lost is run again too. If it was being committed, nobody knows what became of it: then
+only work is run again that looks for what it made, and others end with an error that says so.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ class Served:
             try:
                 connection.commit()
             except DBAPIError as error:
-                if self._product.meaning(error).lost:
+                if self._product.meaning(error).lost and not all(job.repeatable for job in group):
                     raise ShosoError(Kind.UNAVAILABLE, _LOST_IN_COMMIT) from error
                 raise
 
