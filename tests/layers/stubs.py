@@ -41,7 +41,7 @@ class Limited(MemoryStore):
 
     def __init__(self, **capabilities) -> None:
         super().__init__()
-        self.capabilities = replace(Capabilities(), **capabilities)
+        self.capabilities = replace(Capabilities(move=True), **capabilities)
 
 
 class Recorder(Limited):
@@ -150,6 +150,11 @@ class Notes:
         rows = [self.rows.get(meta.key) for meta in metas]
         pairs = zip(rows, metas, strict=True)
         return [row.digest if row and row.etag == meta.etag else None for row, meta in pairs]
+
+    async def follow(self, moves):
+        for key, target in moves:
+            if row := self.rows.pop(key, None):
+                self.rows[target] = replace(row, key=target)
 
     def forget(self, keys):
         for key in keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.conformance import expect
@@ -30,6 +31,7 @@ def _key_verbs(store, key):
         "read": lambda: store.read(key),
         "write": lambda: store.write(key, BytesSource(b".")),
         "delete": lambda: store.delete([Key("fine"), key]),
+        "move": lambda: store.move([(Key("fine"), Key("too")), (Key("from"), key)]),
         "begin": lambda: store.uploads.begin(key),
         "put": lambda: store.uploads.put(ref, 1, BytesSource(b".")),
         "parts": lambda: store.uploads.parts(ref),
@@ -210,3 +212,13 @@ async def test_closing_a_verified_body_closes_the_stores():
     async with await Check(await filled(Watched(), folder__object=b"12345")).read(KEY):
         pass
     assert closed == [KEY]
+
+
+async def test_moves_of_one_key_to_two_ends_are_refused_and_all_where_the_store_has_none():
+    a, b, c = Key("a"), Key("b"), Key("c")
+    for moves in ([(a, a)], [(a, b), (b, c)], [(a, c), (b, c)], [(a, b), (a, c)]):
+        inner = Recorder()
+        await _refused(inner, partial(Check(inner).move, moves), Kind.INVALID)
+    inner = Recorder(move=False)
+    await _refused(inner, lambda: Check(inner).move([(a, b)]), Kind.UNSUPPORTED)
+    await Check(inner).move([])

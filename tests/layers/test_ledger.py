@@ -110,6 +110,18 @@ async def test_what_somebody_else_has_written_since_is_not_known(ledger, inner):
     assert await read_bytes(standard(inner, Policy(book=ledger.book)), KEY) == b"other"
 
 
+async def test_a_digest_goes_with_an_object_that_is_moved(ledger, inner, notes):
+    await ledger.write(KEY, BytesSource(DATA))
+    await ledger.move([(KEY, Key("moved"))])
+    assert (await ledger.stat(Key("moved"))).digest == digest(DATA)
+    assert set(notes.rows) == {"moved"}
+    with expect.failure(Kind.NOT_FOUND):
+        await ledger.move([(Key("moved"), KEY), (Key("missing"), Key("target"))])
+    assert (await ledger.stat(KEY)).digest is None  # of what went wrong in part, nothing is known
+    await ledger.move([(Key("moved"), KEY)])
+    assert (await ledger.stat(KEY)).digest == digest(DATA)
+
+
 async def test_what_was_sent_in_parts_is_known_by_the_digest_that_finishing_gives(ledger, notes):
     ref = await ledger.uploads.begin(KEY)
     part = await ledger.uploads.put(ref, 1, BytesSource(DATA))

@@ -17,7 +17,7 @@ from shoso.core.types import ALL, ObjectMeta, SmallObject
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import limits
 from shoso.layers.faults import Faults
-from shoso.layers.limits import Limits
+from shoso.layers.limits import MOVES, Limits
 from shoso.layers.retry import RetryLayer, RetryPolicy
 
 DATA = b"0123456789"
@@ -415,6 +415,38 @@ class TestDeletes:
             await Limits(inner, None).delete([Key(name) for name in "abcde"])
         assert caught.value.key == "b"
         assert set(inner.objects) == {"b"}
+
+
+class TestMoves:
+    async def test_they_go_side_by_side_within_the_permits_and_all_are_tried(self):
+        class Picky(Limited):
+            at_once = most = 0
+
+            async def move(self, moves):
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+                await asyncio.sleep(0)
+                self.at_once -= 1
+                await super().move(moves)
+
+        count = MOVES * 5
+        inner = await filled(Picky(connections=3), **{f"a{place}": b"" for place in range(count)})
+        moves = [(Key(f"a{place}"), Key(f"b{place}")) for place in range(count)]
+        with expect.failure(Kind.NOT_FOUND) as caught:
+            await Limits(inner, None).move([(Key("missing"), Key("target")), *moves])
+        assert caught.value.key == "missing"
+        assert set(inner.objects) == {target for _, target in moves}
+        assert inner.most == 3
+
+    async def test_few_go_together_and_many_in_calls_that_the_store_takes(self):
+        inner = Recorder(bulk_delete=20, connections=2)
+        for count in (0, MOVES, 50):
+            moves = [(Key(f"a{place}"), Key(f"b{place}")) for place in range(count)]
+            await filled(inner, **{key: b"" for key, _ in moves})
+            inner.calls.clear()
+            await Limits(inner, None).move(moves)
+            sizes = [len(moves) for (moves,) in inner.of("move")]
+            assert sizes == {0: [], MOVES: [MOVES], 50: [20, 20, 10]}[count]
 
 
 async def test_a_store_may_be_used_from_one_loop_after_another():

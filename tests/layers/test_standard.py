@@ -93,7 +93,8 @@ async def test_a_layer_forwards_every_verb(name):
     async with await layer.read(key, FromTo(1, 2), meta.etag) as reading:
         assert [bytes(data) async for data in reading.body] == [b"2"]
     assert [entry async for entry in layer.list(ROOT, True, "a")] == [meta]
-    await layer.delete([key])
+    await layer.move([(key, Key("moved"))])
+    await layer.delete([Key("moved")])
     ref = await layer.uploads.begin(key, 5, "text/plain", 8)
     assert [found async for found in layer.uploads.pending(ROOT)] == [ref]
     part = await layer.uploads.put(ref, 1, source)
@@ -107,6 +108,7 @@ async def test_a_layer_forwards_every_verb(name):
     assert (written, sent.size, rest) == (outer, 5, [CREATE, "text/plain"])
     assert (outer, FromTo(1, 2), meta.etag) in inner.of("read")
     assert (Key(folder.rstrip("/")), True, f"{folder}a") in inner.of("list")
+    assert inner.of("move") == [([(outer, f"{folder}moved")],)]
     assert inner.of("begin")[0] == (outer, 5, "text/plain", 8)
     assert inner.of("finish")[0][2] == part.digest
 

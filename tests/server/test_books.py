@@ -103,6 +103,21 @@ async def test_what_is_forgotten_is_known_no_more(kept, rows):
     assert await book.known([META]) == [META.digest]
 
 
+async def test_what_is_moved_is_known_by_its_new_key_also_when_that_is_said_twice(kept, rows):
+    book, moved = kept.of(ROOT), replace(META, key=Key("trash/a"))
+    moves = [(META.key, moved.key), (Key("never/there"), Key("trash/b"))]
+    for first in (META, replace(META, key=Key("1/b"))):
+        book.record([first])
+        await written(kept)
+    for _ in range(2):
+        await book.follow(moves)
+        assert await book.known([META, moved]) == [None, META.digest]
+    await written(kept)
+    assert rows() == [(ROOT, "1/b", META.digest), (ROOT, "trash/a", META.digest)]
+    await book.follow([(moved.key, META.key)])
+    assert await book.known([META, moved]) == [META.digest, None]
+
+
 async def test_what_is_being_written_is_known_in_its_latest_version(kept, database, monkeypatch):
     gate, writing = asyncio.Event(), asyncio.Event()
     write = database.write

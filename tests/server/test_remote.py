@@ -172,6 +172,7 @@ VERBS = {
     "read": lambda store: read_bytes(store, KEY),
     "write": lambda store: store.write(KEY, BytesSource(b"x" * 100_000)),
     "delete": lambda store: store.delete([KEY]),
+    "move": lambda store: store.move([(KEY, Key("b"))]),
     "begin": lambda store: store.uploads.begin(KEY),
     "write many": lambda store: store.batches.write([SmallObject(META, b"x" * 100_000)] * 3),
     "read many": lambda store: store.batches.read([KEY]),

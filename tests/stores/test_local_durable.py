@@ -202,3 +202,18 @@ async def test_what_is_written_together_is_as_durable_as_what_is_written_alone(l
     for folder, above in (("run", ""), ("run/0", "run"), ("run/1", "run"), ("run/2", "run")):
         assert journal.place("folder", folder) < journal.last("sync", above)
     assert [journal.events.count(("sync", f"run/{number}")) for number in range(3)] == [1, 1, 1]
+
+
+async def test_what_is_moved_is_on_the_disk_under_its_new_name_before_the_reply(local, root, monkeypatch):
+    names = [f"run/{place % 2}/{place}" for place in range(10)]
+    for name in names:
+        await local.write(Key(name), BytesSource(b"data"))
+    journal = Journal(monkeypatch, root)
+    await local.move([(Key(name), Key(f"trash/{name}")) for name in names])
+    for name in names:
+        assert journal.place("name", f"trash/{name}") < journal.last(
+            "sync", f"trash/{name}".rpartition("/")[0]
+        )
+    for folder, above in (("trash", ""), ("trash/run", "trash"), ("trash/run/0", "trash/run")):
+        assert journal.place("folder", folder) < journal.last("sync", above)
+    assert [journal.events.count(("sync", f"trash/run/{number}")) for number in range(2)] == [1, 1]

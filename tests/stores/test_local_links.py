@@ -83,6 +83,8 @@ async def test_nothing_is_written_through_a_link(local, outside, name):
     for mode in ([], [CREATE]):
         with expect.allowed(Kind.INVALID_KEY, Kind.EXISTS):  # or the link itself gives way to the object
             await local.write(Key(name), BytesSource(b"overwritten"), *mode)
+    with expect.allowed(Kind.INVALID_KEY, Kind.EXISTS):
+        await local.move([(Key("inner/real"), Key(name))])
     assert {found.name: found.read_bytes() for found in outside.iterdir()} == {"secret": SECRET}
 
 
@@ -92,6 +94,8 @@ async def test_nothing_is_deleted_through_a_link(local, outside, name):
     for delete in (lambda: local.delete([Key(name)]), lambda: delete_tree(local, Key(name))):
         with expect.allowed(Kind.INVALID_KEY):
             await delete()
+    with expect.failure(Kind.INVALID_KEY, Kind.NOT_FOUND):
+        await local.move([(Key(name), Key("moved"))])
     assert (outside / "secret").read_bytes() == SECRET
 
 
@@ -136,7 +140,7 @@ async def test_the_stores_own_folders_may_not_be_links(tmp_path, outside, place)
     assert [found.name for found in outside.iterdir()] == ["secret"]
 
 
-@pytest.mark.parametrize("verb", ["read", "list", "write", "delete"])
+@pytest.mark.parametrize("verb", ["read", "list", "write", "delete", "move"])
 async def test_a_link_swapped_in_during_the_call_leads_nowhere(local, root, outside, verb):
     """A folder that is a link every other moment: each call sees the one or the other, never through it."""
     (root / "folder").mkdir()
@@ -162,8 +166,11 @@ async def test_a_link_swapped_in_during_the_call_leads_nowhere(local, root, outs
     async def delete():
         await local.delete([Key("folder/secret"), Key("link/secret")])
 
+    async def move():
+        await local.move([(Key("folder/secret"), Key("inside")), (Key("link/secret"), Key("other"))])
+
     calls = {"read": (read, 300), "list": (entries, 150), "write": (write, 30), "delete": (delete, 300)}
-    call, rounds = calls[verb]
+    call, rounds = (calls | {"move": (move, 100)})[verb]
     swapping = threading.Thread(target=swap)
     swapping.start()
     try:
@@ -183,10 +190,13 @@ async def test_a_link_swapped_in_during_the_call_leads_nowhere(local, root, outs
 async def test_a_key_that_was_never_parsed_leads_nowhere_either(local, root, outside, name):
     """A second bolt: a route that forgets to parse doesn't open the tree."""
     (root / "a").mkdir()
+    (root / "a/there").write_bytes(b"inside")
     for call in (
         lambda: read_bytes(local, Key(name)),
         lambda: local.write(Key(name), BytesSource(b"overwritten")),
         lambda: local.delete([Key(name)]),
+        lambda: local.move([(Key(name), Key("a/moved"))]),
+        lambda: local.move([(Key("a/there"), Key(name))]),
         lambda: expect.everything(local, name),
     ):
         with expect.failure(Kind.INVALID_KEY):

@@ -8,6 +8,7 @@ Promises of every store, each a test of its name in `tests/conformance`:
 - a read is of one version of the object, or fails with CHANGED;
 - a listing shows every object that was there from its start to its end; a missing prefix is empty;
 - deleting what isn't there is fine; deleting touches nothing that wasn't named;
+- a moved object is whole at its old key or at its new one, at every moment; a move can be repeated;
 - memory stays within a few buffers, whatever the size of the object.
 """
 
@@ -27,6 +28,7 @@ from shoso.core.types import (
     ByteRange,
     Capabilities,
     Entry,
+    Move,
     ObjectMeta,
     Part,
     Prefix,
@@ -154,6 +156,17 @@ class Store(Protocol):
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """Remove these objects; missing is fine. All are tried before a failure is raised, named."""
+        ...
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """Give each object its new key, with its digest and type; none of its bytes comes here.
+
+        What was at the new key is replaced, as by a write. An object store copies, then deletes: for a moment
+        both are there, and what somebody else writes to the old key just then may go with it. An object that
+        is at its new key, and not at its old one any more, has been moved: what broke off is made again. The
+        keys of a call are all different. All are tried before a failure is raised, named; NOT_FOUND where
+        nothing is at either key, EXISTS where a folder is in the way.
+        """
         ...
 
     async def close(self) -> None:

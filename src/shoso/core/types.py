@@ -112,6 +112,9 @@ class Prefix:
 
 Entry = ObjectMeta | Prefix
 
+Move = tuple[Key, Key]
+"""The key that an object has, and the one that it gets."""
+
 
 class UploadStyle(enum.Enum):
     """Whether a store takes an object in parts: not at all, one after another, or in any order."""
@@ -143,6 +146,7 @@ class Capabilities:
     bulk_delete    keys per round trip [limits]
     connections    calls under way at once [limits]
     digests        whole-object digests are kept and returned with the object [ledger]
+    move           objects get other keys inside the storage [check]
     """
 
     create: bool = True
@@ -156,6 +160,7 @@ class Capabilities:
     bulk_delete: int = 1000
     connections: int = 32
     digests: Digests = Digests.ALL
+    move: bool = False
 
 
 @dataclass(frozen=True, slots=True)

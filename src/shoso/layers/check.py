@@ -19,6 +19,7 @@ from shoso.core.types import (
     ByteRange,
     Capabilities,
     IfMatch,
+    Move,
     ObjectMeta,
     Part,
     Reading,
@@ -69,6 +70,18 @@ class Check(Layer):
         for key in keys:
             _require_object("delete", key)
         await super().delete(keys)
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; of a key that is named twice nobody could say what it should be in the end."""
+        if not self.capabilities.move and moves:
+            raise _unsupported(self, "move", moves[0][0], "moving objects")
+        seen = set[Key]()
+        for key in (key for move in moves for key in move):
+            _require_object("move", key)
+            if key in seen:
+                raise _invalid("move", key, f"'{key}' is named twice; move it in a call of its own.")
+            seen.add(key)
+        await super().move(moves)
 
     @property
     def batches(self) -> Batches | None:

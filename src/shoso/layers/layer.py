@@ -18,6 +18,7 @@ from shoso.core.types import (
     ByteRange,
     Capabilities,
     Entry,
+    Move,
     ObjectMeta,
     Part,
     Reading,
@@ -106,6 +107,11 @@ class Layer:
         """See Store."""
         if keys:
             await self.call("delete", keys[0], lambda: self.inner.delete(keys))
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        if moves:
+            await self.call("move", moves[0][0], lambda: self.inner.move(moves))
 
     async def close(self) -> None:
         """See Store."""

@@ -19,6 +19,7 @@ from shoso.core.types import (
     ByteRange,
     Digests,
     Entry,
+    Move,
     ObjectMeta,
     Part,
     Reading,
@@ -48,6 +49,10 @@ class Book(Protocol):
 
     def forget(self, keys: Iterable[Key]) -> None:
         """These objects are gone. Never waits."""
+        ...
+
+    async def follow(self, moves: Sequence[Move]) -> None:
+        """These objects have other keys now; their digests stay known where their versions stay the same."""
         ...
 
 
@@ -121,6 +126,11 @@ class Ledger(Layer):
         """See Store."""
         await super().delete(keys)
         self.book.forget(keys)
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        await super().move(moves)
+        await self.book.follow(moves)
 
     @property
     def batches(self) -> Batches | None:

@@ -21,6 +21,7 @@ from shoso.core.types import (
     OVERWRITE,
     Buffer,
     ByteRange,
+    Move,
     ObjectMeta,
     Part,
     Reading,
@@ -36,6 +37,12 @@ WRITE_SHARE = 1024 * 1024
 
 READ_SHARE = 64
 
+MOVES = 16
+"""Moves in a call, where there are too few to give each permit as many."""
+
+_LASTING = {"finish", "move"}
+"""Calls in which a storage copies objects of any size; the store itself gives up on one that is silent."""
+
 _END = object()
 
 
@@ -50,7 +57,7 @@ class Limits(Layer):
     async def call(self, op: str, key: Key, attempt: Attempt[T], source: Source | None = None) -> T:
         """See Layer; what sends a body, or puts one together, lasts as long as the body needs."""
         async with self._permits:
-            if op == "finish":
+            if op in _LASTING:
                 return await attempt()
             watched = source if isinstance(source, _Watched) else None
             return await self._within(attempt(), op, key, watched)
@@ -106,6 +113,14 @@ class Limits(Layer):
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; in groups side by side, each with a permit of its own, all of them tried."""
+        can, move = self.capabilities, super().move
+        size = min(can.bulk_delete, max(MOVES, -(-len(moves) // can.connections)))
+        groups = (move(moves[start : start + size]) for start in range(0, len(moves), size))
+        for failure in filter(None, await asyncio.gather(*groups, return_exceptions=True)):
+            raise failure
 
     async def _timed(self, reading: Reading) -> AsyncIterator[Buffer]:
         while (data := await self._within(anext(reading.body, _END), "read", reading.meta.key)) is not _END:

@@ -12,6 +12,7 @@ from shoso.core.types import (
     OVERWRITE,
     ByteRange,
     Entry,
+    Move,
     ObjectMeta,
     Part,
     Reading,
@@ -72,6 +73,10 @@ class PrefixLayer(Layer):
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""
         await self.inner.delete([self.inside(key) for key in keys])
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        await self.inner.move([(self.inside(key), self.inside(target)) for key, target in moves])
 
     @property
     def batches(self) -> Batches | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from shoso.core.keys import Key
-from shoso.core.types import ObjectMeta
+from shoso.core.types import Move, ObjectMeta
 from shoso.errors import Kind, ShosoError
 from shoso.metadata import objects
 from shoso.metadata.connect import Database
@@ -169,6 +169,16 @@ class RootBook:
         """See Book."""
         for key in keys:
             self._books.note(objects.identity(self._root, key), None)
+
+    async def follow(self, moves: Sequence[Move]) -> None:
+        """See Book."""
+        targets = {objects.identity(self._root, key): target for key, target in moves}
+        rows, now = await self._books.look([*targets]), _now()
+        for place, target in targets.items():
+            if (row := rows.get(place)) is not None:
+                moved = row._replace(id=objects.identity(self._root, target), key=target, time=now)
+                self._books.note(moved.id, moved)
+            self._books.note(place, None)
 
 
 class _Trouble:

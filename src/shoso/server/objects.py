@@ -30,6 +30,7 @@ def routes() -> list[Route]:
         *raw("GET", "/objects/{path:path}", get_object, roots=OWN),
         *raw("PUT", "/objects/{path:path}", put_object, roots=OWN, media=""),
         *_call("POST", "/delete", delete_objects, objects.DeleteObjects, replies.Empty),
+        *_call("POST", "/move", move_objects, objects.MoveObjects, replies.Empty),
         *_call("POST", "/uploads", begin_upload, objects.BeginUpload, objects.UploadEntry),
         *_call("GET", "/uploads", pending_uploads, objects.PendingUploads, objects.UploadList),
         *raw(
@@ -61,6 +62,7 @@ async def capabilities(services: Services, request: requests.Nothing) -> objects
         can.bulk_delete,
         can.digests.value,
         services.direct.signer(services.locations.destination) is not None,
+        can.move,
     )
 
 
@@ -89,6 +91,13 @@ async def put_object(services: Services, exchange: Exchange, params: dict[str, s
 async def delete_objects(services: Services, request: objects.DeleteObjects) -> replies.Empty:
     """Delete these objects; missing is fine."""
     await services.locations.destination.delete([keys.parse(key) for key in request.keys])
+    return replies.Empty()
+
+
+async def move_objects(services: Services, request: objects.MoveObjects) -> replies.Empty:
+    """Give objects other keys, replacing what is there; one that has been moved already is fine."""
+    moves = [(keys.parse(move.source), keys.parse(move.target)) for move in request.moves]
+    await services.locations.destination.move(moves)
     return replies.Empty()
 
 

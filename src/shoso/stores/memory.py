@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shoso.core import digest, keys
 from shoso.core.batches import require_small
@@ -21,6 +21,7 @@ from shoso.core.types import (
     Capabilities,
     Entry,
     IfMatch,
+    Move,
     ObjectMeta,
     Part,
     Prefix,
@@ -45,7 +46,7 @@ class MemoryOptions:
 class MemoryStore:
     """Objects in a dict; gone with the process."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(move=True)
     signer = None
 
     def __init__(self, options: MemoryOptions | None = None) -> None:
@@ -105,6 +106,12 @@ class MemoryStore:
         for key in keys:
             self.objects.pop(key, None)
 
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        missing = [key for key, target in moves if not self._moved(key, target)]
+        if missing:
+            raise self.error(Kind.NOT_FOUND, "move", missing[0], "is not there")
+
     async def close(self) -> None:
         """See Store."""
 
@@ -117,6 +124,12 @@ class MemoryStore:
         if key not in self.objects:
             raise self.error(Kind.NOT_FOUND, op, key, "is not there")
         return self.objects[key]
+
+    def _moved(self, key: Key, target: Key) -> bool:
+        """Whether the object is at its new key, now or since before."""
+        if (found := self.objects.pop(key, None)) is not None:
+            self.objects[target] = (replace(found[0], key=target), found[1])
+        return target in self.objects
 
     def _permit(self, key: Key, mode: WriteMode) -> None:
         there = self.objects.get(key)

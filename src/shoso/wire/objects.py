@@ -6,6 +6,7 @@ HEAD   objects/{key}           stat
 GET    objects/{key}           read: Range, If-Match
 PUT    objects/{key}           write: If-None-Match: *, If-Match
 POST   delete                  several keys
+POST   move                    several objects to other keys
 POST   objects                 write the files of a tar, many at once: prefix
 POST   read                    several small objects, as a tar in the order of the keys
 GET    tar                     a folder as a tar: prefix
@@ -65,6 +66,7 @@ class CapabilitiesReply(Struct, frozen=True):
     bulk_delete: int
     digests: str
     direct: bool = False
+    move: bool = False
 
 
 class ListObjects(Struct, frozen=True):
@@ -94,6 +96,17 @@ class ObjectPage(Struct, frozen=True, omit_defaults=True):
 
 class DeleteObjects(Struct, frozen=True):
     keys: list[str]
+
+
+class MoveObject(Struct, frozen=True):
+    """From one key to another."""
+
+    source: str
+    target: str
+
+
+class MoveObjects(Struct, frozen=True):
+    moves: list[MoveObject]
 
 
 class ReadObjects(Struct, frozen=True):

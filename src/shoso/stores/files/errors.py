@@ -26,7 +26,7 @@ KINDS: Mapping[int, tuple[Kind, str]] = {
     errno.ESTALE: (Kind.CHANGED, "was replaced on the file server meanwhile"),
 }
 
-WRITING = frozenset({"write", "begin", "put", "finish"})
+WRITING = frozenset({"write", "begin", "put", "finish", "move"})
 
 _FILE_ABOVE = (Kind.EXISTS, "can't be written: a file stands where one of its folders would be")
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENOTCONN}
@@ -51,13 +51,13 @@ def translated(error: OSError, op: str, key: str, store: str) -> StoreError:
     return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=store)
 
 
-def several(failures: Sequence[StoreError], store: str) -> StoreError:
-    """One error for what couldn't be deleted."""
+def several(failures: Sequence[StoreError], store: str, op: str = "delete") -> StoreError:
+    """One error for what couldn't be deleted, or moved."""
     first = failures[0]
     if len(failures) == 1:
         return first
-    message = f"{len(failures)} objects couldn't be deleted, the first: {first.message}"
-    return store_error(first.kind, message, retry=first.retry, op="delete", key=first.key, store=store)
+    message = f"{len(failures)} objects couldn't be {op}d, the first: {first.message}"
+    return store_error(first.kind, message, retry=first.retry, op=op, key=first.key, store=store)
 
 
 def sign(error: StoreError, op: str, key: str, store: str) -> None:

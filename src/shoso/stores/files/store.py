@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from shoso.core.keys import Key, join
-from shoso.core.store import StoreInfo, Uploads
+from shoso.core.store import StoreInfo, Uploads, exists
 from shoso.core.streams import BytesSource, Source, closing, regroup
 from shoso.core.types import (
     ALL,
@@ -20,13 +20,14 @@ from shoso.core.types import (
     ByteRange,
     Capabilities,
     Entry,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
     WriteMode,
     span,
 )
-from shoso.errors import Kind, StoreError, Unavailable, store_error
+from shoso.errors import Kind, NotFound, StoreError, Unavailable, store_error
 from shoso.stores.files.drafts import Draft, Drafts
 from shoso.stores.files.errors import several, sign, translated
 from shoso.stores.files.folders import Folders, above
@@ -56,7 +57,11 @@ class FileStore:
         self.info, self.system = info, system
         traits = system.traits
         self.capabilities = Capabilities(
-            create=traits.exclusive, if_match=False, digests=traits.digests, connections=traits.connections
+            create=traits.exclusive,
+            if_match=False,
+            digests=traits.digests,
+            connections=traits.connections,
+            move=True,
         )
         self._at_once = asyncio.Semaphore(traits.connections)
         self.folders = Folders(system, self._at_once)
@@ -181,6 +186,19 @@ class FileStore:
         if keys:
             await self.run("delete", keys[0], self.folders.prune, {above(key) for key in keys})
 
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; files first, then the folders that this leaves empty, also before it broke off."""
+        failures: list[StoreError] = []
+        for key, target in moves:
+            try:
+                await self._move(key, target)
+            except StoreError as error:
+                failures.append(error)
+        if moves:
+            await self.run("move", moves[0][0], self.folders.prune, {above(key) for key, _ in moves})
+        if failures:
+            raise several(failures, self.info.name, "move")
+
     async def close(self) -> None:
         """See Store."""
         if not self._closed:
@@ -193,6 +211,15 @@ class FileStore:
         return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=self.info.name)
 
     # -- their parts --------------------------------------------------------------------------------------
+
+    async def _move(self, key: Key, target: Key) -> None:
+        """Rename a file; a folder of that name isn't one, whatever the server would do."""
+        try:
+            await self.stat(key)
+            return await self.run("move", target, self.folders.move, key, target, replace=True)
+        except NotFound as missing:
+            if not await exists(self, target):
+                raise missing from None
 
     async def _is(self, key: Key, status: Status) -> bool:
         """Whether this very file has the name: the reply to a rename may be lost after it was made."""

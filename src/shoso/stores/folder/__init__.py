@@ -28,6 +28,7 @@ from shoso.core.types import (
     Capabilities,
     Digests,
     Entry,
+    Move,
     ObjectMeta,
     Reading,
     WriteMode,
@@ -119,6 +120,13 @@ class FolderStore:
         outcomes = await self.calls.run("delete", keys[0], self._remove, keys)
         if failures := [outcome for outcome in outcomes if outcome is not None]:
             raise several(failures, self.info.name)
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; nobody needs it here."""
+        if moves:
+            raise self.error(
+                Kind.UNSUPPORTED, "move", moves[0][0], "can't be moved; rename the file yourself"
+            )
 
     async def close(self) -> None:
         """See Store."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from shoso.core.keys import Key
+from shoso.core.keys import ROOT, Key
 from shoso.core.locations import local_path
 from shoso.core.options import from_environment, silence
 from shoso.core.store import Batches, StoreInfo, Uploads, order
@@ -34,6 +34,7 @@ from shoso.core.types import (
     Digests,
     Entry,
     IfMatch,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
@@ -48,6 +49,7 @@ from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
 from shoso.stores.local.batches import LocalBatches
 from shoso.stores.local.files import Aside, attributes_work, digest_of, meta_of, seal
+from shoso.stores.local.moving import Moving
 from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
 
@@ -97,7 +99,7 @@ class LocalStore:
         try:
             digests = Digests.ALL if self._prepared() else Digests.NONE
             if_match = self.tree.mount.shared_locks
-            self.capabilities = Capabilities(if_match=if_match, digests=digests, connections=512)
+            self.capabilities = Capabilities(if_match=if_match, digests=digests, connections=512, move=True)
         except OSError as error:
             self.tree.close()
             raise _unusable(options.path, error) from error
@@ -166,6 +168,12 @@ class LocalStore:
                 failures.append(error)
         if failures:
             raise several(failures, self.info.name)
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        failures = await self.calls.run("move", ROOT, Moving(self).all, moves)
+        if failures:
+            raise several(failures, self.info.name, "move")
 
     async def close(self) -> None:
         """See Store."""

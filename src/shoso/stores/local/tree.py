@@ -177,9 +177,9 @@ class Tree:
                 _unlink(folder, name)
         except (FileNotFoundError, NotADirectoryError):
             return
-        self._remove_empty_above(key)
+        self.prune(key)
 
-    def _remove_empty_above(self, key: str) -> None:
+    def prune(self, key: str) -> None:
         """Remove the folders on the way to `key` that hold nothing, up to the first that does."""
         while key := key.rpartition("/")[0]:
             try:
@@ -215,7 +215,9 @@ class Tree:
             return new_draft(drafts)
 
     @again
-    def move(self, draft: str, key: Key | str, replace: bool, among: str = DRAFTS) -> None:
+    def move(
+        self, draft: str, key: Key | str, replace: bool, among: str = DRAFTS, durable: bool = True
+    ) -> None:
         """Give the draft (a file of the folder `among`) the name `key`, at once and durably.
 
         Raises FileExistsError where something is there and `replace` is off, or a folder is in the way; then
@@ -225,12 +227,13 @@ class Tree:
             try:
                 with self.parent(key, create=True) as (folder, name):
                     self._name(among, draft, folder, name, replace)
-                    os.fsync(folder)
+                    if durable:
+                        os.fsync(folder)
             except OSError as error:
                 # If the folder was emptied and removed between opening it and the rename, make it again. Who
                 # cleans up before that removes what others make, and they in turn: none of them gets on.
                 if error.errno not in {errno.ENOENT, errno.ESTALE} or attempt == _RACES - 1:
-                    self._remove_empty_above(key)
+                    self.prune(key)
                     raise
             else:
                 return

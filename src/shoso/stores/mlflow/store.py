@@ -21,6 +21,7 @@ from shoso.core.types import (
     Entry,
     FromTo,
     Last,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
@@ -161,6 +162,12 @@ class MlflowStore:
         except StoreError as error:
             gone = error.kind is Kind.UNEXPECTED and await self._listing.entry(key) is None
             return None if gone else error  # others had deleted it meanwhile
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; a plain MLflow server has no call for it."""
+        if moves:
+            message = f"{self.info.name} is no Shoso server: '{moves[0][0]}' can't be moved there."
+            raise self._calls.error(Kind.UNSUPPORTED, "move", moves[0][0], message)
 
     async def close(self) -> None:
         """See Store."""

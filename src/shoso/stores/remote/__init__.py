@@ -29,6 +29,7 @@ from shoso.core.types import (
     Entry,
     FromTo,
     IfMatch,
+    Move,
     ObjectMeta,
     Reading,
     UploadStyle,
@@ -85,7 +86,7 @@ class RemoteStore:
         scheme = self._session.name.partition(":")[0]
         self.info = StoreInfo(scheme, self._session.name, options.silence)
         # What this server's release has; `connect` asks the server itself.
-        self.capabilities = Capabilities(connections=options.connections)
+        self.capabilities = Capabilities(connections=options.connections, move=True)
         self._options = options
         self._uploads = RemoteUploads(self)
         self._batches = RemoteBatches(self)
@@ -182,6 +183,12 @@ class RemoteStore:
         if keys:
             asked = objects.DeleteObjects([*keys])
             await self.ask("delete", keys[0], "POST", "delete", dict[str, Any], asked)
+
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store."""
+        if moves:
+            asked = objects.MoveObjects([objects.MoveObject(key, target) for key, target in moves])
+            await self.ask("move", moves[0][0], "POST", "move", dict[str, Any], asked)
 
     async def close(self) -> None:
         """See Store."""
