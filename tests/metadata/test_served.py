@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -217,6 +218,49 @@ async def test_a_database_that_restarts_is_waited_for_and_one_that_is_away_is_to
     await database.close()
     assert (run.data.metrics[0].step, run.data.params[0].value) == (5, "1")
     assert "lost; trying again" in caplog.text
+
+
+async def test_connections_to_a_standby_are_left_for_the_primary_that_the_name_leads_to(own, monkeypatch):
+    """As after a failover: the name leads to the old one for a moment, then to the new one."""
+    if own.module is not places.SERVERS["postgres"]:
+        return
+    monkeypatch.setattr(served, "_PATIENCE_SECONDS", 0.2)
+    async with FaultProxy(own.port) as proxy:
+        uri = own.uri.replace(f":{own.port}/", f":{proxy.port}/")
+        database = await asyncio.to_thread(Database.open, uri, artifact_root="/a", options=places.FEW)
+        run_id = await new_run(database)
+        with standby(own) as port:
+            proxy.upstream = port
+            proxy.reset_all()
+            for _ in range(2):
+                with pytest.raises(ShosoError, match="read-only") as caught:
+                    await database.write_each(metrics.log_each, point(run_id))
+                assert caught.value.kind is Kind.UNAVAILABLE
+                assert await database.read(in_recovery)
+            proxy.upstream = own.port
+            await new_run(database)
+            assert not await database.read(in_recovery)
+        await database.close()
+
+
+async def test_a_mysql_that_became_read_only_is_left_and_tried_again(own):
+    if own.module is not places.SERVERS["mariadb"]:
+        return
+    name = own.uri.rpartition("/")[2].partition("?")[0]
+    own.module.sql(own.facts, "CREATE USER 'app'@'127.0.0.1' IDENTIFIED BY 'test'")
+    own.module.sql(own.facts, f"GRANT ALL ON {name}.* TO 'app'@'127.0.0.1'")
+    uri = own.uri.replace("//test:", "//app:")
+    database = Database.open(uri, artifact_root="/a", options=places.FEW)
+    run_id = await new_run(database)
+    number = await database.write(rows, "SELECT connection_id()")
+    own.module.sql(own.facts, "SET GLOBAL read_only = 1")
+    waiting = asyncio.ensure_future(database.write_each(metrics.log_each, point(run_id)))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    own.module.sql(own.facts, "SET GLOBAL read_only = 0")
+    await waiting
+    assert await database.write(rows, "SELECT connection_id()") > number
+    await database.close()
 
 
 # -- TLS --------------------------------------------------------------------------------------------------
@@ -512,20 +556,27 @@ async def test_a_streaming_replica_answers_searches(own):
     database = Database.open(own.uri, artifact_root="/a", options=places.FEW)
     run_id = await new_run(database)
     await database.close()
+    with standby(own) as port:
+        replica = own.uri.replace(f":{own.port}/", f":{port}/")
+        database = Database.open(own.uri, artifact_root="/a", options=places.FEW, replica=replica)
+        assert await database._searchers.run(in_recovery)
+        assert not await database.read(in_recovery)
+        other = await new_run(database)
+        found = []
+        while len(found) < 2:
+            found = (await database.search(search.search_runs, SearchRuns(["0"]))).runs
+        assert {run.info.run_id for run in found} == {run_id, other}
+        await database.close()
+        assert "is a read-only standby; name the primary" in refusal(replica)
+
+
+@contextmanager
+def standby(own):
+    """The port of a streaming replica of that PostgreSQL."""
     with TemporaryDirectory(prefix="own-") as folder:
         launcher = Launcher("replica", Path(folder))
         try:
-            replica = own.uri.replace(f":{own.port}/", f":{own.module.follow(launcher, own.facts)['port']}/")
-            database = Database.open(own.uri, artifact_root="/a", options=places.FEW, replica=replica)
-            assert await database._searchers.run(in_recovery)
-            assert not await database.read(in_recovery)
-            other = await new_run(database)
-            found = []
-            while len(found) < 2:
-                found = (await database.search(search.search_runs, SearchRuns(["0"]))).runs
-            assert {run.info.run_id for run in found} == {run_id, other}
-            await database.close()
-            assert "is a read-only standby; name the primary" in refusal(replica)
+            yield own.module.follow(launcher, own.facts)["port"]
         finally:
             launcher.stop()
 

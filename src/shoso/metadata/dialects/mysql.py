@@ -182,7 +182,6 @@ _MEANING = {
     1021: served.FULL,
     1114: served.FULL,
     1290: served.READ_ONLY,
-    1792: served.READ_ONLY,
     1836: served.READ_ONLY,
     1062: served.TAKEN,
     1452: served.DANGLING,

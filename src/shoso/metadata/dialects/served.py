@@ -51,12 +51,16 @@ _LOST_IN_COMMIT = (
 
 
 class Meaning(NamedTuple):
-    """What a driver's error says: how often its transaction may be run in all, or that nobody is there."""
+    """What a driver's error says: how often its transaction may be run in all, or that nobody is there.
+
+    `demoted`: who is there doesn't write any more; who does may be reached by the same name.
+    """
 
     kind: Kind
     message: str
     tries: int = 1
     lost: bool = False
+    demoted: bool = False
 
 
 UNEXPECTED = Meaning(Kind.UNEXPECTED, "The database failed; the server's log says how.")
@@ -67,7 +71,13 @@ SLOW = Meaning(
     "The database took longer than the server's SHOSO_DATABASE_TIMEOUT allows; ask for less, or raise it.",
 )
 FULL = Meaning(Kind.NO_SPACE, "The disk of the database is full; nothing was stored.")
-READ_ONLY = Meaning(Kind.UNAVAILABLE, "The database can't be written to.")
+READ_ONLY = Meaning(
+    Kind.UNAVAILABLE,
+    "The database can't be written to: it is read-only. If another one is the primary now, let the host in"
+    " the URI lead there.",
+    lost=True,
+    demoted=True,
+)
 TAKEN = Meaning(Kind.DUPLICATE, "It exists already.", tries=3)
 DANGLING = Meaning(Kind.INVALID, "It refers to something that doesn't exist.", tries=3)
 NOT_ALLOWED = Meaning(Kind.INVALID, "A value is missing or is not one of those allowed.")
@@ -121,8 +131,7 @@ class Served:
         self.readers, self.writers = options.readers, options.writers
         self._product, self._options = product, options
         self._setting = setting
-        self._lost: float | None = None
-        self._lock = threading.Lock()
+        self._readers_absence, self._writers_absence = _Absence(self.shown), _Absence(self.shown)
         try:
             self._url = product.url(given, options)
         except ValueError as error:
@@ -143,7 +152,7 @@ class Served:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """See Dialect."""
-        return self._again(lambda: self._read(work))
+        return self._again(lambda: self._read(work), self._readers_absence)
 
     def write(self, jobs: list[Job]) -> None:
         """See Dialect; each group in a transaction of its own."""
@@ -161,8 +170,7 @@ class Served:
 
     def close(self) -> None:
         """See Dialect."""
-        self._reading.dispose()
-        self._writing.dispose()
+        self._leave()
 
     # -- transactions -------------------------------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class Served:
     def _attempt(self, group: Sequence[Job]) -> Exception | None:
         """Write the group in a transaction of its own; the error that undid it, if any."""
         try:
-            self._again(lambda: self._transact(group))
+            self._again(lambda: self._transact(group), self._writers_absence)
         except Exception as error:  # noqa: BLE001 - it is its job's, whatever it is
             return error
         return None
@@ -202,7 +210,7 @@ class Served:
 
     # -- trying again -------------------------------------------------------------------------------------
 
-    def _again(self, attempt: Callable[[], T]) -> T:
+    def _again(self, attempt: Callable[[], T], absence: _Absence) -> T:
         """What the attempt gives, tried again where its error says so. Raises ShosoError."""
         tries, started = 0, time.monotonic()
         while True:
@@ -211,36 +219,22 @@ class Served:
                 result = attempt()
             except DBAPIError as error:
                 meaning = self._product.meaning(error)
-                if not self._may_repeat(meaning, tries, started):
+                if meaning.demoted:
+                    self._leave()
+                if not _may_repeat(meaning, tries, started, absence):
                     if meaning.kind not in _CLIENTS:
                         _LOG.warning("the database failed: %s", error.orig)
                     raise ShosoError(meaning.kind, meaning.message) from error
             else:
-                self._found()
+                if absence.end() and absence is self._writers_absence:
+                    self._reading.dispose()  # they may have reached the old primary meanwhile
                 return result
             time.sleep(random.uniform(0.2, 1) * min(0.01 * 2**tries, 0.5))  # noqa: S311 - jitter
 
-    def _may_repeat(self, meaning: Meaning, tries: int, started: float) -> bool:
-        """Twice at least where nobody was there: the first try may have met a connection of before."""
-        if not meaning.lost:
-            return tries < meaning.tries
-        since = min(started, self._missed())
-        return tries < 2 or time.monotonic() - since < _PATIENCE_SECONDS
-
-    def _missed(self) -> float:
-        """Since when the database is away."""
-        with self._lock:
-            if self._lost is None:
-                self._lost = time.monotonic()
-                _LOG.warning("the connection to %s is lost; trying again", self.shown)
-            return self._lost
-
-    def _found(self) -> None:
-        if self._lost is None:
-            return
-        with self._lock:
-            self._lost = None
-        _LOG.info("%s answers again", self.shown)
+    def _leave(self) -> None:
+        """Let go of all connections, so that the next ones go where the host's name leads now."""
+        self._reading.dispose()
+        self._writing.dispose()
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -283,6 +277,40 @@ class Served:
             raise ConfigError(self._setting, f"{error}") from None
         except TypeError as error:  # a driver's way to refuse an option
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
+
+
+class _Absence:
+    """Since when a database is away: for reads alone, or for writes, which need its primary."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self._since: float | None = None
+        self._lock = threading.Lock()
+
+    def since(self) -> float:
+        """When it was missed first."""
+        with self._lock:
+            if self._since is None:
+                self._since = time.monotonic()
+                _LOG.warning("the connection to %s is lost; trying again", self._shown)
+            return self._since
+
+    def end(self) -> bool:
+        """It has answered; whether it was away."""
+        if self._since is None:
+            return False
+        with self._lock:
+            self._since = None
+        _LOG.info("%s answers again", self._shown)
+        return True
+
+
+def _may_repeat(meaning: Meaning, tries: int, started: float, absence: _Absence) -> bool:
+    """Twice at least where nobody was there: the first try may have met a connection of before."""
+    if not meaning.lost:
+        return tries < meaning.tries
+    since = min(started, absence.since())
+    return tries < 2 or time.monotonic() - since < _PATIENCE_SECONDS
 
 
 @contextmanager
