@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -354,7 +355,9 @@ async def test_pending_shows_what_is_under_way_below_a_prefix(uploads, pieces):
     names = ["a/b", "a/c/d", "a-b", "ab/c"]
     refs = {name: await uploads.begin(Key(name)) for name in names}
     twice = await uploads.begin(Key("a/b"))
-    assert set(await _pending(uploads)) == {*refs.values(), twice}
+    found = await _pending(uploads)
+    assert set(found) == {*refs.values(), twice}
+    assert all(ref.begun is not None and abs(ref.begun - time.time()) < 60 for ref in found)
     assert set(await _pending(uploads, Key("a"))) == {refs["a/b"], refs["a/c/d"], twice}
     assert set(await _pending(uploads, Key("a/b"))) == {refs["a/b"], twice}
     assert await _pending(uploads, Key("missing")) == []

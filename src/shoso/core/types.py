@@ -165,10 +165,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
-    """An upload under way: enough to go on with it from another process."""
+    """An upload under way: enough to go on with it from another process.
+
+    `begun` in seconds since the epoch, where a store is asked which there are, and can tell.
+    """
 
     key: Key
     id: str
+    begun: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,4 +162,4 @@ class _PrefixedUploads(LayerUploads):
     async def pending(self, prefix: Key) -> AsyncIterator[UploadRef]:
         async with closing(self._inner.pending(self._prefix.inside(prefix))) as found:
             async for ref in found:
-                yield UploadRef(self._prefix.outside(ref.key), ref.id)
+                yield replace(ref, key=self._prefix.outside(ref.key))

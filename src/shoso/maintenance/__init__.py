@@ -1,6 +1,7 @@
 """Work on whole stores: bringing in what another one holds, and keeping up what is there.
 
 estate       a database, and the stores that hold what it records
+inventory    all objects of an estate, and what nobody refers to
 filestore    an MLflow file store (`mlruns/`), read with suspicion
 targets      where experiments, runs and models go: a Shoso server, or a database
 importing    from the one to the other

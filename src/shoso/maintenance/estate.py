@@ -9,14 +9,16 @@ server's record of digests is heeded and kept up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os.path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shoso.client.places import Place, Places
 from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings
-from shoso.core import locations
+from shoso.core import keys, locations
+from shoso.core.keys import Key
 from shoso.core.locations import Location
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
@@ -37,10 +39,19 @@ PROXY = "mlflow-artifacts:/"
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A store that the server keeps artifacts in; `uri` is how locations in it begin, when they are shown."""
+    """A store that the server keeps artifacts in; `uri` is how locations in it begin, when they are shown.
+
+    `plain` is the same without the server's record of digests; `location` is None behind a server.
+    """
 
     uri: str
     store: Store
+    plain: Store
+    location: Location | None = None
+
+    def shown(self, key: str) -> str:
+        """The location of that key."""
+        return locations.below(self.uri, key) if key else self.uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class Estate:
         self._named = {_parsed(one): one for one in named}
         self._destination = next((at for at, one in self._named.items() if one.setting == DESTINATION), None)
         self._stores: dict[Location, Store] = {}
+        self._plain: dict[Location, Store] = {}
         self._opening = asyncio.Lock()
 
     @classmethod
@@ -90,12 +102,25 @@ class Estate:
 
         Raises ConfigError, StoreError.
         """
-        outer = [at for at in self._named if not any(at in other for other in self._named if other != at)]
-        roots = [Root(self._shown(at), await self._store(at)) for at in outer]
+        outer = _outer([*self._named])
+        roots = [Root(self._shown(at), await self._store(at), self._plain[at], at) for at in outer]
         if self._destination is None and self._server is not None:
             place = await self._places.open(PROXY)
-            roots.append(Root(PROXY, place.store))
+            roots.append(Root(PROXY, place.store, place.store))
         return roots
+
+    def within(self, location: str, roots: Sequence[Root]) -> tuple[int, Key] | None:
+        """In which of the `roots` a recorded location lies, and as what key; None for none of them.
+
+        A folder is found by every path that leads to it, whatever links there are on the way.
+        """
+        try:
+            found = self._found(locations.shown(location))
+        except (ShosoError, ValueError):
+            return None
+        if not isinstance(found, Location):
+            return next(((at, found) for at, root in enumerate(roots) if root.location is None), None)
+        return _within(roots, found) or _within(roots, _real(found), _real)
 
     async def place(self, location: str) -> Place:
         """Where a recorded location is. Raises ConfigError, TrackingError, StoreError."""
@@ -150,7 +175,40 @@ class Estate:
             store = open_store(named.uri, self.settings.environment)
         except ShosoError as error:
             raise ConfigError(named.setting, error.message) from None
+        self._plain[root] = standard(store)
         return standard(store, Policy(book=self._books.of(root.name)))
+
+    def _found(self, location: str) -> Location | Key:
+        """A recorded location; of what is behind a server the key there."""
+        if location.partition(":")[0] not in PROXIED:
+            return locations.parse(location)
+        key = proxied(location)
+        return replace(at, folder=keys.join(Key(at.folder), key)) if (at := self._destination) else key
+
+
+def _outer(roots: Sequence[Location]) -> list[Location]:
+    """Those that don't lie in another one, whatever links lead there."""
+    kept: list[Location] = []
+    for at in sorted(roots, key=lambda each: len(_real(each).folder)):
+        if not any(_real(at) in _real(other) for other in kept):
+            kept.append(at)
+    return [at for at in roots if at in kept]
+
+
+def _within(
+    roots: Sequence[Root], found: Location, seen: Callable[[Location], Location] = lambda at: at
+) -> tuple[int, Key] | None:
+    for number, root in enumerate(roots):
+        if root.location is not None and found in (top := seen(root.location)):
+            return number, found.below(top)
+    return None
+
+
+def _real(location: Location) -> Location:
+    """The location without links on the way."""
+    if location.scheme != "file":
+        return location
+    return replace(location, folder=os.path.realpath(f"/{location.folder}").strip("/"))
 
 
 def _roots(settings: ServerSettings, *, destination: bool) -> list[_Named]:

@@ -113,7 +113,7 @@ async def begin_upload(services: Services, request: objects.BeginUpload) -> obje
 async def pending_uploads(services: Services, request: objects.PendingUploads) -> objects.UploadList:
     """The uploads under way below a prefix."""
     pending = services.locations.destination.uploads.pending(keys.parse(request.prefix))
-    return objects.UploadList([objects.UploadEntry(ref.key, ref.id) async for ref in pending])
+    return objects.UploadList([objects.UploadEntry(ref.key, ref.id, ref.begun) async for ref in pending])
 
 
 async def put_part(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:

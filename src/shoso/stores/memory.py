@@ -184,6 +184,7 @@ class _Upload:
     content_type: str | None
     parts: dict[int, tuple[Part, bytes]] = field(default_factory=dict)
     finished: bool = False
+    begun: float = field(default_factory=time.time)
 
 
 class _MemoryUploads:
@@ -238,7 +239,7 @@ class _MemoryUploads:
         """See Uploads."""
         for name, upload in list(self._uploads.items()):
             if not upload.finished and keys.contains(prefix, upload.key):
-                yield UploadRef(upload.key, name)
+                yield UploadRef(upload.key, name, upload.begun)
 
     def _find(self, op: str, ref: UploadRef, finished: bool = False) -> _Upload:
         upload = self._uploads.get(ref.id)

@@ -152,9 +152,10 @@ class BeginUpload(Struct, frozen=True):
     part_size: Count | None = None
 
 
-class UploadEntry(Struct, frozen=True):
+class UploadEntry(Struct, frozen=True, omit_defaults=True):
     key: str
     id: str
+    begun: float | None = None
 
 
 class UploadList(Struct, frozen=True):

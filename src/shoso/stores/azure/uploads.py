@@ -110,7 +110,7 @@ class AzureUploads:
         async for blob in self._store.blobs("pending", prefix, _UPLOADS, deep=True, include="metadata"):
             key = _key(blob.metadata.get(KEY, ""))
             if key and keys.contains(prefix, key):
-                yield UploadRef(key, blob.name.rpartition("/")[2])
+                yield UploadRef(key, blob.name.rpartition("/")[2], blob.modified)
 
     def part_name(self, op: str, ref: UploadRef, number: int) -> str:
         """The blob of a part. Raises NOT_FOUND for an id that none of ours looks like."""

@@ -197,7 +197,7 @@ class FileUploads:
         async with reading, closing(reading.body) as body:
             text = b"".join([bytes(data) async for data in body])
         try:
-            return UploadRef(keys.parse(json.loads(text)["key"]), upload_id)
+            return UploadRef(keys.parse(json.loads(text)["key"]), upload_id, reading.meta.modified)
         except (ValueError, KeyError, TypeError, StoreError):
             return None
 

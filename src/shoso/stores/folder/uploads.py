@@ -128,10 +128,10 @@ class FolderUploads:
         """The upload of a record; None for one that isn't ours, or of a file that was moved here."""
         try:
             with self._tree.folder(folder) as there:
-                key = Key(read(there, name).head.key)
+                key, begun = Key(read(there, name).head.key), os.stat(name, dir_fd=there).st_mtime
         except (OSError, ValueError):
             return None
-        ref = UploadRef(key, names.id_of(name))
+        ref = UploadRef(key, names.id_of(name), begun)
         return ref if keys.parent(key) == folder and names.known(ref.id, key) else None
 
 

@@ -102,7 +102,7 @@ class GcsUploads:
             for item in page.items:
                 key = Key(unquote(item.metadata.get(_KEY, "")))
                 if key and keys.contains(prefix, key):
-                    yield UploadRef(key, item.name.removeprefix(folder))
+                    yield UploadRef(key, item.name.removeprefix(folder), item.time_created.timestamp())
 
     def part_name(self, ref: UploadRef, number: int) -> str:
         """The name of the object that is a part."""

@@ -86,7 +86,7 @@ class LocalUploads:
         for found in await self._calls.run("pending", prefix, self._tree.entries, UPLOADS):
             ref = await self._calls.run("pending", prefix, self._under_way, found.name)
             if ref is not None and keys.contains(prefix, ref.key):
-                yield ref
+                yield replace(ref, begun=found.status.st_mtime)
 
     def sweep(self, older_than: float) -> None:
         """Forget the uploads that were finished before then, and what is left of any that isn't known."""

@@ -72,7 +72,7 @@ class RemoteUploads:
         query = {"prefix": prefix}
         found = await self._store.ask("pending", prefix, "GET", "uploads", objects.UploadList, query=query)
         for upload in found.uploads:
-            yield UploadRef(Key(upload.key), upload.id)
+            yield UploadRef(Key(upload.key), upload.id, upload.begun)
 
 
 def _upload(ref: UploadRef) -> str:

@@ -101,7 +101,7 @@ class S3Uploads:
                 with suppress(StoreError):
                     key = keys.parse(keys.below(Key(upload.key), self._connection.options.folder))
                     if keys.contains(Key(top), upload.key):
-                        yield UploadRef(key, _shown(upload.id))
+                        yield UploadRef(key, _shown(upload.id), upload.begun)
             if behind is None:
                 return
             query["key-marker"], query["upload-id-marker"] = behind
