@@ -183,6 +183,7 @@ _MEANING = {
     1114: served.FULL,
     1290: served.READ_ONLY,
     1836: served.READ_ONLY,
+    1792: served.NOT_HERE,
     1062: served.TAKEN,
     1452: served.DANGLING,
     1216: served.DANGLING,

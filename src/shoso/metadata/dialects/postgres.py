@@ -140,7 +140,7 @@ _MEANING = {
     "57014": served.SLOW,
     "53100": served.FULL,
     "53300": Meaning(Kind.UNAVAILABLE, "The database takes no more connections; try again.", lost=True),
-    "25006": served.READ_ONLY,
+    "25006": served.NOT_HERE,
     "0A000": served.READ_ONLY,  # BEGIN READ WRITE, at a standby
     "23505": served.TAKEN,
     "23503": served.DANGLING,

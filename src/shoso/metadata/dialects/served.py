@@ -78,6 +78,7 @@ READ_ONLY = Meaning(
     lost=True,
     demoted=True,
 )
+NOT_HERE = Meaning(Kind.UNAVAILABLE, "The database can't be written to by who reads.")
 TAKEN = Meaning(Kind.DUPLICATE, "It exists already.", tries=3)
 DANGLING = Meaning(Kind.INVALID, "It refers to something that doesn't exist.", tries=3)
 NOT_ALLOWED = Meaning(Kind.INVALID, "A value is missing or is not one of those allowed.")
