@@ -112,7 +112,7 @@ class Cluster:
             "dfs.datanode.address": f"{HOST}:{self.datanode_port}",
             "dfs.datanode.ipc.address": f"{HOST}:0",
             "dfs.datanode.http.address": f"{HOST}:{self.datanode_web_port}",
-            "dfs.datanode.data.dir": f"file://{self.folder}/data",
+            "dfs.datanode.data.dir": f"file://{in_memory(self.folder, 'data')}",
             "dfs.datanode.hostname": NICKNAME,
             "hadoop.tmp.dir": f"{self.folder}/tmp",
         }
