@@ -1,4 +1,4 @@
-"""The store under test: every subject, bare and under the standard layers."""
+"""The store under test: every subject, bare and under the standard layers, those of a server behind one."""
 
 from __future__ import annotations
 

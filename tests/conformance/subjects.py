@@ -156,10 +156,10 @@ def direct(
     open_store: Callable[[str, Mapping[str, str]], Store] = open_store,
     unkept: Mapping[str, str] | None = None,
     at_times: Mapping[str, str] | None = None,
-    dresses: tuple[str, ...] = ("bare", "standard"),
+    dresses: tuple[str, ...] = ("bare",),
     queued: int = 0,
 ) -> Subject:
-    """The store itself, each time in a place of its own."""
+    """The store itself, each time in a place of its own; under the standard layers it is in `through`."""
 
     @asynccontextmanager
     async def opened(folder: Path) -> AsyncIterator[Opened]:
@@ -178,7 +178,10 @@ def direct(
 
 
 def through(name: str, fresh: Callable[[], Target]) -> Subject:
-    """The same store as the destination of a Shoso server, seen by a client; emptied after each test."""
+    """The same store as the destination of a Shoso server, seen by a client; emptied after each test.
+
+    The server has it under the standard layers, as everybody has, and the client the server.
+    """
 
     @cache
     def served() -> tuple[Server, Target]:
