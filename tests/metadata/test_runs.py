@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -68,9 +69,13 @@ def portrait_of_mlflow(run):
 
 @pytest.fixture
 async def pair(database, mlflow_store):
-    created = await database.write(runs.create, CreateRun("0", "me", "both", 5))
-    theirs = mlflow_store.create_run("0", "me", 5, [], "both")
-    return Pair(database, mlflow_store, created.info.run_id, theirs.info.run_id)
+    return await new_pair(database, mlflow_store, "both")
+
+
+async def new_pair(database, store, name):
+    created = await database.write(runs.create, CreateRun("0", "me", name, 5))
+    theirs = store.create_run("0", "me", 5, [], name)
+    return Pair(database, store, created.info.run_id, theirs.info.run_id)
 
 
 def tagged(entity, values):
@@ -321,6 +326,64 @@ async def test_a_batch_is_whole_or_nothing(pair):
         assert (await refusal(pair.database.write(runs.log_batch, batch, True)))[0] is kind
     assert await pair.database.read(runs.get, pair.ours) == before
     assert (await pair.database.read(metrics.history, pair.ours, "m")).metrics == ()
+
+
+def random_batch(chosen):
+    """Few keys and values, so that batches meet, and every tenth param is another one than before."""
+    params = {chosen.choice("pqrs"): chosen.choice("1111111112") for _ in range(chosen.randrange(3))}
+    tags = {chosen.choice(["t", "u", runs.RUN_NAME]): chosen.choice(["", "1", "2"]) for _ in range(2)}
+    points = [
+        (chosen.choice("mn"), chosen.random(), chosen.randrange(3), chosen.randrange(3)) for _ in range(3)
+    ]
+    return points, [*params.items()], [*tags.items()]
+
+
+async def test_batches_of_many_clients_in_one_call_are_as_if_one_after_the_other(database, mlflow_store):
+    chosen, pairs = random.Random(5), [await new_pair(database, mlflow_store, name) for name in "abc"]
+    asked = [LogBatch("none"), LogBatch(pairs[0].ours, [MetricInput("a//b", 1.0, 1)])]
+    expected = [Kind.NOT_FOUND, Kind.INVALID]
+    for at in range(60):
+        pair, batch = pairs[at % 3], random_batch(chosen)
+        asked.append(LogBatch(pair.ours, *entities(batch, MetricInput, ParamInput, TagInput)))
+        expected.append(refused_by_mlflow(pair, batch))
+    outcomes = await database.write(runs.log_batches, [(each, True) for each in asked])
+    assert [outcome and outcome.kind for outcome in outcomes] == expected
+    assert expected.count(None) in range(30, 60)
+    for pair in pairs:
+        await pair.same()
+
+
+def entities(batch, *kinds):
+    return [[kind(*values) for values in rows] for kind, rows in zip(kinds, batch, strict=True)]
+
+
+def refused_by_mlflow(pair, batch):
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.exceptions import MlflowException
+
+    try:
+        pair.store.log_batch(pair.theirs, *entities(batch, Metric, Param, RunTag))
+    except MlflowException:
+        return Kind.INVALID
+    return None
+
+
+async def test_each_new_run_of_a_group_has_its_own_outcome(database):
+    gone = await database.write(experiments.create, CreateExperiment("gone"), places.ROOT)
+    await database.write(experiments.delete, gone)
+    twice = [TagInput("t", "1")] * 2
+    asked = [CreateRun("0", run_name="a"), CreateRun(""), CreateRun("7"), CreateRun(gone), CreateRun("x")]
+    asked += [CreateRun("0", tags=twice), CreateRun("0", run_name="b", tags=twice[:1])]
+    outcomes = await database.write(
+        runs.create_each, [(each, True, f"{at:032}") for at, each in enumerate(asked)]
+    )
+    assert [getattr(outcome, "kind", None) for outcome in outcomes] == [
+        None, Kind.REJECTED, Kind.NOT_FOUND, Kind.INVALID, Kind.INVALID, Kind.INVALID, None,
+    ]  # fmt: skip
+    for made in (outcomes[0], outcomes[-1]):
+        assert portrait(await database.read(runs.get, made.info.run_id)) == portrait(made)
+    there = await database.read(lambda conn: conn.execute(select(table.c.name)).scalars().all())
+    assert sorted(there) == ["a", "b"]
 
 
 async def test_long_values_are_refused_where_they_are_not_to_be_cut(pair):

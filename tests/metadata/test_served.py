@@ -143,6 +143,19 @@ async def test_what_is_made_is_there_once_when_the_answer_to_its_commit_is_lost(
             assert await database.read(rows, f"SELECT count(*) FROM {table}") == [(1,)]
             again = await database.write(partial(work, again=True), *arguments)
             assert made == again
+        tries = []
+
+        def lost_each(conn, asked, *, again):
+            tries.append(again)
+            made = runs.create_each(conn, asked, again=again)
+            proxy.lose_answers = len(tries) == 1
+            return made
+
+        together = [(CreateRun("0"), True, each * 32) for each in "bcde"]
+        made = await asyncio.gather(*(database.create_each(lost_each, each) for each in together))
+        assert tries[:2] == [False, True]
+        assert [run.info.run_id for run in made] == [run_id for *_, run_id in together]
+        assert await database.read(rows, "SELECT count(*) FROM runs") == [(5,)]
         await database.close()
 
 

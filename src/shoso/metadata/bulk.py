@@ -7,11 +7,11 @@ one array: one text for any number of rows, which it prepares once. See docs/dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Dialect, Select, Table, insert
+from sqlalchemy import Connection, CursorResult, Dialect, Select, Table, insert
 
 from shoso.metadata.dialects import arrays
 from shoso.metadata.dialects.upserts import Upsert, written
@@ -26,6 +26,10 @@ _IDS_MAX = 500
 
 Rows = Sequence[tuple[object, ...]]
 Ids = Sequence[str | int | bytes]
+Statement = tuple[str, tuple[object, ...]]
+
+
+_ARRAY_MAX = 5000
 
 
 class BulkInsert:
@@ -39,8 +43,12 @@ class BulkInsert:
     def execute(self, conn: Connection, rows: Rows) -> None:
         """Insert the rows, in order."""
         if rows:
-            for text, values in self._ways.of(conn.dialect).split(rows):
+            for text, values in self.statements(conn.dialect, rows):
                 conn.exec_driver_sql(text, values)
+
+    def statements(self, dialect: Dialect, rows: Rows) -> Iterator[Statement]:
+        """Statements that together insert all the rows."""
+        return self._ways.of(dialect).split(rows)
 
     def written(self, dialect: Dialect) -> str:
         """The statement for one row."""
@@ -57,6 +65,18 @@ class BulkInsert:
         return _Repeated(text, row, row, most)
 
 
+def insert_all(conn: Connection, wanted: Sequence[tuple[BulkInsert, Rows]]) -> None:
+    """Insert rows into several tables; PostgreSQL is given all of them in one statement, if each is small.
+
+    There none of the inserts sees another one's rows, and keys of other tables are looked for at its end.
+    """
+    parts = [[*each.statements(conn.dialect, rows)] for each, rows in wanted if rows]
+    if conn.dialect.name == "postgresql" and parts and all(len(part) == 1 for part in parts):
+        parts = [[arrays.together([part for [part] in parts])]]
+    for text, values in chain.from_iterable(parts):
+        conn.exec_driver_sql(text, values)
+
+
 class BulkSelect:
     """A SELECT by any number of ids: written with an IN list of one, and with no other parameter."""
 
@@ -68,7 +88,7 @@ class BulkSelect:
         """The rows of all the ids, in no order; many ids are asked for in several statements."""
         if ids:
             for text, values in self._ways.of(conn.dialect).split([(each,) for each in ids]):
-                yield from conn.exec_driver_sql(text, values)
+                yield from _fetched(conn.exec_driver_sql(text, values))
 
     def written(self, dialect: Dialect) -> str:
         """The statement for one id."""
@@ -81,10 +101,20 @@ class BulkSelect:
         return _Repeated(text, f"({place})", place, _IDS_MAX)
 
 
+def tuples(conn: Connection, query: Select[Any], values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+    """The rows as the driver has them, flags as numbers perhaps: SQLAlchemy's take three times as long."""
+    return _fetched(conn.execute(query, values))
+
+
+def _fetched(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
+    with result:
+        return result.cursor.fetchall()
+
+
 class _Way(Protocol):
     """How one database is given many rows."""
 
-    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+    def split(self, rows: Rows) -> Iterator[Statement]:
         """Statements and their values that together are about all the rows."""
 
 
@@ -94,13 +124,10 @@ class _Arrays:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+    def split(self, rows: Rows) -> Iterator[Statement]:
         """See _Way."""
         for chunk in _chunks(rows, _ARRAY_MAX):
             yield self._text, tuple(map(list, zip(*chunk, strict=True)))
-
-
-_ARRAY_MAX = 5000
 
 
 class _Repeated:
@@ -115,7 +142,7 @@ class _Repeated:
         self._most = most
         self._texts: dict[int, str] = {}
 
-    def split(self, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+    def split(self, rows: Rows) -> Iterator[Statement]:
         """See _Way."""
         for chunk in _chunks(rows, self._most):
             yield self(len(chunk)), tuple(chain.from_iterable(chunk))

@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -26,7 +27,7 @@ class Job:
     Work that is `repeatable` finds what it wrote before, if that was kept.
     """
 
-    __slots__ = ("error", "future", "item", "repeatable", "result", "shared", "work")
+    __slots__ = ("error", "future", "item", "ran", "repeatable", "result", "shared", "work")
 
     def __init__(
         self, work: Callable[..., Any], item: Any, *, shared: bool, repeatable: bool = False
@@ -35,6 +36,7 @@ class Job:
         self.item = item
         self.shared = shared
         self.repeatable = repeatable
+        self.ran = False
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -115,7 +117,12 @@ def perform(connection: Connection, group: Sequence[Job]) -> None:
     if not group[0].shared:
         group[0].result = group[0].item(connection)
         return
-    outcomes: Sequence[Any] = group[0].work(connection, [job.item for job in group])
+    work = group[0].work
+    if group[0].repeatable:
+        work = partial(work, again=any(job.ran for job in group))
+    for job in group:
+        job.ran = True
+    outcomes: Sequence[Any] = work(connection, [job.item for job in group])
     for job, outcome in zip(group, outcomes, strict=True):
         refused = isinstance(outcome, ShosoError)
         job.error, job.result = (outcome, None) if refused else (None, outcome)

@@ -119,6 +119,11 @@ class Database:
         result: R = await self._writer.submit(Job(work, item, shared=True))
         return result
 
+    async def create_each(self, work: Callable[..., Sequence[R | ShosoError]], item: object) -> R:
+        """As `write_each`, with `create`'s promise: `again` says that some of the items aren't new."""
+        result: R = await self._writer.submit(Job(work, item, shared=True, repeatable=True))
+        return result
+
     async def close(self) -> None:
         """Finish what waits and let go of the database; idempotent."""
         await self._writer.close()

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+import msgspec
+from sqlalchemy import Connection, Integer, bindparam, select
 
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import lifecycle, paging, rules
-from shoso.metadata.bulk import BulkInsert, BulkSelect
+from shoso.metadata.bulk import BulkInsert, BulkSelect, Rows, insert_all, tuples
+from shoso.metadata.dialects.rows import later
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.schema import latest_metrics, logged_model_metrics, logged_models, metrics, runs
@@ -71,29 +73,33 @@ def log_each(conn: Connection, requests: Sequence[LogMetric]) -> Sequence[ShosoE
         for run_id, request, outcome in zip(run_ids, requests, outcomes, strict=True)
         if outcome is None
     ]
-    _store(conn, [_point(run_id, request) for run_id, request in kept])
-    for run_id, request in kept:
-        if request.model_id:
-            _store_of_models(conn, run_id, [request])
+    insert_all(conn, inserts(kept))
+    log_of_models(conn, kept)
     return outcomes
 
 
-def log_many(conn: Connection, run_id: str, points: Sequence[MetricInput]) -> None:
-    """Log points of one active run, which `rules` has let through. Raises TrackingError(NOT_FOUND)."""
-    _store(conn, [_point(run_id, point) for point in points])
-    if of_models := [point for point in points if point.model_id]:
-        _store_of_models(conn, run_id, of_models)
+def inserts(given: Iterable[tuple[str, LogMetric | MetricInput]]) -> list[tuple[BulkInsert, Rows]]:
+    """What logs points of active runs, given with their runs, which `rules` has let through."""
+    return _inserts([_point(run_id, point) for run_id, point in given])
+
+
+def log_of_models(conn: Connection, given: Iterable[tuple[str, LogMetric | MetricInput]]) -> None:
+    """Log those of the points that name a model with it, too. Raises TrackingError(REJECTED)."""
+    of_models: dict[str, list[LogMetric | MetricInput]] = {}
+    for run_id, point in given:
+        if point.model_id:
+            of_models.setdefault(run_id, []).append(point)
+    for run_id, points in of_models.items():
+        _store_of_models(conn, run_id, points)
 
 
 def restore(conn: Connection, given: Iterable[tuple[str, str, float, int, int]]) -> None:
     """Keep points of any runs, as (run, key, value, timestamp, step); nobody checks them again."""
-    _store(
-        conn,
-        [
-            Point(key, finite(value), timestamp, run_id, step, math.isnan(value))
-            for run_id, key, value, timestamp, step in given
-        ],
-    )
+    points = [
+        Point(key, finite(value), timestamp, run_id, step, math.isnan(value))
+        for run_id, key, value, timestamp, step in given
+    ]
+    insert_all(conn, _inserts(points))
 
 
 def history(
@@ -108,16 +114,15 @@ def history(
             Kind.INVALID,
             f"Invalid value {max_results} for parameter 'max_results' supplied; it must be positive.",
         )
+    start, after = _place(page_token)
+    given = {"run": run_id, "key": key, "most": _PAGE_MAX}
     if max_results is not None:
-        max_results = min(max_results, _PAGE_MAX)
-    start = paging.offset(page_token)
-    query = _HISTORY.offset(start).limit(None if max_results is None else max_results + 1)
-    rows = conn.execute(query, {"run": run_id, "key": key}).all()
+        given["most"] = min(max_results, _PAGE_MAX) + 1
+    rows = tuples(conn, _AFTER, given | after) if after else tuples(conn, _HISTORY, given | {"start": start})
     more = max_results is not None and len(rows) > max_results
-    points = [
-        Metric(key, shown(row.value, row.is_nan), row.timestamp, row.step) for row in rows[:max_results]
-    ]
-    return MetricHistory(points or (), paging.token(start + len(points)) if more else None)
+    kept = rows[:max_results]
+    points = [Metric(key, shown(value, is_nan), timestamp, step) for value, timestamp, step, is_nan in kept]
+    return MetricHistory(points or (), _token(start + len(kept), kept[-1]) if more else None)
 
 
 def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric]]:
@@ -128,12 +133,16 @@ def latest_of(conn: Connection, run_ids: Sequence[str]) -> dict[str, list[Metric
     return found
 
 
-_HISTORY = (
+_ORDER = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
+_POINTS = (
     select(metrics.c.value, metrics.c.timestamp, metrics.c.step, metrics.c.is_nan)
     .where(same(metrics.c.run_uuid, bindparam("run")), same(metrics.c.key, bindparam("key")))
     .where(is_of_served_run(bindparam("run")))
-    .order_by(metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
+    .order_by(*_ORDER)
+    .limit(bindparam("most", type_=Integer))
 )
+_HISTORY = _POINTS.offset(bindparam("start", type_=Integer))
+_AFTER = _POINTS.where(later(*_ORDER, *(bindparam(column.name) for column in _ORDER)))
 _LATEST = BulkSelect(
     select(
         latest_metrics.c.run_uuid,
@@ -159,6 +168,33 @@ _REPLACE = BulkInsert(
     )
 )
 _INSERT_OF_MODELS = BulkInsert(Upsert(logged_model_metrics))
+
+
+def _place(page_token: str) -> tuple[int, dict[str, float]]:
+    """The number of points on the pages before, and the last of them, if it's told. Raises INVALID.
+
+    MLflow's tokens have a number alone, by which the database would go through all those points again.
+    """
+    if not page_token:
+        return 0, {}
+    fields = paging.decoded(page_token)
+    after = fields.get("after")
+    return paging.offset_in(fields), _last(after) if after is not None else {}
+
+
+def _last(given: object) -> dict[str, float]:
+    try:
+        timestamp, step, value, is_nan = msgspec.convert(given, tuple[int, int, float, bool])
+    except msgspec.ValidationError:
+        raise paging.foreign() from None
+    if max(abs(timestamp), abs(step)) >= 2**63 or not math.isfinite(value):
+        raise paging.foreign()
+    return {"timestamp": timestamp, "step": step, "value": value, "is_nan": is_nan}
+
+
+def _token(start: int, last: tuple[Any, ...]) -> str:
+    value, timestamp, step, is_nan = last
+    return paging.encoded({"offset": start, "after": [timestamp, step, value, bool(is_nan)]})
 
 
 def _fault(request: LogMetric) -> TrackingError | None:
@@ -188,13 +224,9 @@ def shown(value: float, is_nan: bool) -> float | str:
     return double(math.nan if is_nan else value)
 
 
-def _store(conn: Connection, points: Sequence[Point]) -> None:
-    if not points:
-        return
-    _INSERT.execute(conn, points)
-    _REPLACE.execute(
-        conn, [(p.key, p.value, p.timestamp, p.step, p.is_nan, p.run_uuid) for p in _latest(points)]
-    )
+def _inserts(points: Sequence[Point]) -> list[tuple[BulkInsert, Rows]]:
+    latest = [(p.key, p.value, p.timestamp, p.step, p.is_nan, p.run_uuid) for p in _latest(points)]
+    return [(_INSERT, points), (_REPLACE, latest)]
 
 
 def _latest(points: Iterable[Point]) -> Iterable[Point]:

@@ -52,8 +52,13 @@ def decoded(page_token: str) -> dict[str, Any]:
     except (binascii.Error, ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise TrackingError(Kind.INVALID, "Invalid page_token: it isn't one this server gave out.")
+        raise foreign()
     return fields
+
+
+def foreign() -> TrackingError:
+    """The error of a page token that isn't one."""
+    return TrackingError(Kind.INVALID, "Invalid page_token: it isn't one this server gave out.")
 
 
 def offset_in(fields: dict[str, Any]) -> int:

@@ -32,6 +32,12 @@ CUSTOM_VIEWS_MAX = 50
 CUSTOM_VIEW = "mlflow.customView.view"
 """How the key of a tag begins that holds one of the UI's custom views of an experiment."""
 
+RUNNING = "RUNNING"
+_STATUS = {1: RUNNING, 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+
+_SHOWN = 100
+"""Characters of a wrong value that its error repeats."""
+
 _KEY = re.compile(r"[/\w.\- :]*")
 _RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}")
 _EXPERIMENT_ID = re.compile(r"-?[0-9]{1,18}")
@@ -139,6 +145,19 @@ def experiment_name(text: str) -> None:
 def artifact_location(location: str) -> None:
     """Refuse a location that is too long; which places are allowed is the server's policy."""
     check_length("artifact_location", LOCATION_MAX, location)
+
+
+def status(given: int | str) -> str:
+    """The status of a run, given by number or name."""
+    text = str(given)[:_SHOWN]
+    by_number = {str(number): name for number, name in _STATUS.items()}
+    name = by_number.get(text, text)
+    if name not in _STATUS.values():
+        known = ", ".join(_STATUS.values())
+        raise TrackingError(
+            Kind.INVALID, f"Invalid value '{text}' for parameter 'status'; there are {known}."
+        )
+    return name
 
 
 def _check_counts(request: LogBatch) -> None:

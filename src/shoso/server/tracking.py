@@ -18,6 +18,9 @@ from shoso.wire.replies import Empty
 HOST_ADDRESSED = {"ftp", "ftps", "sftp", "hdfs", "viewfs", "http", "https", "r2", "b2", "abfss"}
 """Schemes whose location names a host: a client could make the server call any machine."""
 
+_TOGETHER = 100
+"""Points of a batch that may share a transaction with others: a full group of them takes under a second."""
+
 
 def routes() -> list[Route]:
     """The tracking calls."""
@@ -197,9 +200,8 @@ def _bad_location(why: str, field: str = "artifact_location") -> TrackingError:
 
 async def create_run(services: Services, request: requests.CreateRun) -> replies.RunReply:
     """Create a run, running."""
-    return replies.RunReply(
-        await services.database.create(runs.create, request, _truncates(services), uuid.uuid4().hex)
-    )
+    asked = (request, _truncates(services), uuid.uuid4().hex)
+    return replies.RunReply(await services.database.create_each(runs.create_each, asked))
 
 
 async def get_run(services: Services, request: requests.GetRun) -> replies.RunReply:
@@ -258,7 +260,11 @@ async def delete_tag(services: Services, request: requests.DeleteTag) -> Empty:
 
 async def log_batch(services: Services, request: requests.LogBatch) -> Empty:
     """Log metrics, params and tags of a run: all of them, or none."""
-    await services.database.write(runs.log_batch, request, _truncates(services))
+    asked = (request, _truncates(services))
+    if len(request.metrics) > _TOGETHER:
+        await services.database.write(runs.log_batch, *asked)
+    else:
+        await services.database.write_each(runs.log_batches, asked)
     return Empty()
 
 

@@ -65,6 +65,8 @@ class Postgres:
             f" SET idle_in_transaction_session_timeout = {limit};"
             " SET jit = off"  # compiling a search takes longer than it
         )
+        if read_only:  # a plan for any values goes through a long history from its start, for every page
+            raw.execute("SET plan_cache_mode = force_custom_plan")
         raw.commit()
         raw.read_only = read_only
 
