@@ -80,7 +80,8 @@ async def test_a_move_that_broke_off_is_made_again(opened):
 
 
 async def test_names_are_moved_as_they_are(opened):
-    names = {name for group in NAMES.values() for name in (group[0], group[-1])} - opened.refused
+    ends = {name for group in NAMES.values() for name in (group[0], group[-1])}
+    names = {name for name in ends - opened.refused if len(name.encode()) < keys.MAX_BYTES - len("to/below/")}
     for name in names:
         await opened.store.write(keys.parse(f"from/{name}"), BytesSource(name.encode()))
     moves = [(keys.parse(f"from/{name}"), keys.parse(f"to/below/{name}")) for name in names]

@@ -49,8 +49,14 @@ class Extra:
 OPERATIONS = (
     "PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload",
     "ListParts", "ListMultipartUploads", "HeadObject", "GetObject", "ListObjectsV2", "DeleteObjects",
-    "DeleteObject", "GetObjectTagging", "PutObjectTagging", "HeadBucket",
+    "DeleteObject", "GetObjectTagging", "PutObjectTagging", "HeadBucket", "CopyObject", "UploadPartCopy",
 )  # fmt: skip
+
+_COPIED = {
+    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
+    "Metadata", "Tagging",
+}  # fmt: skip
+"""What a copy has from its source."""
 
 
 def extra(args: Mapping[str, Any], owner: str, model: ServiceModel) -> Extra:
@@ -60,6 +66,7 @@ def extra(args: Mapping[str, Any], owner: str, model: ServiceModel) -> Extra:
         _require_possible(name, value, model)
     if "SSECustomerKey" in args:
         args |= _customer_key(args["SSECustomerKey"])
+        args |= {f"CopySource{name}": text for name, text in args.items() if name.startswith("SSECustomer")}
     headers = {operation: _headers(args, operation, model) for operation in OPERATIONS}
     tags = tuple(parse_qsl(args.get("Tagging", ""), keep_blank_values=True))
     locked = any(name.startswith("ObjectLock") for name in args)
@@ -112,7 +119,8 @@ def _headers(args: Mapping[str, Any], operation: str, model: ServiceModel) -> di
     members = model.operation_model(operation).input_shape.members
     headers: dict[str, str] = {}
     for name, value in args.items():
-        if (shape := members.get(name)) is not None:
+        copied = operation == "CopyObject" and name in _COPIED
+        if (shape := members.get(name)) is not None and not copied:
             headers |= _header(name, value, shape)
     return headers
 

@@ -19,6 +19,7 @@ from shoso.core.types import (
     From,
     FromTo,
     Last,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
@@ -30,11 +31,12 @@ from shoso.stores.s3 import documents
 from shoso.stores.s3.account import Account
 from shoso.stores.s3.body import MIB, Piece
 from shoso.stores.s3.connection import Connection
-from shoso.stores.s3.documents import Found, bare, http_moment
+from shoso.stores.s3.documents import Found
 from shoso.stores.s3.faults import Asked
-from shoso.stores.s3.reading import body_of
+from shoso.stores.s3.moving import Copier
+from shoso.stores.s3.reading import body_of, meta_of
 from shoso.stores.s3.signer import S3Signer
-from shoso.stores.s3.tags import DIGEST, Tags
+from shoso.stores.s3.tags import Tags
 from shoso.stores.s3.uploads import S3Uploads
 from shoso.stores.s3.writing import Writer
 
@@ -53,13 +55,14 @@ class S3Store:
         self.info = StoreInfo(options.scheme, options.name, options.silence, account.endpoint)
         self.capabilities = Capabilities(
             create=not account.b2, if_match=not account.b2, part_min=PART_MIN, part_max=PART_MAX,
-            connections=options.connections, digests=Digests.WRITTEN,
+            connections=options.connections, digests=Digests.WRITTEN, move=True,
         )  # fmt: skip
         self._options = options
         self._connection = Connection(account)
         self._tags = Tags(self._connection)
         self._uploads = S3Uploads(self._connection, self._tags, self.stat)
         self._writer = Writer(self._connection, self._uploads, self._tags, self.stat)
+        self._copier = Copier(self._connection, self._uploads, self._tags, self.stat)
         self._signer = S3Signer(self._connection, self._uploads) if _signs(account) else None
 
     @property
@@ -81,7 +84,7 @@ class S3Store:
                 await self._explain(key)
             raise
         async with reply:
-            return await self._tags.with_digest(_meta(key, reply.headers))
+            return await self._tags.with_digest(meta_of(key, reply.headers))
 
     async def _explain(self, key: Key) -> None:
         """Ask once more by a call whose failure comes with a reason, as a HEAD's can't."""
@@ -99,7 +102,7 @@ class S3Store:
         }
         reply = await self._connection.send("read", key, "GetObject", "GET", headers=headers)
         try:
-            meta = _meta(key, reply.headers)
+            meta = meta_of(key, reply.headers)
             start, stop = span(wanted, meta.size)
             self._require_size(key, stop - start, reply.headers)
             meta = await self._tags.with_digest(meta)
@@ -195,6 +198,19 @@ class S3Store:
                 failures.append(Asked("delete", key, self._options).replied(0, fault, {}))
         return failures
 
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; copied one by one, then deleted together."""
+        copied, failures = list[Key](), list[StoreError]()
+        for key, target in moves:
+            try:
+                if await self._copier.copied(key, target):
+                    copied.append(key)
+            except StoreError as error:
+                failures.append(error)
+        await self.delete(copied)
+        if failures:
+            raise failures[0]
+
     def _require_key(self, key: Key) -> bool:
         if not key:
             raise self._error(Kind.INVALID_KEY, "delete", key, "has no key: name an artifact")
@@ -229,13 +245,3 @@ def _range(wanted: ByteRange) -> str | None:
             return f"bytes={start}-{stop - 1}" if 0 <= start < stop else None
         case Last(count):
             return f"bytes=-{count}" if count > 0 else None
-
-
-def _meta(key: Key, headers: Any) -> ObjectMeta:
-    """What the headers of a HEAD or GET say; the size is the whole object's."""
-    whole = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
-    modified = http_moment(headers["last-modified"]) if "last-modified" in headers else 0.0
-    return ObjectMeta(
-        key, int(whole), modified, bare(headers.get("etag", "")) or None, headers.get(f"x-amz-meta-{DIGEST}"),
-        headers.get("content-type"),
-    )  # fmt: skip

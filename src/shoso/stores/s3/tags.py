@@ -40,6 +40,12 @@ class Tags:
         """Keep the digest beside the user's own tags, where the storage lets us."""
         await self._put(key, {DIGEST: f"{digest}/{etag}"})
 
+    async def follow(self, key: Key, target: Key) -> None:
+        """Put an object's own tags on its copy."""
+        data, _ = await self._connection.fetch("move", key, "GetObjectTagging", "GET", query={"tagging": ""})
+        if own := {name: text for name, text in documents.tags(data).items() if name != DIGEST}:
+            await self._put(target, own)
+
     async def repeat(self, key: Key) -> None:
         """Put the user's tags on an object in parts: Ceph 16 forgets those that it was begun with."""
         if self._connection.extra.tags:
