@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import click
-
 from shoso.cli.groups import Interrupted
+from shoso.cli.progress import Lines
 from shoso.cli.session import interruptible
 from shoso.cli.shapes import ImportCounts, ImportDone, ImportMoved, ImportProblem
 from shoso.client import blocking
@@ -27,9 +25,6 @@ from shoso.metadata.dialects.options import read_options
 
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
 
-LINES = 10.0
-"""Seconds between two lines that say how far it is."""
-
 _BY_DATABASE = "mlflow-artifacts:"
 
 
@@ -43,25 +38,6 @@ class Asked:
     artifact_root: str
     allowed: Sequence[Path]
     dry_run: bool
-
-
-class Lines:
-    """Says now and then how far it is, to standard error."""
-
-    def __init__(self) -> None:
-        self._all = self._done = 0
-        self._next = time.monotonic() + LINES
-
-    def planned(self, folders: int) -> None:
-        """See maintenance.report.Told."""
-        self._all += folders
-
-    def done(self, folders: int) -> None:
-        """See maintenance.report.Told."""
-        self._done += folders
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + LINES
-            click.echo(f"{self._done:,} of {count(self._all, 'run')} so far", err=True)
 
 
 def brought(asked: Asked) -> ImportDone:
@@ -139,7 +115,7 @@ async def _brought(asked: Asked) -> Outcome:
         if asked.copies:
             places = Places(there.server, settings)
             artifacts = Artifacts.of(places, settings, root, asked.allowed)
-        return await bring(root, there, target, artifacts, Lines())
+        return await bring(root, there, target, artifacts, Lines("run"))
     finally:
         if artifacts is not None:
             await artifacts.close()

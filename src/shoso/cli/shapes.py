@@ -184,6 +184,42 @@ class Indexed(Struct, frozen=True):
     seconds: float
 
 
+class Planned(Struct, frozen=True):
+    """What a plan of gc comes to: the file, items that go by kind, their objects and bytes.
+
+    `kept` stay although they were asked for; of these, `failed` could not be looked at.
+    """
+
+    plan: str
+    items: dict[str, int]
+    objects: int
+    bytes: int
+    kept: int
+    failed: int
+
+
+class Stayed(Struct, frozen=True):
+    """What didn't go by a plan: `refused` because it has changed since, else it failed."""
+
+    kind: str
+    id: str
+    refused: bool
+    message: str
+
+
+class Collected(Struct, frozen=True):
+    """What went by a plan, by kind; what was `gone` before; of those that `stayed` the first thousand."""
+
+    plan: str
+    items: dict[str, int]
+    objects: int
+    bytes: int
+    gone: int
+    stayed: int
+    problems: list[Stayed]
+    seconds: float
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -199,6 +235,9 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("experiments", "rename"): ExperimentId,
     ("experiments", "delete"): ExperimentId,
     ("experiments", "restore"): ExperimentId,
+    ("gc",): Collected,
+    ("gc", "plan"): Planned,
+    ("gc", "apply"): Collected,
     ("import",): ImportDone,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,

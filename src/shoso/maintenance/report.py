@@ -52,8 +52,8 @@ class Outcome:
 class Told(Protocol):
     """Who is told how far it is."""
 
-    def planned(self, folders: int) -> None:
-        """So many more folders of runs and models there are."""
+    def planned(self, number: int) -> None:
+        """So many more there are: of the folders of an import, of the items of a plan."""
 
-    def done(self, folders: int) -> None:
+    def done(self, number: int) -> None:
         """So many more of them are through."""

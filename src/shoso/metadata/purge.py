@@ -64,10 +64,14 @@ def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, int | 
     return found
 
 
-def points(conn: Connection, run_id: str) -> list[tuple[str, int]]:
-    """Metrics of a run, and how many points each has."""
-    query = select(metrics.c.key, func.count()).where(metrics.c.run_uuid == run_id)
-    return [(key, count) for key, count in conn.execute(query.group_by(metrics.c.key))]
+def points(conn: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How many points each metric of these runs has."""
+    found: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    for some in parts(run_ids):
+        query = select(metrics.c.run_uuid, metrics.c.key, func.count()).where(metrics.c.run_uuid.in_(some))
+        for run_id, key, number in conn.execute(query.group_by(metrics.c.run_uuid, metrics.c.key)):
+            found[run_id][key] = number
+    return found
 
 
 def drop_metric(conn: Connection, run_id: str, key: str) -> None:

@@ -1,0 +1,156 @@
+"""Garbage collection as its commands do it: plans made, shown and applied."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from shoso.cli.groups import Interrupted
+from shoso.cli.progress import Lines
+from shoso.cli.session import interruptible
+from shoso.cli.shapes import Collected, Planned, Stayed
+from shoso.cli.words import table
+from shoso.client import blocking
+from shoso.core.amounts import count, duration, size
+from shoso.core.locations import shown
+from shoso.maintenance import plans
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.applying import apply
+from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.planning import new_id, plan
+from shoso.maintenance.plans import Item, Kept, Line
+
+T = TypeVar("T")
+
+GO_ON = "Interrupted. Run the same command again: it goes on with what is left."
+
+ROWS = 40
+"""Items of a plan that are shown."""
+
+_KINDS = ("run", "model", "experiment", "orphan", "upload")
+
+
+def planned(asked: Mapping[str, Any], output: Path | None) -> Planned:
+    """Make a plan. Raises ConfigError, TrackingError, StoreError."""
+    id_ = new_id()
+    path = output or Path(f"gc-{time.strftime('%Y%m%d-%H%M%S')}-{id_}.jsonl")
+    return with_estate(asked, lambda estate: _planned(estate, asked, path, id_))
+
+
+def applied(path: Path, asked: Mapping[str, Any]) -> Collected:
+    """Apply a plan. Raises ConfigError, TrackingError, StoreError."""
+    return with_estate(asked, lambda estate: _applied(estate, path))
+
+
+def collected(asked: Mapping[str, Any], *, ask: bool) -> Collected:
+    """Make a plan and apply it; on a terminal, show it and ask in between."""
+    with tempfile.TemporaryDirectory(prefix="shoso-gc-") as folder:
+        path = Path(folder) / "plan.jsonl"
+        found = with_estate(asked, lambda estate: _planned(estate, asked, path, new_id()))
+        if ask and found.items and _is_terminal():
+            click.echo(looked(found), err=True)
+            if not click.confirm("Delete this for good?", err=True):
+                raise click.ClickException("Nothing was deleted.")
+        return applied(path, asked)
+
+
+def with_estate(asked: Mapping[str, Any], work: Callable[[Estate], Awaitable[T]]) -> T:
+    """What the work comes to; the user may interrupt it."""
+
+    async def done() -> T:
+        estate = Estate.open({**asked}, os.environ)
+        try:
+            return await work(estate)
+        finally:
+            await estate.close()
+
+    with interruptible():
+        try:
+            return blocking.run(done())
+        except KeyboardInterrupt:
+            raise Interrupted(GO_ON) from None
+
+
+def _is_terminal() -> bool:
+    return bool(sys.stdin) and sys.stdin.isatty()
+
+
+async def _planned(estate: Estate, asked: Mapping[str, Any], path: Path, id_: str) -> Planned:
+    wanted = Asked(**{name: asked[name] for name in Asked.__slots__})
+    total = await plan(estate, wanted, path, Lines("item"), id_)
+    return Planned(str(path), total.items, total.objects, total.bytes, total.kept, total.failed)
+
+
+async def _applied(estate: Estate, path: Path) -> Collected:
+    started = time.monotonic()
+    told = Lines("item")
+    told.planned(sum(1 for _ in plans.read(path)[1]))
+    found, items = plans.read(path)
+    done = await apply(estate, found, items, told)
+    return Collected(
+        plan=found.id,
+        items={**done.items},
+        objects=done.objects,
+        bytes=done.bytes,
+        gone=done.gone,
+        stayed=done.stayed,
+        problems=[Stayed(one.item.kind, one.item.id, one.refused, one.message) for one in done.problems],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+# -- in words ---------------------------------------------------------------------------------------------
+
+
+def looked(done: Planned) -> str:
+    """The first items of a plan as a table, and what they all come to."""
+    lines = plans.lines(Path(done.plan))
+    first: Sequence[Line] = [*islice((one for one in lines if isinstance(one, Item | Kept)), ROWS)]
+    parts = (
+        [table(("what", "id", "name", "objects", "size", "where", "why"), [_row(one) for one in first])]
+        if first
+        else []
+    )
+    more = sum(done.items.values()) + done.kept - len(first)
+    parts += [f"And {more:,} more."] if more > 0 else []
+    return "\n".join([*parts, *_sums(done)])
+
+
+def _row(one: Line) -> tuple[str, ...]:
+    if isinstance(one, Kept):
+        return one.kind, one.id, one.name, "-", "-", "stays", one.reason
+    assert isinstance(one, Item)  # noqa: S101  (there is nothing else)
+    return one.kind, one.id, one.name, f"{one.objects:,}", size(one.bytes), shown(one.location), one.reason
+
+
+def _sums(done: Planned) -> list[str]:
+    what = _kinds(done.items)
+    if not what:
+        return ["Nothing would go."]
+    said = [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
+    return [*said, f"The plan is in {done.plan}; apply it with: shoso gc apply {done.plan}"]
+
+
+def in_words(done: Collected) -> str:
+    """A line for each problem, then what went."""
+    lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
+    if done.stayed > len(done.problems):
+        lines.append(f"And {done.stayed - len(done.problems):,} more stay.")
+    what = _kinds(done.items) or "Nothing"
+    there = f"; {done.gone:,} had gone before" if done.gone else ""
+    amount = f"{count(done.objects, 'object')}, {size(done.bytes)}"
+    return "\n".join([*lines, f"{what} went for good ({amount}) in {duration(done.seconds)}{there}."])
+
+
+def _kinds(items: Mapping[str, int]) -> str:
+    """3 runs, 1 model and 2 experiments."""
+    said = [count(items[kind], kind) for kind in _KINDS if items.get(kind)]
+    return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))

@@ -1,0 +1,206 @@
+"""What goes: what was named, or all that is deleted and old enough; and what stays, and why.
+
+A run or a model goes only with what lies in the folder that carries its id, so nobody's files but its own
+are deleted, whatever location somebody recorded. It stays while a registered version is made from it, or an
+experiment keeps its artifacts inside; an experiment stays while anything in it does.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from shoso.core.amounts import count
+from shoso.errors import Kind as ErrorKind
+from shoso.errors import TrackingError
+from shoso.metadata import claims, holdings
+from shoso.metadata.claims import Claim
+from shoso.metadata.connect import Database
+from shoso.metadata.holdings import Holding, Kind, Wanted
+
+DAY = 86_400_000
+"""Milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to collect: what is deleted for `older_than` seconds; if anything is named, that alone.
+
+    `registered` takes also what registered versions are made from.
+    """
+
+    older_than: float = 0.0
+    run_ids: Sequence[str] = ()
+    experiment_ids: Sequence[str] = ()
+    model_ids: Sequence[str] = ()
+    registered: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether anything is."""
+        return bool(self.run_ids or self.experiment_ids or self.model_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What goes, for that reason; or stays, if there is an `obstacle`. `trash` is where its artifacts are."""
+
+    holding: Holding
+    reason: str
+    obstacle: str = ""
+    trash: str = ""
+
+
+async def chosen(database: Database, asked: Asked) -> AsyncIterator[Chosen]:
+    """Runs, then models, then experiments. Raises TrackingError for a name that can't go."""
+    async for one in _Choice(database, asked).run():
+        yield one
+
+
+class _Choice:
+    def __init__(self, database: Database, asked: Asked) -> None:
+        self._database, self._asked = database, asked
+        self._now = time.time_ns() // 1_000_000
+        self._before = self._now - int(asked.older_than * 1000) if asked.older_than else None
+
+    async def run(self) -> AsyncIterator[Chosen]:
+        asked = self._asked
+        runs = await self._named(Kind.RUN, asked.run_ids)
+        models = await self._named(Kind.MODEL, asked.model_ids)
+        leaving = [one async for one in self._experiments()]
+        going = [int(one.holding.id) for one in leaving if not one.obstacle]
+        guard = _Guard(await self._database.read(_needed), asked.registered)
+        for kind, named in ((Kind.RUN, runs), (Kind.MODEL, models)):
+            async for page in self._pages(kind, named, going):
+                for one in await self._judged(kind, page, {*going}, guard):
+                    yield one
+        for one in leaving:
+            yield one
+
+    # -- which --------------------------------------------------------------------------------------------
+
+    async def _named(self, kind: Kind, ids: Sequence[str]) -> list[Holding]:
+        """What has these ids. Raises TrackingError: for one that isn't there, or may not go."""
+        try:
+            found = {one.id: one async for page in self._all(kind, Wanted(ids)) for one in page}
+        except ValueError:
+            raise TrackingError(ErrorKind.INVALID, f"No {kind} has such an id: {', '.join(ids)}.") from None
+        for id_ in ids:
+            if (one := found.get(id_)) is None:
+                raise TrackingError(ErrorKind.NOT_FOUND, f"There is no {kind} {id_}.")
+            if not one.deleted:
+                message = f"The {kind} {id_} is active; delete it before it is collected."
+                raise TrackingError(ErrorKind.INVALID, message)
+            if not self._is_old(one):
+                message = (
+                    f"The {kind} {id_} was deleted {_ago(self._now, one.since)}, which --older-than spares."
+                )
+                raise TrackingError(ErrorKind.INVALID, message)
+        return [*found.values()]
+
+    async def _experiments(self) -> AsyncIterator[Chosen]:
+        if self._asked.named:
+            pages = [await self._named(Kind.EXPERIMENT, self._asked.experiment_ids)]
+        else:
+            wanted = Wanted(deleted=True, before=self._before)
+            pages = [page async for page in self._all(Kind.EXPERIMENT, wanted)]
+        for one in (one for page in pages for one in page):
+            obstacle = await self._lived_in(int(one.id))
+            yield Chosen(one, f"deleted {_ago(self._now, one.since)}", obstacle)
+
+    async def _lived_in(self, number: int) -> str:
+        """What keeps an experiment."""
+        if table := await self._database.read(holdings.obstacles, number):
+            return f"MLflow keeps rows of it in '{table}', which Shoso leaves alone; delete them with MLflow"
+        for kind in (Kind.RUN, Kind.MODEL):
+            async for page in self._all(kind, Wanted(experiments=[number])):
+                young = kind is Kind.RUN and [one for one in page if not one.deleted or not self._is_old(one)]
+                if young:
+                    stage = "active" if not young[0].deleted else "deleted too lately"
+                    return f"the run {young[0].id} in it is {stage}"
+        return ""
+
+    async def _pages(
+        self, kind: Kind, named: Sequence[Holding], going: Sequence[int]
+    ) -> AsyncIterator[list[Holding]]:
+        if self._asked.named:
+            yield [one for one in named if one.experiment_id not in going]
+        else:
+            async for page in self._all(kind, Wanted(deleted=True, before=self._before)):
+                yield [one for one in page if one.experiment_id not in going]
+        if going:
+            async for page in self._all(kind, Wanted(experiments=going)):
+                yield page
+
+    async def _all(self, kind: Kind, wanted: Wanted) -> AsyncIterator[list[Holding]]:
+        after = ""
+        while page := await self._database.read(holdings.page, kind, wanted, after):
+            yield page
+            after = page[-1].id
+
+    def _is_old(self, one: Holding) -> bool:
+        return self._before is None or (one.since is not None and one.since <= self._before)
+
+    # -- whether it may -----------------------------------------------------------------------------------
+
+    async def _judged(
+        self, kind: Kind, page: Sequence[Holding], going: Collection[int], guard: _Guard
+    ) -> list[Chosen]:
+        taken = await self._database.read(claims.known, kind.value, [one.id for one in page])
+        found = []
+        for one in page:
+            reason = f"deleted {_ago(self._now, one.since)}"
+            reason = "its experiment is deleted" if one.experiment_id in going else reason
+            claim = taken.get(one.id)
+            obstacle = guard.obstacle(one) or self._shelved(claim)
+            found.append(Chosen(one, reason, obstacle, claim.trash or "" if claim else ""))
+        return found
+
+    def _shelved(self, claim: Claim | None) -> str:
+        if claim is None or claim.trash is None or (claim.until is not None and claim.until <= self._now):
+            return ""
+        return f"it is in the trash (shoso gc undo {claim.plan})"
+
+
+class _Guard:
+    """What keeps a run or a model: others that need its artifacts. Their places have its id in them."""
+
+    def __init__(self, needed: tuple[Mapping[str, str], Mapping[str, str]], registered: bool) -> None:
+        self._versions, self._experiments = needed
+        self._registered = registered
+
+    def obstacle(self, one: Holding) -> str:
+        """Why it stays; "" where nothing keeps it."""
+        if one.id not in _segments(one.location):
+            return "its location doesn't carry its id, so others may have files there"
+        if not self._registered and (version := self._versions.get(one.id)):
+            return f"version {version} of a registered model is made from it"
+        if number := self._experiments.get(one.id):
+            return f"the experiment {number} keeps its artifacts inside of it"
+        return ""
+
+
+def _needed(conn: Connection) -> tuple[dict[str, str], dict[str, str]]:
+    """By each name in their places, a version of a registered model, and an experiment."""
+    versions = {name: one for one, place in holdings.registered(conn) for name in _segments(place)}
+    folders = holdings.folders(conn)
+    return versions, {name: str(number) for number, place in folders for name in _segments(place)}
+
+
+def _segments(location: str) -> list[str]:
+    return _SEPARATORS.split(location)
+
+
+_SEPARATORS = re.compile(r"[/:@?#]+")
+
+
+def _ago(now: int, since: int | None) -> str:
+    """3 days ago, today."""
+    if since is None:
+        return "at a time that nobody knows"
+    days = (now - since) // DAY
+    return f"{count(days, 'day')} ago" if days > 0 else "today"

@@ -1,0 +1,115 @@
+"""Making a plan: what is chosen, with what is at each location now. Nothing is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from shoso.client.places import Place
+from shoso.core import keys
+from shoso.core.amounts import duration
+from shoso.core.locations import shown
+from shoso.errors import ShosoError
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
+from shoso.maintenance.gc.contents import contents
+from shoso.maintenance.plans import Draft, Item, Kept, Plan, Total
+from shoso.maintenance.report import Told
+from shoso.metadata.holdings import Kind
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PARALLEL = 16
+"""Locations that are listed at once."""
+
+
+def new_id() -> str:
+    """The id of a new plan."""
+    return secrets.token_hex(6)
+
+
+async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = "") -> Total:
+    """Write the plan; what it comes to. Raises TrackingError, ConfigError, StoreError, OSError."""
+    words = {name: value for name, value in _words(asked).items() if value}
+    made = time.time_ns() // 1_000_000
+    draft = Draft(path, Plan(id_ or new_id(), made, shown(estate.settings.backend_store_uri), words))
+    try:
+        async for line in in_order(chosen(estate.database, asked), lambda one: _line(estate, one)):
+            draft.add(line)
+            told.done(1)
+        return draft.finish()
+    except BaseException:
+        draft.discard()
+        raise
+
+
+async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:
+    """What the work makes of each, in their order, some at once."""
+    running: deque[asyncio.Task[R]] = deque()
+    try:
+        async for item in items:
+            running.append(asyncio.ensure_future(work(item)))
+            if len(running) >= PARALLEL:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+
+
+def placed(place: Place, trash: str) -> Place:
+    """The place of what was moved to that folder of the trash."""
+    return Place(place.store, keys.join(keys.parse(trash), place.key)) if trash else place
+
+
+async def _line(estate: Estate, one: Chosen) -> Item | Kept:
+    """What goes with what is there; what can't be looked at stays."""
+    holding = one.holding
+    experiment = "" if holding.kind is Kind.EXPERIMENT else str(holding.experiment_id)
+    kept = Kept(holding.kind.value, holding.id, one.obstacle, holding.name or "", experiment)
+    if one.obstacle:
+        return kept
+    try:
+        return await _item(estate, one, experiment)
+    except ShosoError as error:
+        return replace(kept, reason=error.message, failed=True)
+
+
+async def _item(estate: Estate, one: Chosen, experiment: str) -> Item:
+    holding = one.holding
+    item = Item(
+        kind=holding.kind.value,
+        id=holding.id,
+        reason=one.reason,
+        location=holding.location,
+        name=holding.name or "",
+        experiment_id=experiment,
+        since=holding.since,
+        trash=one.trash,
+    )
+    if holding.kind is Kind.EXPERIMENT:  # its runs and models have lines of their own
+        return item
+    found = await contents(placed(await estate.place(holding.location), one.trash))
+    return replace(
+        item, objects=found.objects, bytes=found.bytes, newest=found.newest, contents=found.fingerprint
+    )
+
+
+def _words(asked: Asked) -> dict[str, str]:
+    """What was asked for, by the names of the options."""
+    return {
+        "older-than": duration(asked.older_than) if asked.older_than else "",
+        "run-ids": ",".join(asked.run_ids),
+        "experiment-ids": ",".join(asked.experiment_ids),
+        "logged-model-ids": ",".join(asked.model_ids),
+        "registered": "yes" if asked.registered else "",
+    }

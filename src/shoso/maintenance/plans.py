@@ -1,0 +1,151 @@
+"""Plans: what would be deleted, a line of JSON each, to be looked at before it is applied.
+
+    {"type": "plan", …}    first: what was asked for, when, of which database
+    {"type": "item", …}    what goes: how many objects, bytes, where, why
+    {"type": "kept", …}    what doesn't go though it was asked for, and why
+    {"type": "total", …}   last: sums
+
+A plan appears whole or not at all. Whoever takes lines of items out of it has the rest applied; lines that
+are added are refused, unless they are of what is deleted and has these very artifacts.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from shoso.errors import ConfigError
+
+VERSION = 1
+
+
+class Plan(Struct, frozen=True, tag="plan"):
+    """The first line. `id` names the plan, `made` is in milliseconds, `database` is as it may be shown."""
+
+    id: str
+    made: int
+    database: str
+    asked: dict[str, str]
+    version: int = VERSION
+
+
+class Item(Struct, frozen=True, tag="item", omit_defaults=True):
+    """What goes: a run, a model, an experiment, an orphan or an upload, with everything at `location`.
+
+    `since` is when it was deleted, in milliseconds; `newest` when its last object was written, in seconds.
+    `contents` stands for all its objects and their versions. `trash` is the folder that they were moved to.
+    """
+
+    kind: str
+    id: str
+    reason: str
+    location: str
+    name: str = ""
+    experiment_id: str = ""
+    since: int | None = None
+    objects: int = 0
+    bytes: int = 0
+    newest: float = 0.0
+    contents: str = ""
+    trash: str = ""
+
+
+class Kept(Struct, frozen=True, tag="kept", omit_defaults=True):
+    """What stays, and why; `failed` where it could not be looked at."""
+
+    kind: str
+    id: str
+    reason: str
+    name: str = ""
+    experiment_id: str = ""
+    failed: bool = False
+
+
+class Total(Struct, frozen=True, tag="total"):
+    """How much goes, and how many items of each kind; how many stay, and how many of these had failed."""
+
+    items: dict[str, int]
+    objects: int
+    bytes: int
+    kept: int
+    failed: int
+
+
+Line = Plan | Item | Kept | Total
+
+_DECODER = msgspec.json.Decoder(Line)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Draft:
+    """A plan as it is written; it has its name only once it is whole."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self._path = path
+        self._file: IO[bytes] = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by whoever opened it
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        )
+        self._items: dict[str, int] = {}
+        self._objects = self._bytes = self._kept = self._failed = 0
+        self._put(plan)
+
+    def add(self, line: Item | Kept) -> None:
+        """Write a line."""
+        if isinstance(line, Item):
+            self._items[line.kind] = self._items.get(line.kind, 0) + 1
+            self._objects += line.objects
+            self._bytes += line.bytes
+        else:
+            self._kept += 1
+            self._failed += line.failed
+        self._put(line)
+
+    def finish(self) -> Total:
+        """Give the plan its name, durably; what it comes to."""
+        total = Total(self._items, self._objects, self._bytes, self._kept, self._failed)
+        self._put(total)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        Path(self._file.name).replace(self._path)
+        return total
+
+    def discard(self) -> None:
+        """Leave nothing behind of a plan that isn't whole."""
+        self._file.close()
+        with suppress(FileNotFoundError):
+            Path(self._file.name).unlink()
+
+    def _put(self, line: Line) -> None:
+        self._file.write(_ENCODER.encode(line) + b"\n")
+
+
+def read(path: Path) -> tuple[Plan, Iterator[Item]]:
+    """The plan and what goes by it, line by line. Raises ConfigError for what is no plan."""
+    found = lines(path)
+    first = next(found, None)
+    if not isinstance(first, Plan):
+        raise ConfigError(str(path), "is no plan; make one with: shoso gc plan.")
+    if first.version != VERSION:
+        message = (
+            f"is a plan of another version of Shoso ({first.version}); make it again with: shoso gc plan."
+        )
+        raise ConfigError(str(path), message)
+    return first, (line for line in found if isinstance(line, Item))
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Every line. Raises ConfigError for what is no line of a plan."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield _DECODER.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise ConfigError(str(path), f"line {number} is no line of a plan.") from None

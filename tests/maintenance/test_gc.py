@@ -1,0 +1,278 @@
+"""`shoso gc`: what was named goes, all of it and nothing else, and what has changed since stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.maintenance import world
+from tests.maintenance.world import FILES, World
+
+from shoso.cli import main
+from shoso.errors import TrackingError
+from shoso.maintenance import plans
+from shoso.maintenance.gc.applying import apply
+from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.planning import plan
+from shoso.maintenance.plans import Item, Kept
+from shoso.metadata import experiments, runs
+from shoso.metadata.holdings import Kind
+
+
+class Quiet:
+    """Is told, and tells nobody."""
+
+    def planned(self, number):
+        pass
+
+    def done(self, number):
+        pass
+
+
+@pytest.fixture(params=world.PLACES, ids="-".join)
+async def estate(request, tmp_path):
+    """A world of each kind."""
+    opened = World(*await world.make(*request.param, tmp_path))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def plain(tmp_path):
+    """A world on SQLite and a folder."""
+    opened = World(*await world.make("sqlite", "local", tmp_path))
+    yield opened
+    await opened.close()
+
+
+async def planned(estate, folder, **asked):
+    """The path of a plan, what goes by id, and why the rest stays."""
+    path = folder / "plan.jsonl"
+    await plan(estate.estate, Asked(**asked), path, Quiet())
+    lines = [*plans.lines(path)]
+    going = {line.id: line for line in lines if isinstance(line, Item)}
+    return path, going, {line.id: line.reason for line in lines if isinstance(line, Kept)}
+
+
+async def applied(estate, path):
+    return await apply(estate.estate, *plans.read(path), Quiet())
+
+
+async def test_what_is_deleted_goes_with_rows_and_artifacts_and_nothing_else_does(estate, tmp_path):
+    kept, mixed, gone = [await estate.experiment(name) for name in ("kept", "mixed", "gone")]
+    stays = [await estate.run(kept), await estate.run(mixed), await estate.model(mixed)]
+    before = await estate.files()
+    going = [
+        await estate.run(mixed),
+        await estate.run(gone),
+        await estate.model(mixed),
+        await estate.model(gone),
+    ]
+    await estate.delete_run(going[0])
+    await estate.delete_model(going[2])
+    await estate.database.write(experiments.delete, gone)
+    everything = await estate.files()
+    path, found, held = await planned(estate, tmp_path)
+    assert ({*found}, held) == ({*going, gone}, {})
+    assert (found[going[0]].objects, found[going[0]].bytes) == (2, 5001)
+    assert await estate.files() == everything  # a plan touches nothing
+    done = await applied(estate, path)
+    assert (done.items, done.problems, done.objects) == ({"run": 2, "model": 2, "experiment": 1}, [], 8)
+    assert await estate.files() == before
+    assert await estate.there(Kind.RUN, *going, *stays) == sorted(stays[:2])
+    assert await estate.there(Kind.MODEL, *going, *stays) == stays[2:]
+    assert await estate.there(Kind.EXPERIMENT, kept, gone) == [kept]
+    again = await applied(estate, path)
+    assert (again.items, again.gone, again.problems) == ({}, 5, [])
+
+
+async def test_what_has_changed_since_the_plan_stays_and_is_named(estate, tmp_path):
+    one = await estate.experiment("e")
+    ids = [await estate.run(one) for _ in range(5)]
+    restored, again, written, replaced, same = ids
+    for run_id in ids:
+        await estate.delete_run(run_id)
+    path, *_ = await planned(estate, tmp_path)
+    await estate.database.write(runs.restore, restored)
+    await estate.database.write(runs.restore, again)
+    await asyncio.sleep(0.01)
+    await estate.delete_run(again)
+    await asyncio.sleep(1.1)  # SFTP tells times in whole seconds
+    await estate.put(await estate.location(Kind.RUN, written), {"late.txt": b"late"})
+    await estate.put(await estate.location(Kind.RUN, replaced), {"a.txt": b"A"})
+    files = await estate.files()
+    done = await applied(estate, path)
+    messages = {problem.item.id: problem.message for problem in done.problems}
+    assert messages == {
+        restored: "it was restored since the plan was made",
+        again: "it was restored, or changed, and deleted again since the plan was made",
+        written: "'late.txt' was written since the plan was made",
+        replaced: "'a.txt' was written since the plan was made",
+    }
+    assert all(problem.refused for problem in done.problems)
+    assert await estate.files() == {path: data for path, data in files.items() if same not in path}
+    assert await estate.there(Kind.RUN, *ids) == sorted({*ids} - {same})
+
+
+async def test_only_what_is_named_is_ever_in_a_plan(plain, tmp_path):
+    one, two = await plain.experiment("one"), await plain.experiment("two")
+    named, other, inside, active = [await plain.run(each) for each in (one, one, two, one)]
+    model, left = await plain.model(one), await plain.model(two)
+    for run_id in (named, other):
+        await plain.delete_run(run_id)
+    await plain.delete_model(model)
+    await plain.database.write(experiments.delete, two)
+
+    async def going(**asked):
+        return {*(await planned(plain, tmp_path, **asked))[1]}
+
+    assert await going() == {named, other, inside, model, left, two}
+    assert await going(run_ids=[named]) == {named}
+    assert await going(model_ids=[model]) == {model}
+    assert await going(experiment_ids=[two]) == {inside, left, two}
+    assert await going(experiment_ids=[two], run_ids=[named]) == {inside, left, two, named}
+    assert await going(older_than=60.0) == set()
+    for asked, message in (
+        ({"run_ids": [active]}, "is active"),
+        ({"run_ids": ["no"]}, "There is no run no"),
+        ({"experiment_ids": [one]}, "is active"),
+        ({"experiment_ids": ["x"]}, "No experiment has such an id"),
+        ({"run_ids": [named], "older_than": 60.0}, "was deleted today, which --older-than spares"),
+    ):
+        with pytest.raises(TrackingError, match=message):
+            await going(**asked)
+
+
+async def test_what_others_need_stays(plain, tmp_path):
+    one = await plain.experiment("one")
+    source, outer, odd = await plain.run(one), await plain.run(one), await plain.run(one)
+    await plain.version("model", source)
+    nested = await plain.experiment("nested", f"mlflow-artifacts:/{one}/{outer}/artifacts/inner")
+    inner = await plain.run(nested)
+    update = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+    with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
+        connection.execute(update, ("mlflow-artifacts:/", odd))
+    for run_id in (source, outer, odd):
+        await plain.delete_run(run_id)
+    _, going, held = await planned(plain, tmp_path)
+    assert going == {}
+    assert held == {
+        source: "version model/1 of a registered model is made from it",
+        outer: f"the experiment {nested} keeps its artifacts inside of it",
+        odd: "its location doesn't carry its id, so others may have files there",
+    }
+    assert {*(await planned(plain, tmp_path, registered=True))[1]} == {source}
+    assert await plain.files(await plain.location(Kind.RUN, inner)) == FILES
+
+
+async def test_an_experiment_stays_while_anything_in_it_does(plain, tmp_path):
+    one = await plain.experiment("one")
+    run_id, model = await plain.run(one), await plain.model(one)
+    await plain.database.write(experiments.delete, one)
+    await plain.database.write(runs.restore, run_id)
+    _, going, held = await planned(plain, tmp_path)
+    assert (going, held) == ({}, {one: f"the run {run_id} in it is active"})
+    await plain.delete_run(run_id)
+    path, going, _ = await planned(plain, tmp_path)
+    assert {*going} == {run_id, model, one}
+    await asyncio.sleep(0.01)
+    await plain.put(await plain.location(Kind.RUN, run_id), {"late.txt": b"late"})
+    done = await applied(plain, path)
+    assert {problem.item.id: problem.message for problem in done.problems} == {
+        run_id: "'late.txt' was written since the plan was made",
+        one: "it was restored meanwhile, or something is in it",
+    }
+    assert done.items == {"model": 1}
+
+
+async def test_a_run_with_more_objects_than_are_held_in_memory_goes_too(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("shoso.maintenance.gc.applying.GROUP_OBJECTS", 7)
+    monkeypatch.setattr("shoso.maintenance.gc.applying.DELETE_BATCH", 3)
+    monkeypatch.setattr("shoso.metadata.purge.POINTS", 2)
+    one = await plain.experiment("one")
+    ids = [await plain.run(one, {f"{at}": b"" for at in range(count)}) for count in (20, 3, 7, 8)]
+    for run_id in ids:
+        await plain.delete_run(run_id)
+    path, *_ = await planned(plain, tmp_path)
+    done = await applied(plain, path)
+    assert (done.items, done.objects, await plain.files()) == ({"run": 4}, 38, {})
+
+
+async def test_a_location_that_fails_is_named_and_the_rest_goes_on(plain, tmp_path):
+    good, bad = await plain.experiment("good"), await plain.experiment("bad", f"{tmp_path}/other")
+    runs_ = [await plain.run(good), await plain.run(bad)]
+    for run_id in runs_:
+        await plain.delete_run(run_id)
+    path, going, _ = await planned(plain, tmp_path)
+    assert {*going} == {*runs_}
+    folder = Path(await plain.location(Kind.RUN, runs_[1]))
+    (folder / "sub").rename(tmp_path / "sub")
+    (folder / "sub").symlink_to(tmp_path / "sub")  # nothing is deleted through a link
+    done = await applied(plain, path)
+    assert done.items["run"] == 1
+    assert [problem.item.id for problem in done.problems] == [runs_[1]]
+    assert (tmp_path / "sub/b.bin").exists()
+
+
+class Line:
+    """`shoso gc …` on a world."""
+
+    def __init__(self, opened, folder):
+        self.env = {
+            "MLFLOW_BACKEND_STORE_URI": opened.flags["backend_store_uri"],
+            "MLFLOW_ARTIFACTS_DESTINATION": opened.flags["artifacts_destination"],
+        }
+        self.folder = folder
+
+    def __call__(self, *arguments, code=0):
+        command = [str(Path(sys.executable).with_name("shoso")), "gc", *map(str, arguments)]
+        done = subprocess.run(
+            command, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout or done.stderr
+
+
+async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
+    line = Line(plain, tmp_path)
+    one = await plain.experiment("one")
+    first, second, third = [await plain.run(one) for _ in range(3)]
+    await plain.delete_run(first)
+    text = line("plan", "-o", "p.jsonl")
+    assert "deleted today" in text
+    assert "1 run would go: 2 objects (4.9 KiB)." in text
+    assert "1 run went for good (2 objects, 4.9 KiB)" in line("apply", "p.jsonl")
+    assert "Nothing went for good (0 objects, 0 B)" in line("apply", "p.jsonl")
+    for run_id in (second, third):
+        await plain.delete_run(run_id)
+    done = json.loads(line("--older-than", "0d0s", "--run-ids", f"{second},", "--json"))  # as mlflow gc's
+    assert (done["items"], done["stayed"]) == ({"run": 1}, 0)
+    (tmp_path / "p.jsonl").write_text((tmp_path / "p.jsonl").read_text()[:-40])
+    assert "is no line of a plan" in line("apply", "p.jsonl", code=1)
+    assert "write it like 30d" in line("--older-than", "soon", code=2)
+    assert "Shoso has no workspaces" in line("--all-workspaces", code=2)
+    assert await plain.there(Kind.RUN, first, second, third) == [third]
+
+
+def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monkeypatch):
+    async def begun():
+        opened = World(*await world.make("sqlite", "local", tmp_path))
+        await opened.delete_run(await opened.run(await opened.experiment("one")))
+        await opened.close()
+        return opened.flags
+
+    flags = asyncio.run(begun())
+    monkeypatch.setattr("shoso.cli.collected._is_terminal", lambda: True)
+    command = ["gc", "--backend-store-uri", flags["backend_store_uri"]]
+    command += ["--artifacts-destination", flags["artifacts_destination"]]
+    refused = CliRunner().invoke(main, command, input="n\n")
+    assert (refused.exit_code, "Nothing was deleted" in refused.output) == (1, True)
+    agreed = CliRunner().invoke(main, command, input="y\n")
+    assert "1 run went for good" in agreed.output
