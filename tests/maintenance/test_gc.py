@@ -273,6 +273,6 @@ def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monk
     command = ["gc", "--backend-store-uri", flags["backend_store_uri"]]
     command += ["--artifacts-destination", flags["artifacts_destination"]]
     refused = CliRunner().invoke(main, command, input="n\n")
-    assert (refused.exit_code, "Nothing was deleted" in refused.output) == (1, True)
+    assert (refused.exit_code, "Nothing was deleted" in refused.output) == (1, True), refused.output
     agreed = CliRunner().invoke(main, command, input="y\n")
     assert "1 run went for good" in agreed.output

@@ -17,7 +17,7 @@ from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
 from shoso.core.types import ObjectMeta
 from shoso.maintenance.estate import Estate
-from shoso.metadata import experiments, metrics, models, purge, registry, runs, versions
+from shoso.metadata import experiments, models, purge, registry, runs, versions
 from shoso.metadata.connect import Database
 from shoso.metadata.holdings import Kind
 from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel
@@ -25,6 +25,7 @@ from shoso.wire.requests import (
     CreateExperiment,
     CreateLoggedModel,
     CreateRun,
+    LogBatch,
     LoggedModelById,
     MetricInput,
     ParamInput,
@@ -56,9 +57,8 @@ class World:
         """A run with a param, some metrics, and these files."""
         run = await self.database.write(runs.create, CreateRun(experiment))
         run_id = run.info.run_id
-        await self.database.write(runs.log_params, run_id, [ParamInput("p", "1")], True)
         points = [MetricInput("m", float(step), 1, step) for step in range(3)]
-        await self.database.write(metrics.log_many, run_id, points)
+        await self.database.write(runs.log_batch, LogBatch(run_id, points, [ParamInput("p", "1")]), True)
         await self.put(run.info.artifact_uri, files)
         return run_id
 

@@ -8,7 +8,7 @@ from tests.metadata import places
 
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
-from shoso.metadata import claims, datasets, experiments, holdings, metrics, models, purge, runs
+from shoso.metadata import claims, datasets, experiments, holdings, models, purge, runs
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Holding, Kind, Wanted
 from shoso.metadata.own import OWN
@@ -18,6 +18,7 @@ from shoso.wire.requests import (
     CreateExperiment,
     CreateLoggedModel,
     CreateRun,
+    LogBatch,
     LoggedModelById,
     LogInputs,
     LogOutputs,
@@ -39,10 +40,10 @@ class Made:
         self.run = runs.create(conn, CreateRun(self.experiment)).info.run_id
         model = CreateLoggedModel(self.experiment, source_run_id=self.run, params=[ParamInput("p", "1")])
         self.model = models.create(conn, model).info.model_id
-        runs.log_params(conn, self.run, [ParamInput("p", "1")], True)
-        runs.set_tags(conn, self.run, [TagInput("t", "1")], True)
         points = [MetricInput("m", 1.0, 1, step) for step in range(3)]
-        metrics.log_many(conn, self.run, [*points, MetricInput("of model", 1.0, 1, 0, model_id=self.model)])
+        points.append(MetricInput("of model", 1.0, 1, 0, model_id=self.model))
+        batch = LogBatch(self.run, points, [ParamInput("p", "1")], [TagInput("t", "1")])
+        runs.log_batch(conn, batch, True)
         read = DatasetInput(Dataset("d", "1", "t", "s"), [Tag("mlflow.data.context", "train")])
         datasets.log_inputs(conn, LogInputs(self.run, [read]))
         datasets.log_outputs(conn, LogOutputs(self.run, [ModelOutput(self.model, 0)]))
