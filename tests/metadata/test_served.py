@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import text
 from tests.metadata import places
+from tests.servers import pgbouncer
 from tests.servers.certificates import self_signed
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.processes import Launcher, free_ports, give_away
@@ -316,6 +317,32 @@ async def test_tls_is_what_the_uri_says(place, tmp_path):
 async def test_a_database_without_tls_is_refused_where_it_is_asked_for(place):
     if place.kind == "postgres":
         assert "speaks no TLS" in refusal(place.uri + "?sslmode=require")
+
+
+# -- a pooler ---------------------------------------------------------------------------------------------
+
+
+async def test_behind_a_pooler_each_transaction_may_have_another_connection(place):
+    """PgBouncer's has statements that somebody else prepared, by the same names."""
+    if place.kind != "postgres":
+        return
+    with pgbouncer.before(places.SERVERS["postgres"].server()) as port:
+        uri = place.engine.url.set(port=port).render_as_string(hide_password=False)
+        options = replace(places.FEW, pool_size=8, timeout=7.0)
+        servers = [Database.open(uri, artifact_root="/a", options=options) for _ in range(2)]
+        run_id = await new_run(servers[0])
+        for number in range(12):
+            await asyncio.gather(
+                *(each.write(runs.set_tags, run_id, [TagInput(f"t{number}", "1")], True) for each in servers),
+                *(each.write_each(metrics.log_each, point(run_id, step=number)) for each in servers),
+                *(each.search(search.search_runs, SearchRuns(["0"])) for each in servers),
+                *(each.read(runs.get, run_id) for each in servers),
+            )
+        run = await servers[1].read(runs.get, run_id)
+        assert (len(run.data.tags), run.data.metrics[0].step) == (13, 11)
+        assert await servers[0].read(rows, "SHOW statement_timeout") == [("7s",)]
+        for each in servers:
+            await each.close()
 
 
 # -- several servers --------------------------------------------------------------------------------------

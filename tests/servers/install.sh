@@ -19,7 +19,7 @@ packages=(
     # NFS
     nfs-kernel-server rpcbind user-mode-linux gcc libc6-dev kmod iproute2 nfs-common
     # databases
-    postgresql mariadb-server libodbc2
+    postgresql pgbouncer mariadb-server libodbc2
     # a reverse proxy
     nginx-light
 )

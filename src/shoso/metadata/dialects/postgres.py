@@ -57,14 +57,22 @@ class Postgres:
         return {} if pooled else {"prepare_threshold": None}
 
     def greet(self, raw: Any, options: Options, read_only: bool) -> None:
-        """See Product."""
+        """See Product. Behind a pooler that lends a connection for a transaction nothing may be prepared.
+
+        One, such as PgBouncer, says that it has another process id than who answers.
+        """
         limit = int(options.timeout * 1000)
         wait = limit * 9 // 10  # for a lock: else the other limit, which says less, would always come first
-        raw.execute(
+        said = raw.execute(
             f"SET statement_timeout = {limit}; SET lock_timeout = {wait};"
             f" SET idle_in_transaction_session_timeout = {limit};"
-            " SET jit = off"  # compiling a search takes longer than it
+            " SET jit = off;"  # compiling a search takes longer than it
+            " SELECT pg_backend_pid()"
         )
+        while said.nextset():
+            pass
+        if said.fetchone() != (raw.info.backend_pid,):
+            raw.prepare_threshold = None
         if read_only:  # a plan for any values goes through a long history from its start, for every page
             raw.execute("SET plan_cache_mode = force_custom_plan")
         raw.commit()
