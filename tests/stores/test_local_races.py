@@ -101,6 +101,17 @@ async def test_a_folder_removed_before_the_object_gets_its_name_is_made_again(lo
     assert await read_bytes(local, KEY) == b"object"
 
 
+async def test_a_move_overtaken_by_another_is_made(local, root, monkeypatch):
+    await local.write(KEY, BytesSource(b"object"))
+    held = Held(monkeypatch, "replace")
+    moving = asyncio.ensure_future(local.move([(KEY, Key("moved/object"))]))
+    await held.reached.wait()
+    (root / KEY).rename(root / "moved/object")
+    held.go.set()
+    await moving
+    assert await read_bytes(local, Key("moved/object")) == b"object"
+
+
 async def test_a_finish_overtaken_by_another_finds_the_object(local, monkeypatch):
     ref = await local.uploads.begin(KEY)
     parts = [await local.uploads.put(ref, number, BytesSource(b"part")) for number in (1, 2, 3)]

@@ -21,6 +21,7 @@ from shoso.core.types import (
     From,
     FromTo,
     Last,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
@@ -30,6 +31,7 @@ from shoso.core.types import (
 from shoso.errors import Kind, Retry, StoreError
 from shoso.stores.azure import blocks
 from shoso.stores.azure.client import CONNECTIONS, Client
+from shoso.stores.azure.moving import Mover
 from shoso.stores.azure.options import AzureOptions
 from shoso.stores.azure.replies import Blob, Page, is_folder, meta_of, page
 from shoso.stores.azure.signing import AzureSigner, Signatures
@@ -58,11 +60,13 @@ class AzureStore:
             sorted_list=options.scheme == "wasbs",
             connections=CONNECTIONS,
             digests=Digests.WRITTEN,
+            move=True,
         )
         self.client = Client(options)
         self._root = f"{options.folder}/" if options.folder else ""
         signatures = Signatures(self.client)
         self.parts = AzureUploads(self, signatures)
+        self._mover = Mover(self, signatures)
         self._signer = AzureSigner(self, signatures) if signatures.possible else None
 
     @property
@@ -114,6 +118,17 @@ class AzureStore:
         places = [(key, self.name("delete", key)) for key in keys]
         await self.remove("delete", places)
 
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; one after another."""
+        failures: list[StoreError] = []
+        for key, target in moves:
+            try:
+                await self._mover.move(key, target)
+            except StoreError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
     async def close(self) -> None:
         """See Store."""
         await self.client.close()
@@ -162,6 +177,13 @@ class AzureStore:
         outcomes = await asyncio.gather(*(self._remove(op, waiting) for _ in range(_DELETES)))
         for failure in filter(None, outcomes):
             raise failure
+
+    async def remove_version(self, op: str, meta: ObjectMeta, name: str) -> None:
+        """Delete a blob that is still this version; missing is fine. Raises CHANGED."""
+        headers = {"if-match": f'"{meta.etag}"'}
+        url = self.client.url(name)
+        async with self.client.request(op, meta.key, "DELETE", url, headers=headers, forgiven=_GONE):
+            pass
 
     def meta(self, op: str, key: Key, headers: Mapping[str, str]) -> ObjectMeta:
         """The object that a reply speaks of. Raises UNEXPECTED."""

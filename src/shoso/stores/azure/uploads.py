@@ -35,14 +35,17 @@ _UPLOADS = ".shoso/uploads/"
 _PARTS = ".shoso/parts/"
 _ID = re.compile(r"[0-9a-f]{32}")
 
-_COPIED = 100 * 1024 * 1024
+COPIED = 100 * 1024 * 1024
 """Bytes that Azure copies into one block: the most that any of its versions takes."""
 
-PART_MAX = 5 * _COPIED
+PART_MAX = 5 * COPIED
 """So that 10,000 parts stay within the 50,000 blocks of a blob."""
 
-_COPIES = 8
-_READABLE = 6 * 3600.0
+COPIES = 8
+"""Blocks that Azure copies at once."""
+
+READABLE = 6 * 3600.0
+"""Seconds for which Azure may read what it copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +176,11 @@ class AzureUploads:
         """One blob of these parts, put together by Azure: no byte of them comes here."""
         name = self._store.name("finish", ref.key)
         blocks = Blocks(self._client, "finish", ref.key, name)
-        async with window(_COPIES) as copying:
+        async with window(COPIES) as copying:
             for staged in named:
-                source = await self._signatures.readable(ref.key, staged.name, _READABLE)
-                for start in range(0, staged.part.size, _COPIED):
-                    stop = min(start + _COPIED, staged.part.size)
+                source = await self._signatures.readable(ref.key, staged.name, READABLE)
+                for start in range(0, staged.part.size, COPIED):
+                    stop = min(start + COPIED, staged.part.size)
                     await copying.add(blocks.copy(source, start, stop, staged.version))
             await copying.empty()
         if not blocks.ids:

@@ -25,6 +25,7 @@ from shoso.core.types import (
     FromTo,
     IfMatch,
     Last,
+    Move,
     ObjectMeta,
     Prefix,
     Reading,
@@ -38,6 +39,7 @@ from shoso.stores.gcs import SILENCE
 from shoso.stores.gcs.access import Access
 from shoso.stores.gcs.api import DIGEST, FAILURES, FIELDS, PUBLIC, Api, Item, Page, endpoint_of
 from shoso.stores.gcs.faults import Translator
+from shoso.stores.gcs.moving import Mover
 from shoso.stores.gcs.pieces import Sums
 from shoso.stores.gcs.sending import Target, send
 from shoso.stores.gcs.signer import GcsSigner
@@ -76,7 +78,7 @@ class GcsStore:
 
     batches = None
 
-    capabilities = Capabilities(digests=Digests.WRITTEN)
+    capabilities = Capabilities(digests=Digests.WRITTEN, move=True)
 
     def __init__(self, options: GcsOptions) -> None:
         endpoint = endpoint_of(options.emulator)
@@ -90,6 +92,7 @@ class GcsStore:
         self._options = options
         self._root = f"{options.folder}/" if options.folder else ""
         self._uploads = GcsUploads(self)
+        self._mover = Mover(self)
         self._signer = GcsSigner(self, options.public_endpoint or endpoint) if access.can_sign else None
 
     @property
@@ -164,6 +167,17 @@ class GcsStore:
     async def _delete(self, key: Key) -> None:
         await self.remove("delete", key, self.name("delete", key))
 
+    async def move(self, moves: Sequence[Move]) -> None:
+        """See Store; one after another."""
+        failures: list[StoreError] = []
+        for key, target in moves:
+            try:
+                await self._mover.move(key, target)
+            except StoreError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
     async def close(self) -> None:
         """See Store."""
         await self.api.close()
@@ -209,11 +223,12 @@ class GcsStore:
                 return
             query["pageToken"] = page.next_page_token
 
-    async def remove(self, op: str, key: Key, name: str) -> None:
-        """Remove an object; missing is fine."""
+    async def remove(self, op: str, key: Key, name: str, generation: int | None = None) -> None:
+        """Remove an object, of that generation if it's given (raises CHANGED); missing is fine."""
+        query = {} if generation is None else {"ifGenerationMatch": str(generation)}
         async with self.turns:
             try:
-                await self.api.ask(object, op, key, "DELETE", self.api.objects(name))
+                await self.api.ask(object, op, key, "DELETE", self.api.objects(name), query)
             except StoreError as error:
                 if error.kind is not Kind.NOT_FOUND:
                     raise
