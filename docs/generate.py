@@ -153,7 +153,9 @@ def _help(names: Sequence[str]) -> str:
 def results() -> str:
     """What each command prints with --json."""
     rows = [(_code(" ".join(("shoso", *names))), _result(shape)) for names, shape in SHAPES.items()]
-    shapes = {shape for found in SHAPES.values() if (shape := _element(found)).__module__ == SHAPES_MODULE}
+    shapes = {
+        shape for found in SHAPES.values() for shape in _elements(found) if shape.__module__ == SHAPES_MODULE
+    }
     described: dict[str, type[Struct]] = {}
     for shape in shapes:
         _collect(shape, described)
@@ -166,16 +168,21 @@ def _always_there(shape: type[Struct], field: inspect.Field) -> str:
     return "null where it isn't known" if unknown else "always"
 
 
-def _element(shape: Any) -> Any:
-    """What a list is of; anything else is itself."""
-    return next(iter(get_args(shape)), shape)
+def _elements(shape: Any) -> tuple[Any, ...]:
+    """What a list is of, or what lines there may be; anything else is itself."""
+    return get_args(shape) or (shape,)
 
 
 def _result(shape: Any) -> str:
-    element = _element(shape)
+    links = [_link(element) for element in _elements(shape)]
+    if len(links) > 1:
+        return f"lines of JSON: {', '.join(links)}"
+    return links[0] if not get_args(shape) else f"list of {links[0]}"
+
+
+def _link(element: Any) -> str:
     page = "" if element.__module__ == SHAPES_MODULE else "routes.md"
-    link = f"[{element.__name__}]({page}#{element.__name__.lower()})"
-    return link if element is shape else f"list of {link}"
+    return f"[{element.__name__}]({page}#{element.__name__.lower()})"
 
 
 def _default(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, db, experiments, gc, runs, imports, sync, completion, server    the commands
+artifacts, mlflow, db, experiments, fsck, gc, runs, imports, sync, completion, server    the commands
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
 indexes      what `db` does to indexes
 imported     an import under way
 collected    garbage collection under way
+checked      a check under way
 transfers    copies, deletions and verifications under way; `progress` shows how far they are
 listing      what is at a URI
 shapes       what `--json` prints; `reports` and `words` say it for people
@@ -28,6 +29,7 @@ main = Lazy(
         "completion": "shoso.cli.completion:completion",
         "db": "shoso.cli.db:db",
         "experiments": "shoso.cli.experiments:experiments",
+        "fsck": "shoso.cli.fsck:fsck",
         "gc": "shoso.cli.gc:gc",
         "import": "shoso.cli.imports:import_store",
         "runs": "shoso.cli.runs:runs",

@@ -2,6 +2,8 @@
 
 0    done
 1    failed, in part or whole
+3    `shoso fsck`: all that was found is repaired
+4    `shoso fsck`: something that was found isn't
 2    the command line can't be understood
 130  interrupted (SIGINT, SIGTERM): the same command goes on
 """

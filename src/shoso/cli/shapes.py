@@ -220,6 +220,32 @@ class Collected(Struct, frozen=True):
     seconds: float
 
 
+class CheckFound(Struct, frozen=True, tag="finding"):
+    """A line for what is wrong: of what kind, with what, what repairs it, and what was done (or "")."""
+
+    kind: str
+    name: str
+    problem: str
+    remedy: str
+    done: str
+
+
+class CheckTotal(Struct, frozen=True, tag="total"):
+    """The last line, of a check that came to its end; `state` is clean, repaired or damaged.
+
+    Numbers of objects that are there, of findings, of those that were repaired, and of places that are
+    recorded and can't be looked at.
+    """
+
+    state: str
+    objects: int
+    bytes: int
+    found: int
+    repaired: int
+    unchecked: int
+    seconds: float
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -238,6 +264,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("gc",): Collected,
     ("gc", "plan"): Planned,
     ("gc", "apply"): Collected,
+    ("fsck",): CheckFound | CheckTotal,
     ("import",): ImportDone,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,

@@ -1,6 +1,7 @@
 """Work on whole stores: bringing in what another one holds, and keeping up what is there.
 
 estate       a database, and the stores that hold what it records
+fsck         whether what is recorded is there, and what is there is recorded
 inventory    all objects of an estate, and what nobody refers to
 plans        what would go, written down; gc makes and applies plans
 filestore    an MLflow file store (`mlruns/`), read with suspicion

@@ -100,6 +100,11 @@ class Upload:
     uri: str
     begun: float
 
+    @property
+    def age(self) -> float:
+        """How long ago, in seconds."""
+        return max(0.0, time.time() - self.begun)
+
 
 class Inventory:
     """The objects of these roots, by root and key."""
@@ -132,9 +137,9 @@ class Inventory:
                 if isinstance(entry, ObjectMeta) and TRASH not in entry.key.split("/"):
                     batch.append(_row(at, entry))
                 if len(batch) >= BATCH:
-                    self._add(batch)
+                    self.add(_ADD, batch)
                     batch = []
-        self._add(batch)
+        self.add(_ADD, batch)
 
     async def refer(self) -> None:
         """Tell what is referred to from what isn't."""
@@ -178,16 +183,20 @@ class Inventory:
                 if error.kind is not ErrorKind.UNSUPPORTED:
                     raise
 
-    def _add(self, batch: Sequence[_Row]) -> None:
+    def amount(self) -> tuple[int, int]:
+        """How many objects there are, and bytes."""
+        objects, size = self.file.execute("SELECT count(*), coalesce(sum(size), 0) FROM objects").fetchone()
+        return objects, size
+
+    def add(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Write rows into the file, at once."""
         with self.file:
             self.file.execute("BEGIN")
-            self.file.executemany(_ADD, batch)
+            self.file.executemany(statement, rows)
 
     def _refer(self, places: Iterable[str]) -> None:
         found = (self.find(place) for place in places)
-        with self.file:
-            self.file.execute("BEGIN")
-            self.file.executemany(_REFER, ((at, *_span(key)) for at, key in filter(None, found)))
+        self.add(_REFER, ((at, *_span(key)) for at, key in filter(None, found)))
 
     async def _there(self, groups: Sequence[_Group]) -> set[tuple[str, str]]:
         """Whose folders these are, if they have rows."""

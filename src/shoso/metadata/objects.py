@@ -80,6 +80,12 @@ def known(conn: Connection, ids: Sequence[bytes]) -> dict[bytes, Row]:
     return {found[0]: Row(*found) for found in _SELECT.rows(conn, ids)}
 
 
+def page(conn: Connection, after: bytes = b"", limit: int = 1000) -> list[Row]:
+    """The first rows behind that id, of any root."""
+    query = select(objects).where(objects.c.id > after).order_by(objects.c.id).limit(limit)
+    return [Row(*found) for found in conn.execute(query)]
+
+
 @lru_cache(maxsize=256)
 def _folder(root: str, folder: Key) -> bytes:
     """The half of what lies in that folder; objects come folder by folder."""

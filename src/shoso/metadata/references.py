@@ -9,11 +9,20 @@ import enum
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, and_, or_, select
+from sqlalchemy import Column, Connection, and_, delete, exists, not_, or_, select
 
 from shoso.metadata.clauses import parts
 from shoso.metadata.compatibility import FOR_MLFLOW  # noqa: F401 - whose tables are in SCHEMA then
-from shoso.metadata.schema import SCHEMA, logged_models, model_versions, runs
+from shoso.metadata.model_status import NUMBER_OF
+from shoso.metadata.registry_rules import DELETED
+from shoso.metadata.schema import (
+    SCHEMA,
+    logged_models,
+    model_versions,
+    registered_model_aliases,
+    runs,
+    tags,
+)
 
 PAGE = 1000
 """Rows that are read at once."""
@@ -43,11 +52,26 @@ class Version(NamedTuple):
     source: str | None = None
     storage_location: str | None = None
     run_id: str | None = None
+    run_link: str | None = None
+
+    @property
+    def made_of(self) -> str:
+        """Where whoever loads it finds its artifacts."""
+        return self.storage_location or self.source or ""
 
     @property
     def places(self) -> set[str]:
         """What it is made of, as it is recorded."""
         return {place for place in (self.source, self.storage_location) if place}
+
+
+class Alias(NamedTuple):
+    """An alias of a version."""
+
+    workspace: str
+    name: str
+    alias: str
+    version: int
 
 
 def page(conn: Connection, owner: Owner, after: str = "") -> list[Recorded]:
@@ -65,8 +89,8 @@ def versions(conn: Connection, after: Version) -> list[Version]:
         and_(row.workspace == after.workspace, row.name > after.name),
         and_(row.workspace == after.workspace, row.name == after.name, row.version > after.version),
     )
-    query = select(row.workspace, row.name, row.version, row.source, row.storage_location, row.run_id)
-    query = query.where(behind, row.current_stage != "Deleted_Internal")
+    columns = (row.source, row.storage_location, row.run_id, row.run_link)
+    query = select(row.workspace, row.name, row.version, *columns).where(behind, _LIVES)
     found = conn.execute(query.order_by(row.workspace, row.name, row.version).limit(PAGE))
     return [Version(*each) for each in found]
 
@@ -77,6 +101,75 @@ def there(conn: Connection, owner: Owner, ids: Sequence[str]) -> set[str]:
     found = (conn.scalars(select(column).where(column.in_(some))) for some in parts(ids))
     return {id_ for some in found for id_ in some}
 
+
+def located(conn: Connection, owner: Owner, ids: Sequence[str]) -> dict[str, str]:
+    """Where those of these runs or models that have a row have their artifacts, by id."""
+    id_, location = _LOCATED[owner]
+    found = (conn.execute(select(id_, location).where(id_.in_(some))) for some in parts(ids))
+    return {each: where or "" for some in found for each, where in some}
+
+
+def ready(conn: Connection, after: str = "") -> list[Recorded]:
+    """The first logged models that are finished, behind that id; fewer than PAGE are the last ones."""
+    row = logged_models.c
+    query = select(row.model_id, row.artifact_location).where(row.status == _READY, row.model_id > after)
+    return [Recorded(*each) for each in conn.execute(query.order_by(row.model_id).limit(PAGE))]
+
+
+def histories(conn: Connection, after: str = "") -> list[tuple[str, str, str]]:
+    """The first runs behind that id that have logged models: id, location, and what they say of them."""
+    query = select(tags.c.run_uuid, runs.c.artifact_uri, tags.c.value)
+    query = query.where(tags.c.key == HISTORY, tags.c.run_uuid == runs.c.run_uuid, tags.c.run_uuid > after)
+    found = conn.execute(query.order_by(tags.c.run_uuid).limit(PAGE))
+    return [(run_id, location or "", value or "") for run_id, location, value in found]
+
+
+def models_of(conn: Connection, run_ids: Sequence[str]) -> set[tuple[str, str]]:
+    """Run and name of the logged models of these runs."""
+    row = logged_models.c
+    found = set[tuple[str, str]]()
+    for some in parts(run_ids):
+        query = select(row.source_run_id, row.name).where(row.source_run_id.in_(some))
+        found |= {(run_id, name) for run_id, name in conn.execute(query)}
+    return found
+
+
+def is_version(conn: Connection, workspace: str, name: str, version: int) -> bool:
+    """Whether there is that version."""
+    row = model_versions.c
+    this = and_(row.workspace == workspace, row.name == name, row.version == version, _LIVES)
+    return conn.scalar(select(row.version).where(this)) is not None
+
+
+def broken_aliases(conn: Connection) -> list[Alias]:
+    """Aliases of versions that aren't there."""
+    row = registered_model_aliases.c
+    query = select(row.workspace, row.name, row.alias, row.version).where(_BROKEN)
+    return [Alias(*each) for each in conn.execute(query.order_by(row.workspace, row.name, row.alias))]
+
+
+def drop_alias(conn: Connection, alias: Alias) -> bool:
+    """Delete an alias, if its version still isn't there; whether it was deleted."""
+    row = registered_model_aliases.c
+    this = and_(row.workspace == alias.workspace, row.name == alias.name, row.alias == alias.alias)
+    return bool(conn.execute(delete(registered_model_aliases).where(this, _BROKEN)).rowcount)
+
+
+HISTORY = "mlflow.log-model.history"
+"""The tag of a run that says which models it has logged, as a list in JSON."""
+
+_READY = NUMBER_OF["READY"]
+_LIVES = model_versions.c.current_stage != DELETED
+_BROKEN = not_(
+    exists(
+        select(model_versions.c.version).where(
+            model_versions.c.workspace == registered_model_aliases.c.workspace,
+            model_versions.c.name == registered_model_aliases.c.name,
+            model_versions.c.version == registered_model_aliases.c.version,
+            _LIVES,
+        )
+    ).correlate(registered_model_aliases)
+)
 
 _LOCATED = {
     Owner.RUN: (runs.c.run_uuid, runs.c.artifact_uri),

@@ -1,0 +1,54 @@
+"""What nobody refers to, or goes on with."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from shoso.core.amounts import count, duration, size
+from shoso.core.store import exists
+from shoso.core.streams import closing
+from shoso.maintenance.fsck.findings import Finding, Kind, Report
+from shoso.maintenance.inventory import Inventory, Orphan, Upload, Why
+
+
+async def check(inventory: Inventory, report: Report) -> None:
+    """Find objects without a row and uploads that were left. Raises StoreError, TrackingError."""
+    async with closing(inventory.orphans(report.asked.age)) as orphans:
+        async for orphan in orphans:
+            if await _is_left(inventory, orphan):
+                await report.add(_orphan(orphan))
+    async with closing(inventory.uploads(report.asked.age)) as uploads:
+        async for upload in uploads:
+            await report.add(_upload(inventory, upload))
+
+
+async def _is_left(inventory: Inventory, orphan: Orphan) -> bool:
+    """Whether it is still there: its run may have been deleted for good while the stores were listed."""
+    store = inventory.roots[orphan.root].plain
+    for first in inventory.objects(orphan):
+        return await exists(store, first.key)
+    return False
+
+
+def _orphan(orphan: Orphan) -> Finding:
+    what = f"{count(orphan.objects, 'object')} ({size(orphan.bytes)}) that no row refers to"
+    problem = f"{what}: {orphan.reason}."
+    return Finding(Kind.ORPHAN, orphan.uri, problem, _REMEDIES[orphan.why])
+
+
+def _upload(inventory: Inventory, upload: Upload) -> Finding:
+    problem = f"An upload of it was begun {duration(upload.age)} ago and not finished."
+    fix = partial(_drop, inventory, upload)
+    return Finding(Kind.UPLOAD, upload.uri, problem, "shoso fsck --repair drops it.", fix=fix)
+
+
+async def _drop(inventory: Inventory, upload: Upload) -> str:
+    await inventory.roots[upload.root].store.uploads.abort(upload.ref)
+    return "The upload was dropped."
+
+
+_REMEDIES = {
+    Why.GONE: "shoso gc plan --orphans says what would go with it.",
+    Why.MOVED: "Compare it with where the artifacts are now, before you delete it.",
+    Why.STRAY: "If you know whose it is, leave it, and say --ignore orphan.",
+}

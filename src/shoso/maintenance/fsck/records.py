@@ -1,0 +1,140 @@
+"""The server's record of what it stored, against what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from shoso.core import keys
+from shoso.core.amounts import size
+from shoso.core.keys import Key
+from shoso.core.types import ObjectMeta
+from shoso.errors import NotFound
+from shoso.maintenance.fsck.findings import Finding, Kind, Report
+from shoso.maintenance.inventory import Inventory, owner_of
+from shoso.metadata import objects, references
+from shoso.metadata.connect import Database
+from shoso.metadata.objects import Row
+from shoso.metadata.references import Owner
+
+SETTLING = 0.5
+"""Seconds after which what a running server stores or deletes stands in its record: twice its delay."""
+
+PAGE = 500
+
+
+class Record(NamedTuple):
+    """A row of the record, and the object that it is of, as a root and key of the inventory."""
+
+    root: int
+    key: Key
+    id: bytes
+    size: int
+    digest: str
+
+
+async def check(inventory: Inventory, report: Report) -> None:
+    """Find the objects that are missing, or have another size. Raises StoreError, TrackingError."""
+    await read(inventory)
+    suspects = inventory.file.execute(_SUSPECTS)
+    while page := [Record(*row) for row in suspects.fetchmany(PAGE)]:
+        await asyncio.sleep(SETTLING)
+        for finding in await _judged(inventory, page):
+            await report.add(finding)
+
+
+async def read(inventory: Inventory) -> None:
+    """Write the record down beside the inventory: of an object that has several rows the latest."""
+    inventory.file.executescript(_TABLE)
+    roots: dict[str, tuple[int, Key] | None] = {}
+    after = b""
+    while rows := await inventory.estate.database.read(objects.page, after):
+        inventory.add(_ADD, _found(inventory, roots, rows))
+        after = rows[-1].id
+
+
+def _found(
+    inventory: Inventory, roots: dict[str, tuple[int, Key] | None], rows: Sequence[Row]
+) -> Iterator[tuple[object, ...]]:
+    for row in rows:
+        if row.root not in roots:
+            roots[row.root] = inventory.find(row.root)
+        if (found := roots[row.root]) is not None:
+            at, folder = found
+            yield at, keys.join(folder, row.key), row.id, row.size, row.digest, row.time
+
+
+async def _judged(inventory: Inventory, suspects: Sequence[Record]) -> list[Finding]:
+    """What is still wrong when it is looked at again."""
+    database = inventory.estate.database
+    known = await database.read(objects.known, [suspect.id for suspect in suspects])
+    suspects = [suspect for suspect in suspects if suspect.id in known]
+    found = await asyncio.gather(*(_stat(inventory, suspect) for suspect in suspects))
+    pairs = [*zip(suspects, found, strict=True)]
+    owned = await _owned(database, [suspect.key for suspect, meta in pairs if meta is None])
+    findings: list[Finding] = []
+    for suspect, meta in pairs:
+        uri = inventory.roots[suspect.root].shown(suspect.key)
+        row = known[suspect.id]
+        if meta is None:
+            findings.append(_missing(uri, row) if suspect.key in owned else _outlived(database, uri, row))
+        elif meta.size != row.size:
+            findings.append(_resized(uri, row, meta))
+    return findings
+
+
+async def _stat(inventory: Inventory, record: Record) -> ObjectMeta | None:
+    try:
+        return await inventory.roots[record.root].plain.stat(record.key)
+    except NotFound:
+        return None
+
+
+async def _owned(database: Database, missing: Sequence[Key]) -> set[Key]:
+    """Those of these whose run, model or trace is there, or that are nobody's."""
+    whose = {key: owner_of(key) for key in missing}
+    there: set[tuple[Owner | None, str]] = {(None, "")}
+    for owner in Owner:
+        if ids := [id_ for _, of, id_ in whose.values() if of is owner]:
+            there |= {(owner, id_) for id_ in await database.read(references.there, owner, ids)}
+    return {key for key, (_, owner, id_) in whose.items() if (owner, id_) in there}
+
+
+def _missing(uri: str, row: Row) -> Finding:
+    return Finding(Kind.MISSING, uri, f"It was stored ({size(row.size)}), and isn't there.", FROM)
+
+
+def _resized(uri: str, row: Row, meta: ObjectMeta) -> Finding:
+    problem = f"It has {meta.size:,} bytes; {row.size:,} were stored."
+    return Finding(Kind.SIZE, uri, problem, FROM)
+
+
+def _outlived(database: Database, uri: str, row: Row) -> Finding:
+    problem = "The server has it in its record; it is gone, and so is what it belonged to."
+    return Finding(Kind.RECORD, uri, problem, REPAIR, fix=partial(_forget, database, row.id))
+
+
+async def _forget(database: Database, id_: bytes) -> str:
+    await database.write(objects.write, [], [id_])
+    return "The record was dropped."
+
+
+REPAIR = "shoso fsck --repair does that."
+FROM = "shoso fsck --repair --from URI fetches it from a copy of the storage."
+
+_TABLE = """
+CREATE TABLE records (
+    root INTEGER, key TEXT, id BLOB, size INTEGER, digest TEXT, time INTEGER, PRIMARY KEY (root, key)
+) WITHOUT ROWID;
+"""
+_ADD = """
+INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (root, key) DO UPDATE
+SET id = excluded.id, size = excluded.size, digest = excluded.digest, time = excluded.time
+WHERE excluded.time > records.time
+"""
+_SUSPECTS = """
+SELECT r.root, r.key, r.id, r.size, r.digest FROM records r LEFT JOIN objects o USING (root, key)
+WHERE o.size IS NULL OR o.size != r.size ORDER BY r.root, r.key
+"""

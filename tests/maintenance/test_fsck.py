@@ -1,0 +1,226 @@
+"""`fsck` against estates that a real server and a real mlflow client filled, and somebody damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from sqlalchemy import create_engine, text
+from tests.e2e.servers import Server
+from tests.servers import postgres, radosgw
+
+from shoso.core.keys import Key
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.fsck import check
+from shoso.maintenance.fsck.findings import Asked, Finding, Totals
+
+DAY = 86_400
+RUN = "a" * 32
+SHOSO = Path(sys.executable).with_name("shoso")
+NO_WAIT = -60.0
+"""What is left is found at once, whatever clock the storage has."""
+
+
+@dataclass
+class World:
+    """A server, what it was started with, and the ways around it."""
+
+    server: Server
+    flags: Mapping[str, str]
+    environment: Mapping[str, str]
+    put: Callable[[str, bytes], None]
+    remove: Callable[[str], None]
+    client: MlflowClient
+    ids: dict[str, str] = field(default_factory=dict)
+
+    async def check(self, **asked: Any) -> tuple[list[Finding], Totals]:
+        """What is found in this process."""
+        estate, found = Estate.open(self.flags, self.environment), list[Finding]()
+        try:
+            return found, await check(estate, Asked(**asked), found.append)
+        finally:
+            await estate.close()
+
+    def fsck(self, *arguments: str, code: int) -> list[dict[str, Any]]:
+        """What the command prints as JSON."""
+        named = [
+            part for name, value in self.flags.items() for part in (f"--{name.replace('_', '-')}", value)
+        ]
+        plain = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
+        done = subprocess.run(
+            [SHOSO, "fsck", "--json", *named, *arguments], env=plain | {**self.environment},
+            check=False, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def sql(self, statement: str, **values: Any) -> None:
+        """Change the database behind the server."""
+        engine = create_engine(self.flags["backend_store_uri"])
+        with engine.begin() as connection:
+            connection.execute(text(statement), values)
+        engine.dispose()
+
+    def key(self, run: str, path: str) -> str:
+        """The key of an artifact."""
+        location = self.client.get_run(self.ids[run]).info.artifact_uri
+        return f"{location.removeprefix('mlflow-artifacts:/')}/{path}"
+
+
+def on_disk(folder: Path) -> World:
+    server = Server(folder)
+    flags = {"backend_store_uri": server.database, "artifacts_destination": str(server.artifacts)}
+
+    def put(key: str, data: bytes) -> None:
+        (server.artifacts / key).parent.mkdir(parents=True, exist_ok=True)
+        (server.artifacts / key).write_bytes(data)
+
+    return World(server, flags, {}, put, lambda key: (server.artifacts / key).unlink(), _started(server))
+
+
+def on_servers(folder: Path) -> World:
+    target, facts = radosgw.fresh(), postgres.server()
+    bucket = target.uri.removeprefix("s3://")
+    uri = postgres.uri(facts, postgres.create(facts))
+    flags = {"backend_store_uri": uri, "artifacts_destination": target.uri}
+    named = ("--backend-store-uri", uri, "--artifacts-destination", target.uri)
+    server = Server(folder, *named, env=dict(target.environment))
+
+    def remove(key: str) -> None:
+        radosgw.client().delete_object(Bucket=bucket, Key=key)
+
+    return World(server, flags, target.environment, target.put, remove, _started(server))
+
+
+def _started(server: Server) -> MlflowClient:
+    return MlflowClient(server.start().uri)
+
+
+@pytest.fixture(params=[on_disk, on_servers], ids=["local-sqlite", "s3-postgres"])
+def world(request, tmp_path):
+    made = request.param(tmp_path)
+    fill(made)
+    yield made
+    made.server.stop()
+
+
+def fill(world: World) -> None:
+    """Runs, models and versions, after all that is ordinarily done to them."""
+    client = world.client
+    experiment = client.create_experiment("old name")
+    client.rename_experiment(experiment, "new name")
+    for name in ("run", "restored", "deleted"):
+        world.ids[name] = run = client.create_run(experiment).info.run_id
+        for path in ("a/b.txt", "a/c.txt", "d.txt"):
+            client.log_text(run, f"{name} {path}", path)
+        client.set_terminated(run)
+    client.delete_run(world.ids["restored"])
+    client.restore_run(world.ids["restored"])
+    client.delete_run(world.ids["deleted"])
+    client.log_text(world.ids["run"], "overwritten", "d.txt")
+    model = client.create_logged_model(experiment, "net", source_run_id=world.ids["run"])
+    (world.server.folder / "MLmodel").write_text("flavors: {}\n")
+    client.log_model_artifacts(model.model_id, str(_only(world.server.folder / "MLmodel")))
+    client.finalize_logged_model(model.model_id, "READY")
+    world.ids["model"], world.ids["experiment"] = model.model_id, experiment
+    client.create_registered_model("first")
+    client.create_model_version("first", f"models:/{model.model_id}", model_id=model.model_id)
+    source = client.get_run(world.ids["run"]).info.artifact_uri + "/a"
+    client.create_model_version("first", source, run_id=world.ids["run"])
+    client.copy_model_version("models:/first/2", "copied")
+    client.create_model_version("first", source, run_id=world.ids["run"])
+    client.set_registered_model_alias("first", "champion", "2")
+    client.set_registered_model_alias("first", "gone", "3")
+    client.delete_model_version("first", "3")
+    client.rename_registered_model("first", "second")
+    history = json.dumps([{"artifact_path": "a", "run_id": world.ids["run"]}])
+    client.set_tag(world.ids["run"], "mlflow.log-model.history", history)
+
+
+def _only(file: Path) -> Path:
+    """The folder with this file alone."""
+    folder = file.parent / "model"
+    folder.mkdir()
+    return file.rename(folder / file.name).parent
+
+
+async def test_an_estate_is_clean_until_it_is_damaged_and_each_damage_is_named(world):
+    found, totals = await world.check(age=NO_WAIT)
+    assert (found, totals.found, totals.unchecked) == ([], 0, 0)
+    assert totals.objects == 10
+    world.remove(world.key("run", "a/b.txt"))
+    world.remove(world.key("run", "a/c.txt"))
+    world.put(world.key("restored", "d.txt"), b"too long for what it was")
+    world.remove(f"{world.ids['experiment']}/models/{world.ids['model']}/artifacts/MLmodel")
+    world.put(f"0/{RUN}/artifacts/x", b"12345")
+    world.sql("UPDATE registered_model_aliases SET version = 9 WHERE alias = 'champion'")
+    world.sql(
+        "INSERT INTO shoso_claims (kind, id, plan, time, location) VALUES ('run', :id, 'p', 1, 'x')",
+        id=world.ids["deleted"],
+    )
+    estate = Estate.open(world.flags, world.environment)
+    await (await estate.roots())[0].store.uploads.begin(Key("0/half"))
+    await estate.close()
+    found, totals = await world.check(age=NO_WAIT)
+    run, model, restored = (world.ids[name] for name in ("run", "model", "restored"))
+    there = f"mlflow-artifacts:/{world.ids['experiment']}"
+    assert sorted((one.kind.value, one.name) for one in found) == [
+        ("alias", "models:/second@champion"),
+        ("claim", f"run {world.ids['deleted']}"),
+        ("logged", f"runs:/{run}/a"),
+        ("missing", f"{there}/{run}/artifacts/a/b.txt"),
+        ("missing", f"{there}/{run}/artifacts/a/c.txt"),
+        ("missing", f"{there}/models/{model}/artifacts/MLmodel"),
+        ("model", f"models:/{model}"),
+        ("orphan", f"mlflow-artifacts:/0/{RUN}/artifacts"),
+        ("size", f"{there}/{restored}/artifacts/d.txt"),
+        ("source", "models:/copied/1"),
+        ("source", "models:/second/1"),
+        ("source", "models:/second/2"),
+        ("upload", "mlflow-artifacts:/0/half"),
+    ]
+    assert (totals.found, totals.repaired) == (13, 0)
+
+
+async def test_what_is_safe_is_repaired_and_said(world):
+    world.sql("UPDATE registered_model_aliases SET version = 9 WHERE alias = 'champion'")
+    world.sql("DELETE FROM latest_metrics")
+    estate = Estate.open(world.flags, world.environment)
+    await (await estate.roots())[0].store.uploads.begin(Key("0/half"))
+    await estate.close()
+    for path in ("a/b.txt", "a/c.txt", "d.txt"):
+        world.remove(world.key("deleted", path))
+    world.sql("DELETE FROM tags WHERE run_uuid = :id", id=world.ids["deleted"])
+    world.sql("DELETE FROM runs WHERE run_uuid = :id", id=world.ids["deleted"])
+    found, totals = await world.check(age=NO_WAIT, repair=True)
+    assert Counter(one.kind.value for one in found) == {"alias": 1, "upload": 1, "record": 3}
+    assert all(one.done for one in found)
+    assert totals.repaired == totals.found == 5
+    again, _ = await world.check(age=NO_WAIT)
+    assert again == []
+
+
+def test_the_exit_code_and_the_last_line_say_how_it_is(tmp_path):
+    world = on_disk(tmp_path)
+    fill(world)
+    try:
+        assert [(line["type"], line.get("state")) for line in world.fsck(code=0)] == [("total", "clean")]
+        world.sql("UPDATE registered_model_aliases SET version = 9 WHERE alias = 'champion'")
+        assert [line.get("state", line.get("kind")) for line in world.fsck(code=4)] == ["alias", "damaged"]
+        assert [line["type"] for line in world.fsck("--ignore", "alias", code=0)] == ["total"]
+        assert [line.get("state") for line in world.fsck("--repair", code=3)] == [None, "repaired"]
+        world.server.artifacts.rename(tmp_path / "away")
+        assert world.fsck(code=1) == []
+        world.fsck("--sure", code=2)
+    finally:
+        world.server.stop()
