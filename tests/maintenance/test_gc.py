@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from shoso.maintenance import plans
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
 from shoso.maintenance.gc.planning import plan
+from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept
 from shoso.metadata import experiments, runs
 from shoso.metadata.holdings import Kind
@@ -53,6 +55,7 @@ async def plain(tmp_path):
 
 async def planned(estate, folder, **asked):
     """The path of a plan, what goes by id, and why the rest stays."""
+    folder.mkdir(exist_ok=True)
     path = folder / "plan.jsonl"
     await plan(estate.estate, Asked(**asked), path, Quiet())
     lines = [*plans.lines(path)]
@@ -60,8 +63,8 @@ async def planned(estate, folder, **asked):
     return path, going, {line.id: line.reason for line in lines if isinstance(line, Kept)}
 
 
-async def applied(estate, path):
-    return await apply(estate.estate, *plans.read(path), Quiet())
+async def applied(estate, path, trash=None):
+    return await apply(estate.estate, *plans.read(path), Quiet(), trash=trash)
 
 
 async def test_what_is_deleted_goes_with_rows_and_artifacts_and_nothing_else_does(estate, tmp_path):
@@ -94,8 +97,8 @@ async def test_what_is_deleted_goes_with_rows_and_artifacts_and_nothing_else_doe
 
 async def test_what_has_changed_since_the_plan_stays_and_is_named(estate, tmp_path):
     one = await estate.experiment("e")
-    ids = [await estate.run(one) for _ in range(5)]
-    restored, again, written, replaced, same = ids
+    ids = [await estate.run(one) for _ in range(6)]
+    restored, again, written, replaced, registered, same = ids
     for run_id in ids:
         await estate.delete_run(run_id)
     path, *_ = await planned(estate, tmp_path)
@@ -103,6 +106,7 @@ async def test_what_has_changed_since_the_plan_stays_and_is_named(estate, tmp_pa
     await estate.database.write(runs.restore, again)
     await asyncio.sleep(0.01)
     await estate.delete_run(again)
+    await estate.version("late", registered)
     await asyncio.sleep(1.1)  # SFTP tells times in whole seconds
     await estate.put(await estate.location(Kind.RUN, written), {"late.txt": b"late"})
     await estate.put(await estate.location(Kind.RUN, replaced), {"a.txt": b"A"})
@@ -114,10 +118,47 @@ async def test_what_has_changed_since_the_plan_stays_and_is_named(estate, tmp_pa
         again: "it was restored, or changed, and deleted again since the plan was made",
         written: "'late.txt' was written since the plan was made",
         replaced: "'a.txt' was written since the plan was made",
+        registered: "version late/1 of a registered model is made from it",
     }
     assert all(problem.refused for problem in done.problems)
     assert await estate.files() == {path: data for path, data in files.items() if same not in path}
     assert await estate.there(Kind.RUN, *ids) == sorted({*ids} - {same})
+
+
+async def test_the_trash_gives_everything_back_until_its_time_is_over(estate, tmp_path, monkeypatch):
+    one, gone = await estate.experiment("one"), await estate.experiment("gone")
+    run_id, model, inside = await estate.run(one), await estate.model(one), await estate.run(gone)
+    await estate.put(f"mlflow-artifacts:/{one}/{'0' * 32}/artifacts", {"orphan.bin": b"orphan"})
+    await estate.put("mlflow-artifacts:/", {"stray.bin": b"stray"})
+    await estate.delete_run(run_id)
+    await estate.delete_model(model)
+    await estate.database.write(experiments.delete, gone)
+    before = await estate.files()
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    path, going, _ = await planned(estate, tmp_path, orphans=True)
+    assert sorted(item.kind for item in going.values()) == [
+        "experiment", "model", "orphan", "orphan", "run", "run",
+    ]  # fmt: skip
+    done = await applied(estate, path, trash=3600.0)
+    assert (sum(done.items.values()), done.problems) == (6, [])
+    assert all(key.startswith(".shoso-trash/") for key in await estate.files())
+    assert (await applied(estate, path, trash=3600.0)).items == {}
+    with pytest.raises(TrackingError, match="shoso gc undo"):
+        await estate.database.write(runs.restore, run_id)
+    _, going, held = await planned(estate, tmp_path / "again", orphans=True)
+    assert (going, {*held}) == ({}, {run_id, model, inside, gone})
+    plan_id = plans.read(path)[0].id
+    back = await undo(estate.estate, plan_id, Quiet())
+    assert (sum(back.items.values()), back.problems, await estate.files()) == (6, [], before)
+    await estate.database.write(experiments.restore, gone)
+    await estate.database.write(experiments.delete, gone)
+    path, *_ = await planned(estate, tmp_path, orphans=True)
+    await applied(estate, path, trash=-1.0)
+    path, going, held = await planned(estate, tmp_path, orphans=True)
+    assert (len(going), held) == (6, {})
+    done = await applied(estate, path)
+    assert (sum(done.items.values()), done.problems, await estate.files()) == (6, [], {})
+    assert await estate.there(Kind.RUN, run_id, inside) == []
 
 
 async def test_only_what_is_named_is_ever_in_a_plan(plain, tmp_path):
@@ -193,7 +234,8 @@ async def test_an_experiment_stays_while_anything_in_it_does(plain, tmp_path):
 
 async def test_a_run_with_more_objects_than_are_held_in_memory_goes_too(plain, tmp_path, monkeypatch):
     monkeypatch.setattr("shoso.maintenance.gc.applying.GROUP_OBJECTS", 7)
-    monkeypatch.setattr("shoso.maintenance.gc.applying.DELETE_BATCH", 3)
+    monkeypatch.setattr("shoso.maintenance.gc.owned.HELD", 7)
+    monkeypatch.setattr("shoso.maintenance.gc.account.DELETE_BATCH", 3)
     monkeypatch.setattr("shoso.metadata.purge.POINTS", 2)
     one = await plain.experiment("one")
     ids = [await plain.run(one, {f"{at}": b"" for at in range(count)}) for count in (20, 3, 7, 8)]
@@ -270,6 +312,8 @@ def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monk
 
     flags = asyncio.run(begun())
     monkeypatch.setattr("shoso.cli.collected._is_terminal", lambda: True)
+    for name in [name for name in os.environ if name.startswith(("SHOSO_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
     command = ["gc", "--backend-store-uri", flags["backend_store_uri"]]
     command += ["--artifacts-destination", flags["artifacts_destination"]]
     refused = CliRunner().invoke(main, command, input="n\n")

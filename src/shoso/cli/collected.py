@@ -23,9 +23,11 @@ from shoso.core.amounts import count, duration, size
 from shoso.core.locations import shown
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
 from shoso.maintenance.gc.planning import new_id, plan
+from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept, Line
 
 T = TypeVar("T")
@@ -45,21 +47,28 @@ def planned(asked: Mapping[str, Any], output: Path | None) -> Planned:
     return with_estate(asked, lambda estate: _planned(estate, asked, path, id_))
 
 
-def applied(path: Path, asked: Mapping[str, Any]) -> Collected:
+def applied(path: Path, asked: Mapping[str, Any], trash: float | None) -> Collected:
     """Apply a plan. Raises ConfigError, TrackingError, StoreError."""
-    return with_estate(asked, lambda estate: _applied(estate, path))
+    return with_estate(asked, lambda estate: _applied(estate, path, trash))
 
 
-def collected(asked: Mapping[str, Any], *, ask: bool) -> Collected:
+def undone(plan: str, asked: Mapping[str, Any]) -> Collected:
+    """Bring back what the plan, by its file or its id, moved to the trash."""
+    id_ = plans.read(Path(plan))[0].id if Path(plan).is_file() else plan
+    return with_estate(asked, lambda estate: _undone(estate, id_))
+
+
+def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Collected:
     """Make a plan and apply it; on a terminal, show it and ask in between."""
     with tempfile.TemporaryDirectory(prefix="shoso-gc-") as folder:
         path = Path(folder) / "plan.jsonl"
         found = with_estate(asked, lambda estate: _planned(estate, asked, path, new_id()))
         if ask and found.items and _is_terminal():
             click.echo(looked(found), err=True)
-            if not click.confirm("Delete this for good?", err=True):
+            question = "Delete this for good?" if trash is None else "Move this to the trash?"
+            if not click.confirm(question, err=True):
                 raise click.ClickException("Nothing was deleted.")
-        return applied(path, asked)
+        return applied(path, asked, trash)
 
 
 def with_estate(asked: Mapping[str, Any], work: Callable[[Estate], Awaitable[T]]) -> T:
@@ -89,14 +98,23 @@ async def _planned(estate: Estate, asked: Mapping[str, Any], path: Path, id_: st
     return Planned(str(path), total.items, total.objects, total.bytes, total.kept, total.failed)
 
 
-async def _applied(estate: Estate, path: Path) -> Collected:
+async def _applied(estate: Estate, path: Path, trash: float | None) -> Collected:
     started = time.monotonic()
     told = Lines("item")
     told.planned(sum(1 for _ in plans.read(path)[1]))
     found, items = plans.read(path)
-    done = await apply(estate, found, items, told)
+    return _shape(await apply(estate, found, items, told, trash=trash), started)
+
+
+async def _undone(estate: Estate, plan: str) -> Collected:
+    started = time.monotonic()
+    return _shape(await undo(estate, plan, Lines("item")), started)
+
+
+def _shape(done: Account, started: float) -> Collected:
     return Collected(
-        plan=found.id,
+        plan=done.plan,
+        trash=done.trash is not None,
         items={**done.items},
         objects=done.objects,
         bytes=done.bytes,
@@ -141,13 +159,26 @@ def _sums(done: Planned) -> list[str]:
 
 def in_words(done: Collected) -> str:
     """A line for each problem, then what went."""
-    lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
-    if done.stayed > len(done.problems):
-        lines.append(f"And {done.stayed - len(done.problems):,} more stay.")
-    what = _kinds(done.items) or "Nothing"
+    where = "went to the trash" if done.trash else "went for good"
     there = f"; {done.gone:,} had gone before" if done.gone else ""
-    amount = f"{count(done.objects, 'object')}, {size(done.bytes)}"
-    return "\n".join([*lines, f"{what} went for good ({amount}) in {duration(done.seconds)}{there}."])
+    last = [f"Bring it back with: shoso gc undo {done.plan}"] if done.trash and done.items else []
+    return "\n".join([*_problems(done), f"{_went(done, where)}{there}.", *last])
+
+
+def back_in_words(done: Collected) -> str:
+    """A line for each problem, then what came back."""
+    return "\n".join([*_problems(done), f"{_went(done, 'came back')}."])
+
+
+def _problems(done: Collected) -> list[str]:
+    lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
+    more = done.stayed - len(done.problems)
+    return [*lines, f"And {more:,} more stay."] if more else lines
+
+
+def _went(done: Collected, where: str) -> str:
+    what = _kinds(done.items) or "Nothing"
+    return f"{what} {where} ({count(done.objects, 'object')}, {size(done.bytes)}) in {duration(done.seconds)}"
 
 
 def _kinds(items: Mapping[str, int]) -> str:

@@ -90,8 +90,16 @@ _WHAT = (
         "--registered", is_flag=True,
         help="Also runs and models that versions of registered models are made from.",
     ),
+    click.option(
+        "--orphans", is_flag=True,
+        help="Also objects that nothing refers to, and uploads that nobody goes on with, for a day at least.",
+    ),
 )  # fmt: skip
 
+trash = click.option(
+    "--trash", type=Age(), metavar="AGE",
+    help="Move artifacts aside for so long, e.g. 7d, and keep rows: `undo` brings both back until then.",
+)  # fmt: skip
 yes = click.option("-y", "--yes", is_flag=True, help="Don't ask, on a terminal.")
 
 
@@ -101,15 +109,17 @@ yes = click.option("-y", "--yes", is_flag=True, help="Don't ask, on a terminal."
     places={
         "plan": "shoso.cli.gc:plan",
         "apply": "shoso.cli.gc:apply",
+        "undo": "shoso.cli.gc:undo",
     },
     invoke_without_command=True,
 )
 @what
+@trash
 @yes
 @options.as_json
 @options.estate
 @click.pass_context
-def gc(ctx: click.Context, /, yes: bool, as_json: bool, **asked: Any) -> None:
+def gc(ctx: click.Context, /, yes: bool, trash: float | None, as_json: bool, **asked: Any) -> None:
     """Delete for good what is marked deleted: artifacts, then rows.
 
     `plan` writes down what would go, `apply` lets go what a plan has. Without either, both are done at once,
@@ -122,7 +132,7 @@ def gc(ctx: click.Context, /, yes: bool, as_json: bool, **asked: Any) -> None:
     from shoso.cli.collected import collected, in_words
     from shoso.cli.shapes import show
 
-    done = collected(asked, ask=not yes)
+    done = collected(asked, trash, ask=not yes)
     show(done, in_words(done), as_json)
     if done.stayed:
         raise SystemExit(1)
@@ -152,9 +162,10 @@ def plan(output: Path | None, as_json: bool, **asked: Any) -> None:
 
 @click.command()
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@trash
 @options.as_json
 @options.estate
-def apply(plan: Path, as_json: bool, **asked: Any) -> None:
+def apply(plan: Path, trash: float | None, as_json: bool, **asked: Any) -> None:
     """Delete what a plan has; what has changed since is refused by name.
 
     Artifacts go first, then rows. What fails is named and the rest goes on; run the same command again for
@@ -163,7 +174,26 @@ def apply(plan: Path, as_json: bool, **asked: Any) -> None:
     from shoso.cli.collected import applied, in_words
     from shoso.cli.shapes import show
 
-    done = applied(plan, asked)
+    done = applied(plan, asked, trash)
     show(done, in_words(done), as_json)
+    if done.stayed:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("plan")
+@options.as_json
+@options.estate
+def undo(plan: str, as_json: bool, **asked: Any) -> None:
+    """Bring back what a plan, or the plan of that id, has moved to the trash.
+
+    Runs, models and experiments stay marked deleted, with their artifacts where they were; restore them as
+    any other. What was written there since is never replaced.
+    """
+    from shoso.cli.collected import back_in_words, undone
+    from shoso.cli.shapes import show
+
+    done = undone(plan, asked)
+    show(done, back_in_words(done), as_json)
     if done.stayed:
         raise SystemExit(1)

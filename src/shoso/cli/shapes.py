@@ -208,9 +208,13 @@ class Stayed(Struct, frozen=True):
 
 
 class Collected(Struct, frozen=True):
-    """What went by a plan, by kind; what was `gone` before; of those that `stayed` the first thousand."""
+    """What went by a plan, by kind; what was `gone` before; of those that `stayed` the first thousand.
+
+    `trash` says that it went to the trash, from where `undo` brings it back.
+    """
 
     plan: str
+    trash: bool
     items: dict[str, int]
     objects: int
     bytes: int
@@ -265,6 +269,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("gc", "plan"): Planned,
     ("gc", "apply"): Collected,
     ("fsck",): CheckFound | CheckTotal,
+    ("gc", "undo"): Collected,
     ("import",): ImportDone,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,

@@ -165,6 +165,18 @@ class Inventory:
                 if (orphan := self._orphan(group, there)) is not None:
                     yield orphan
 
+    async def orphan(self, at: int, key: Key) -> Orphan | None:
+        """What nobody refers to in that folder, or that object; None if there is no such thing.
+
+        Raises TrackingError.
+        """
+        objects, size, newest = self.file.execute(_SUMS, (at, *_span(key))).fetchone()
+        if not objects:
+            return None
+        _, owner, id_ = owner_of(f"{key}/")
+        group = _Group(at, key, owner or "", id_, objects, size, newest)
+        return self._orphan(group, await self._there([group]))
+
     def objects(self, orphan: Orphan) -> Iterator[ObjectMeta]:
         """What an orphan consists of."""
         for key, size, modified, etag in self.file.execute(_UNHELD, (orphan.root, *_span(orphan.key))):
@@ -289,6 +301,7 @@ _ADD = (
 _REFER = f"UPDATE objects SET held = 1 WHERE {_BELOW}"  # noqa: S608  (nothing of anybody's)
 _HOLDS = f"SELECT 1 FROM objects WHERE {_BELOW} LIMIT 1"  # noqa: S608
 _UNHELD = f"SELECT key, size, modified, etag FROM objects WHERE NOT held AND {_BELOW} ORDER BY key"  # noqa: S608
+_SUMS = f"SELECT count(*), sum(size), max(modified) FROM objects WHERE NOT held AND {_BELOW}"  # noqa: S608
 _GROUPS = """
 SELECT root, folder, owner, id, count(*), sum(size), max(modified) FROM objects WHERE NOT held
 GROUP BY root, folder, owner, id HAVING max(modified) < ? ORDER BY root, folder

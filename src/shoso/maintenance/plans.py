@@ -25,6 +25,9 @@ from shoso.errors import ConfigError
 
 VERSION = 1
 
+ORPHAN, UPLOAD = "orphan", "upload"
+"""Kinds of items without a row."""
+
 
 class Plan(Struct, frozen=True, tag="plan"):
     """The first line. `id` names the plan, `made` is in milliseconds, `database` is as it may be shown."""

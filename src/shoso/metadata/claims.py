@@ -18,9 +18,6 @@ from shoso.metadata.clauses import locked, parts
 from shoso.metadata.own import claims
 from shoso.metadata.schema import logged_models, runs
 
-ORPHAN = "orphan"
-"""The kind of a claim on what no row refers to; its id is a digest of its location."""
-
 
 class Claim(NamedTuple):
     """A row; `trash` is where its artifacts are until `until`, in milliseconds."""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, select
 from shoso.metadata.clauses import parts
 from shoso.metadata.compatibility import FOR_MLFLOW  # noqa: F401 - whose tables are in SCHEMA then
 from shoso.metadata.lifecycle import DELETED
-from shoso.metadata.schema import SCHEMA, USED, experiments, logged_models, model_versions, runs
+from shoso.metadata.schema import SCHEMA, USED, experiments, logged_models, runs
 from shoso.metadata.workspace import SERVED, is_served
 
 PAGE = 1000
@@ -83,17 +83,6 @@ def obstacles(conn: Connection, experiment_id: int) -> str:
         if conn.scalar(query) is not None:
             return table.name
     return ""
-
-
-def registered(conn: Connection) -> Iterator[tuple[str, str]]:
-    """Every version of a registered model in any workspace, as name/version, and each place it is made of."""
-    row = model_versions.c
-    query = select(row.name, row.version, row.source, row.storage_location).where(
-        row.current_stage != "Deleted_Internal"
-    )
-    for name, version, source, storage in conn.execute(query):
-        for place in {source, storage} - {None, ""}:
-            yield f"{name}/{version}", place
 
 
 def folders(conn: Connection) -> list[tuple[int, str]]:

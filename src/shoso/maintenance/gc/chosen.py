@@ -7,16 +7,14 @@ experiment keeps its artifacts inside; an experiment stays while anything in it 
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-
-from sqlalchemy import Connection
 
 from shoso.core.amounts import count
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
+from shoso.maintenance.gc.guard import Guard
 from shoso.metadata import claims, holdings
 from shoso.metadata.claims import Claim
 from shoso.metadata.connect import Database
@@ -30,7 +28,7 @@ DAY = 86_400_000
 class Asked:
     """What to collect: what is deleted for `older_than` seconds; if anything is named, that alone.
 
-    `registered` takes also what registered versions are made from.
+    `registered` takes also what registered versions are made from; `orphans` also what nobody refers to.
     """
 
     older_than: float = 0.0
@@ -38,6 +36,7 @@ class Asked:
     experiment_ids: Sequence[str] = ()
     model_ids: Sequence[str] = ()
     registered: bool = False
+    orphans: bool = False
 
     @property
     def named(self) -> bool:
@@ -73,7 +72,7 @@ class _Choice:
         models = await self._named(Kind.MODEL, asked.model_ids)
         leaving = [one async for one in self._experiments()]
         going = [int(one.holding.id) for one in leaving if not one.obstacle]
-        guard = _Guard(await self._database.read(_needed), asked.registered)
+        guard = await Guard.of(self._database, registered=asked.registered)
         for kind, named in ((Kind.RUN, runs), (Kind.MODEL, models)):
             async for page in self._pages(kind, named, going):
                 for one in await self._judged(kind, page, {*going}, guard):
@@ -109,8 +108,9 @@ class _Choice:
             wanted = Wanted(deleted=True, before=self._before)
             pages = [page async for page in self._all(Kind.EXPERIMENT, wanted)]
         for one in (one for page in pages for one in page):
-            obstacle = await self._lived_in(int(one.id))
-            yield Chosen(one, f"deleted {_ago(self._now, one.since)}", obstacle)
+            claim = (await self._database.read(claims.known, one.kind.value, [one.id])).get(one.id)
+            obstacle = self._shelved(claim) or await self._lived_in(int(one.id))
+            yield Chosen(one, f"deleted {_ago(self._now, one.since)}", obstacle, _trash(claim))
 
     async def _lived_in(self, number: int) -> str:
         """What keeps an experiment."""
@@ -148,7 +148,7 @@ class _Choice:
     # -- whether it may -----------------------------------------------------------------------------------
 
     async def _judged(
-        self, kind: Kind, page: Sequence[Holding], going: Collection[int], guard: _Guard
+        self, kind: Kind, page: Sequence[Holding], going: Collection[int], guard: Guard
     ) -> list[Chosen]:
         taken = await self._database.read(claims.known, kind.value, [one.id for one in page])
         found = []
@@ -156,8 +156,8 @@ class _Choice:
             reason = f"deleted {_ago(self._now, one.since)}"
             reason = "its experiment is deleted" if one.experiment_id in going else reason
             claim = taken.get(one.id)
-            obstacle = guard.obstacle(one) or self._shelved(claim)
-            found.append(Chosen(one, reason, obstacle, claim.trash or "" if claim else ""))
+            obstacle = guard.obstacle(one.id, one.location) or self._shelved(claim)
+            found.append(Chosen(one, reason, obstacle, _trash(claim)))
         return found
 
     def _shelved(self, claim: Claim | None) -> str:
@@ -166,36 +166,8 @@ class _Choice:
         return f"it is in the trash (shoso gc undo {claim.plan})"
 
 
-class _Guard:
-    """What keeps a run or a model: others that need its artifacts. Their places have its id in them."""
-
-    def __init__(self, needed: tuple[Mapping[str, str], Mapping[str, str]], registered: bool) -> None:
-        self._versions, self._experiments = needed
-        self._registered = registered
-
-    def obstacle(self, one: Holding) -> str:
-        """Why it stays; "" where nothing keeps it."""
-        if one.id not in _segments(one.location):
-            return "its location doesn't carry its id, so others may have files there"
-        if not self._registered and (version := self._versions.get(one.id)):
-            return f"version {version} of a registered model is made from it"
-        if number := self._experiments.get(one.id):
-            return f"the experiment {number} keeps its artifacts inside of it"
-        return ""
-
-
-def _needed(conn: Connection) -> tuple[dict[str, str], dict[str, str]]:
-    """By each name in their places, a version of a registered model, and an experiment."""
-    versions = {name: one for one, place in holdings.registered(conn) for name in _segments(place)}
-    folders = holdings.folders(conn)
-    return versions, {name: str(number) for number, place in folders for name in _segments(place)}
-
-
-def _segments(location: str) -> list[str]:
-    return _SEPARATORS.split(location)
-
-
-_SEPARATORS = re.compile(r"[/:@?#]+")
+def _trash(claim: Claim | None) -> str:
+    return (claim.trash or "") if claim else ""
 
 
 def _ago(now: int, since: int | None) -> str:

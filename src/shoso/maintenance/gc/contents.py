@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shoso.client.places import Place
@@ -11,6 +12,7 @@ from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
+from shoso.errors import NotFound
 from shoso.maintenance.plans import Item
 
 _WIDTH = 1 << 128
@@ -36,7 +38,7 @@ class Contents:
         self.objects += 1
         self.bytes += meta.size
         self.newest = max(self.newest, meta.modified)
-        path = keys.below(meta.key, place.key)
+        path = keys.below(meta.key, place.key) if meta.key != place.key else ""
         version = f"{path}\0{meta.size}\0{meta.etag or repr(meta.modified)}"
         self.sum = (self.sum + int(digest(version.encode())[:32], 16)) % _WIDTH
 
@@ -53,11 +55,21 @@ async def contents(place: Place, remembered: int = 0) -> Contents:
 
 
 async def objects(place: Place) -> AsyncIterator[ObjectMeta]:
-    """Every object below the place. Raises StoreError."""
+    """Every object below the place; if there is none, the one that it is itself. Raises StoreError."""
+    found = False
     async with closing(place.store.list(place.key, deep=True)) as entries:
         async for entry in entries:
             if isinstance(entry, ObjectMeta):
+                found = True
                 yield entry
+    if not found and place.key:
+        with suppress(NotFound):
+            yield await place.store.stat(place.key)
+
+
+def placed(place: Place, trash: str) -> Place:
+    """The place of what was moved to that folder of the trash; "" for what wasn't."""
+    return Place(place.store, keys.join(keys.parse(trash), place.key)) if trash else place
 
 
 def changed(item: Item, found: Contents, begun: bool) -> bool:
@@ -74,8 +86,3 @@ async def newer(place: Place, seconds: float) -> str:
             if meta.modified > seconds:
                 return keys.below(meta.key, place.key)
     return ""
-
-
-def batches(found: list[Key], size: int) -> Iterator[list[Key]]:
-    """The keys, so many at a time."""
-    return (found[start : start + size] for start in range(0, len(found), size))

@@ -12,16 +12,18 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from shoso.client.places import Place
-from shoso.core import keys
 from shoso.core.amounts import duration
+from shoso.core.digest import digest
 from shoso.core.locations import shown
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
-from shoso.maintenance.gc.contents import contents
-from shoso.maintenance.plans import Draft, Item, Kept, Plan, Total
+from shoso.maintenance.gc.contents import Contents, contents, placed
+from shoso.maintenance.inventory import DAY, Inventory
+from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
 from shoso.maintenance.report import Told
+from shoso.metadata import claims
+from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
 
 T = TypeVar("T")
@@ -45,6 +47,10 @@ async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = 
         async for line in in_order(chosen(estate.database, asked), lambda one: _line(estate, one)):
             draft.add(line)
             told.done(1)
+        if asked.orphans:
+            async for item in litter(estate, asked.older_than):
+                draft.add(item)
+                told.done(1)
         return draft.finish()
     except BaseException:
         draft.discard()
@@ -66,9 +72,38 @@ async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -
             task.cancel()
 
 
-def placed(place: Place, trash: str) -> Place:
-    """The place of what was moved to that folder of the trash."""
-    return Place(place.store, keys.join(keys.parse(trash), place.key)) if trash else place
+async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item]:
+    """What nobody refers to or goes on with for a day at least, and what has been in the trash for its time.
+
+    Raises ConfigError, TrackingError, StoreError.
+    """
+    async for claim in _expired(estate):
+        item = Item(ORPHAN, claim.id, "in the trash for its time", claim.location, trash=claim.trash or "")
+        found = await contents(placed(await estate.place(claim.location), item.trash))
+        yield summed(item, found)
+    age = max(older_than, DAY)
+    async with Inventory.taken(estate) as inventory:
+        async for orphan in inventory.orphans(age):
+            yield Item(
+                kind=ORPHAN,
+                id=digest(orphan.uri.encode())[:32],
+                reason=orphan.reason,
+                location=orphan.uri,
+                objects=orphan.objects,
+                bytes=orphan.bytes,
+                newest=orphan.newest,
+            )
+        async for upload in inventory.uploads(age):
+            yield Item(UPLOAD, upload.ref.id, "an upload that nobody goes on with", upload.uri)
+
+
+async def _expired(estate: Estate) -> AsyncIterator[Claim]:
+    now, after = time.time_ns() // 1_000_000, ""
+    while page := await estate.database.read(claims.page, ORPHAN, after=after):
+        for claim in page:
+            if claim.until is not None and claim.until <= now:
+                yield claim
+        after = page[-1].id
 
 
 async def _line(estate: Estate, one: Chosen) -> Item | Kept:
@@ -99,6 +134,11 @@ async def _item(estate: Estate, one: Chosen, experiment: str) -> Item:
     if holding.kind is Kind.EXPERIMENT:  # its runs and models have lines of their own
         return item
     found = await contents(placed(await estate.place(holding.location), one.trash))
+    return summed(item, found)
+
+
+def summed(item: Item, found: Contents) -> Item:
+    """The item with what is there."""
     return replace(
         item, objects=found.objects, bytes=found.bytes, newest=found.newest, contents=found.fingerprint
     )
@@ -112,4 +152,5 @@ def _words(asked: Asked) -> dict[str, str]:
         "experiment-ids": ",".join(asked.experiment_ids),
         "logged-model-ids": ",".join(asked.model_ids),
         "registered": "yes" if asked.registered else "",
+        "orphans": "yes" if asked.orphans else "",
     }

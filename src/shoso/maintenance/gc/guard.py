@@ -1,0 +1,49 @@
+"""What keeps a run or a model from going: others need its artifacts, or they might be others'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from shoso.maintenance.inventory import versions
+from shoso.metadata import holdings
+from shoso.metadata.connect import Database
+
+_SEPARATORS = re.compile(r"[/:@?#]+")
+
+
+class Guard:
+    """Knows, by each name in their places, the versions of registered models and the experiments.
+
+    Whoever needs a run's artifacts has its id in the place that is recorded.
+    """
+
+    def __init__(self, versions: Mapping[str, str], experiments: Mapping[str, str]) -> None:
+        self._versions, self._experiments = versions, experiments
+
+    @classmethod
+    async def of(cls, database: Database, *, registered: bool) -> Guard:
+        """As the database is now; `registered` lets go what versions are made from."""
+        needed = {
+            name: f"{one.name}/{one.version}"
+            async for page in versions(database)
+            for one in (page if not registered else ())
+            for place in one.places
+            for name in _segments(place)
+        }
+        folders = await database.read(holdings.folders)
+        return cls(needed, {name: str(number) for number, place in folders for name in _segments(place)})
+
+    def obstacle(self, id_: str, location: str) -> str:
+        """Why what has this id stays; "" where nothing keeps it."""
+        if id_ not in _segments(location):
+            return "its location doesn't carry its id, so others may have files there"
+        if version := self._versions.get(id_):
+            return f"version {version} of a registered model is made from it"
+        if number := self._experiments.get(id_):
+            return f"the experiment {number} keeps its artifacts inside of it"
+        return ""
+
+
+def _segments(location: str) -> list[str]:
+    return _SEPARATORS.split(location)

@@ -1,0 +1,210 @@
+"""How runs, logged models and experiments go: looked at, claimed, emptied, and then their rows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from shoso.client.places import Place
+from shoso.core.keys import Key
+from shoso.errors import ShosoError, StoreError
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.account import Account, remove, remove_each
+from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects, placed
+from shoso.maintenance.gc.guard import Guard
+from shoso.maintenance.plans import Item
+from shoso.metadata import claims, purge
+from shoso.metadata.claims import Claim
+from shoso.metadata.holdings import Kind
+
+HELD = 4000
+"""Objects of an item whose keys are held in memory; one with more is listed once more."""
+
+
+@dataclass(slots=True)
+class _Looked:
+    """An item, where it is, and what is there now."""
+
+    item: Item
+    place: Place | None = None
+    found: Contents = field(default_factory=Contents)
+
+    @property
+    def small(self) -> bool:
+        """Whether all its keys are in memory."""
+        return self.found.objects == len(self.found.keys)
+
+
+class OwnedJob:
+    """Lets go of what has rows."""
+
+    def __init__(self, estate: Estate, account: Account, guard: Guard) -> None:
+        self._estate, self._account, self._guard = estate, account, guard
+
+    async def run(self, kind: str, items: Sequence[Item]) -> None:
+        """Let a group go."""
+        database = self._estate.database
+        there, taken = await database.read(_known, kind, [item.id for item in items])
+        left = [item for item in items if item.id in there and not self._is_done(taken.get(item.id))]
+        self._account.gone += len(items) - len(left)
+        looked = await asyncio.gather(*(self._look(item, item.id in taken) for item in left))
+        same = [one for one in looked if one is not None]
+        refused = await database.write(_claim, self._account, kind, [one.item for one in same])
+        going = [one for one in same if self._may_go(one.item, refused.get(one.item.id))]
+        await self._finish(Kind(kind), await self._empty(going))
+
+    # -- looking ------------------------------------------------------------------------------------------
+
+    def _is_done(self, claim: Claim | None) -> bool:
+        """Whether it was put into the trash by this plan before."""
+        return claim is not None and claim.plan == self._account.plan and claim.until is not None
+
+    async def _look(self, item: Item, begun: bool) -> _Looked | None:
+        """What is there now; None if that isn't what was planned."""
+        if item.kind == Kind.EXPERIMENT:
+            return _Looked(item)
+        if obstacle := self._guard.obstacle(item.id, item.location):
+            self._account.refuse(item, obstacle)
+            return None
+        try:
+            place = placed(await self._estate.place(item.location), item.trash)
+            found = await contents(place, HELD)
+            if changed(item, found, begun):
+                self._account.refuse(item, await _difference(item, place))
+                return None
+        except ShosoError as error:
+            self._account.fail(item, error)
+            return None
+        return _Looked(item, place, found)
+
+    def _may_go(self, item: Item, obstacle: str | None) -> bool:
+        if obstacle is not None:
+            self._account.refuse(item, obstacle)
+        return obstacle is None
+
+    # -- artifacts ----------------------------------------------------------------------------------------
+
+    async def _empty(self, looked: Sequence[_Looked]) -> list[_Looked]:
+        """Let the artifacts go, of each store together; those items that have none any more."""
+        by_store: dict[int, list[_Looked]] = defaultdict(list)
+        for one in looked:
+            by_store[id(one.place.store) if one.place else 0].append(one)
+        done = await asyncio.gather(*(self._empty_at(some) for some in by_store.values()))
+        return [one for some in done for one in some]
+
+    async def _empty_at(self, looked: Sequence[_Looked]) -> list[_Looked]:
+        """All of them together; where that fails, each by itself, so that a failure has a name."""
+        if (place := looked[0].place) is None:
+            return [*looked]
+        together = [one for one in looked if one.small and self._trash(one) == self._trash(looked[0])]
+        alone = [one for one in looked if one not in together]
+        try:
+            found = [key for one in together for key in one.found.keys]
+            await remove(place.store, found, self._trash(looked[0]))
+        except StoreError:
+            together, alone = [], [*looked]
+        return together + [one for one in alone if await self._empty_one(one)]
+
+    async def _empty_one(self, one: _Looked) -> bool:
+        """Let go of what the plan knows of one item, in the same memory for any number of objects."""
+        try:
+            if one.place is not None:
+                await remove_each(one.place.store, _known_keys(one), self._trash(one))
+        except StoreError as error:
+            self._account.fail(one.item, error)
+            return False
+        return True
+
+    def _trash(self, one: _Looked) -> Key | None:
+        return self._account.folder if self._account.shelves(one.item) else None
+
+    # -- rows ---------------------------------------------------------------------------------------------
+
+    async def _finish(self, kind: Kind, looked: Sequence[_Looked]) -> None:
+        shelved = [one for one in looked if self._account.shelves(one.item)]
+        if ids := [one.item.id for one in shelved]:
+            await self._estate.database.write(claims.shelve, kind.value, ids, self._account.until)
+        left = [one.item.id for one in looked if one not in shelved]
+        stayed = await self._purge(kind, left) if left else set()
+        for one in looked:
+            if one.item.id in stayed:
+                self._account.refuse(one.item, "it was restored meanwhile, or something is in it")
+            else:
+                self._account.went(one.item, one.found.objects, one.found.bytes)
+
+    async def _purge(self, kind: Kind, ids: Sequence[str]) -> set[str]:
+        """Delete the rows; the ids of those that stay."""
+        database = self._estate.database
+        if kind is Kind.RUN:
+            for run_id, metrics in (await database.read(purge.points, ids)).items():
+                for key in metrics if sum(metrics.values()) > purge.POINTS else ():
+                    await database.write(purge.drop_metric, run_id, key)
+        return {*await database.write(purge.purge, kind, ids)}
+
+
+async def _known_keys(one: _Looked) -> AsyncIterator[Key]:
+    if one.place is not None:
+        async for meta in objects(one.place):
+            if meta.modified <= one.item.newest:
+                yield meta.key
+
+
+async def _difference(item: Item, place: Place) -> str:
+    """What is other than planned, by name."""
+    if path := await newer(place, item.newest):
+        return f"'{path}' was written since the plan was made"
+    return "its artifacts aren't those of the plan any more"
+
+
+def _known(conn: Connection, kind: str, ids: Sequence[str]) -> tuple[set[str], Mapping[str, Claim]]:
+    """Those that are there still, and the claims on them."""
+    return {*purge.there(conn, Kind(kind), ids)}, claims.known(conn, kind, ids)
+
+
+def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item]) -> dict[str, str]:
+    """Claim what may go; for anything else why it stays, by id."""
+    ids = [item.id for item in items]
+    taken = claims.known(conn, kind, ids)
+    marked = purge.marked(conn, Kind(kind), ids)
+    refused = {
+        item.id: why
+        for item in items
+        if (why := _obstacle(item, marked, taken.get(item.id), account)) is not None
+    }
+    now = time.time_ns() // 1_000_000
+    claims.add(
+        conn,
+        [
+            Claim(kind, item.id, account.plan, now, item.location, _folder(account, item))
+            for item in items
+            if item.id not in refused and item.id not in taken
+        ],
+    )
+    return refused
+
+
+def _folder(account: Account, item: Item) -> str | None:
+    return str(account.folder) if account.shelves(item) else None
+
+
+def _obstacle(
+    item: Item, marked: Mapping[str, int | None], claim: Claim | None, account: Account
+) -> str | None:
+    if item.id not in marked:
+        return "it was restored since the plan was made"
+    if marked[item.id] != item.since:
+        return "it was restored, or changed, and deleted again since the plan was made"
+    if claim is not None and (claim.trash or "") != (item.trash or _folder(account, item) or ""):
+        return f"gc (plan {claim.plan}) has begun to {_begun(claim)}"
+    return None
+
+
+def _begun(claim: Claim) -> str:
+    if claim.trash:
+        return f"move it to the trash; bring it back with: shoso gc undo {claim.plan}"
+    return "delete it; apply without --trash"
