@@ -15,6 +15,7 @@ from shoso.errors import ShosoError
 from shoso.maintenance.fsck.findings import Finding, Kind, Report
 from shoso.maintenance.fsck.places import is_there
 from shoso.maintenance.inventory import DAY, Inventory, versions
+from shoso.maintenance.plans import ORPHAN
 from shoso.metadata import claims, references
 from shoso.metadata.connect import Database
 from shoso.metadata.references import Alias, Owner, Recorded, Version
@@ -188,7 +189,7 @@ async def _drop_alias(database: Database, alias: Alias) -> str:
 
 async def _check_claims(database: Database, report: Report) -> None:
     now = time.time_ns() // 1_000_000
-    for kind in ("run", "model", "experiment", claims.ORPHAN):
+    for kind in ("run", "model", "experiment", ORPHAN):
         after = ""
         while page := await database.read(claims.page, kind, after=after):
             after = page[-1].id
