@@ -253,6 +253,26 @@ async def test_a_failure_among_many_is_of_its_kind_also_one_of_a_later_release(i
     assert new.kind is Kind.UNEXPECTED
 
 
+async def test_a_move_that_took_long_and_failed_is_an_error(impostor):
+    said = {"key": "b", "kind": "no_space", "message": "No."}
+    server = impostor(reply("200 OK", b"  " + json.dumps({"failure": said}).encode()))
+    async with remote(server.uri) as store:
+        error = await failure(store.move([(KEY, Key("b"))]))
+    assert (error.kind, error.key, error.op, error.store) == (Kind.NO_SPACE, "b", "move", server.uri)
+
+
+async def test_a_server_that_cant_move_says_so_or_nothing(impostor):
+    older = {
+        "create": True, "if_match": True, "ranges": True, "uploads": "parts", "part_min": 0, "part_max": 1,
+        "parts_max": 1, "sorted_list": True, "bulk_delete": 1000, "digests": "all",
+    }  # fmt: skip
+    for said in ({}, {"move": False}, {"move": True}):
+        server = impostor(reply("200 OK", json.dumps({**older, **said}).encode()))
+        async with remote(server.uri) as store:
+            await store.connect()
+            assert store.capabilities.move is said.get("move", False)
+
+
 async def test_a_server_that_stays_silent_is_given_up(impostor):
     server = impostor(b"")
     async with remote(server.uri, silence=0.3) as store:

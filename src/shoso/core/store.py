@@ -165,7 +165,8 @@ class Store(Protocol):
         both are there, and what somebody else writes to the old key just then may go with it. An object that
         is at its new key, and not at its old one any more, has been moved: what broke off is made again. The
         keys of a call are all different. All are tried before a failure is raised, named; NOT_FOUND where
-        nothing is at either key, EXISTS where a folder is in the way.
+        nothing is at either key, EXISTS where a folder is in the way, CHANGED where somebody wrote meanwhile
+        and the storage noticed.
         """
         ...
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from shoso.core import keys
 from shoso.core.store import page
 from shoso.core.types import Entry, ObjectMeta, Part, UploadRef
-from shoso.server.exchange import AnyReply, Exchange, Reply, json_reply
+from shoso.errors import StoreError
+from shoso.server.exchange import JSON_TYPE, AnyReply, Exchange, FlowReply, Reply, json_reply
 from shoso.server.locations import Place
-from shoso.server.routes import OWN, Area, Handler, Route, call, raw
+from shoso.server.routes import OWN, Area, Handler, Route, call, parse_request, raw
 from shoso.server.services import Services
 from shoso.server.transfers import download, received, upload, written_headers
 from shoso.wire import objects, replies, requests
+from shoso.wire.entities import encode
 
 PAGE_LIMIT = 10_000
 
@@ -30,7 +35,15 @@ def routes() -> list[Route]:
         *raw("GET", "/objects/{path:path}", get_object, roots=OWN),
         *raw("PUT", "/objects/{path:path}", put_object, roots=OWN, media=""),
         *_call("POST", "/delete", delete_objects, objects.DeleteObjects, replies.Empty),
-        *_call("POST", "/move", move_objects, objects.MoveObjects, replies.Empty),
+        *raw(
+            "POST",
+            "/move",
+            move_objects,
+            roots=OWN,
+            request=objects.MoveObjects,
+            reply=objects.Moved,
+            media="application/json",
+        ),
         *_call("POST", "/uploads", begin_upload, objects.BeginUpload, objects.UploadEntry),
         *_call("GET", "/uploads", pending_uploads, objects.PendingUploads, objects.UploadList),
         *raw(
@@ -94,11 +107,34 @@ async def delete_objects(services: Services, request: objects.DeleteObjects) -> 
     return replies.Empty()
 
 
-async def move_objects(services: Services, request: objects.MoveObjects) -> replies.Empty:
+async def move_objects(services: Services, exchange: Exchange, params: dict[str, str]) -> AnyReply:
     """Give objects other keys, replacing what is there; one that has been moved already is fine."""
+    request: objects.MoveObjects = await parse_request(exchange, objects.MoveObjects, params)
     moves = [(keys.parse(move.source), keys.parse(move.target)) for move in request.moves]
-    await services.locations.destination.move(moves)
-    return replies.Empty()
+    return FlowReply(200, [JSON_TYPE], told_in_time(services.locations.destination.move(moves)))
+
+
+async def told_in_time(moving: Coroutine[Any, Any, None]) -> AsyncIterator[bytes]:
+    """A blank now and then while it goes on, then its end; an error before the first blank is raised.
+
+    A storage may copy a large object for longer than a client waits for a word.
+    """
+    task = asyncio.ensure_future(moving)
+    silent, failure = True, None
+    try:
+        while not (await asyncio.wait([task], timeout=PAGE_SECONDS))[0]:
+            silent = False
+            yield b" "
+        try:
+            await task
+        except StoreError as error:
+            if silent:
+                raise
+            failure = objects.FailureEntry(error.key, error.kind.value, error.message)
+        yield encode(objects.Moved(failure))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def begin_upload(services: Services, request: objects.BeginUpload) -> objects.UploadEntry:

@@ -125,6 +125,12 @@ class FailureEntry(Struct, frozen=True):
     message: str
 
 
+class Moved(Struct, frozen=True, omit_defaults=True):
+    """The end of a move; blanks before it say that it goes on. `failure` is the first, all were tried."""
+
+    failure: FailureEntry | None = None
+
+
 class OutcomeEntry(Struct, frozen=True, omit_defaults=True):
     """What became of one object among many: one of the two is there."""
 

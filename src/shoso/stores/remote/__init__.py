@@ -188,7 +188,9 @@ class RemoteStore:
         """See Store."""
         if moves:
             asked = objects.MoveObjects([objects.MoveObject(key, target) for key, target in moves])
-            await self.ask("move", moves[0][0], "POST", "move", dict[str, Any], asked)
+            moved = await self.ask("move", moves[0][0], "POST", "move", objects.Moved, asked)
+            if (failure := moved.failure) is not None:
+                raise self.told(kind_of(0, failure.kind), "move", Key(failure.key), failure.message)
 
     async def close(self) -> None:
         """See Store."""
