@@ -1,9 +1,14 @@
 """What every test has: MLflow's client as it is without Shoso, unless a test says otherwise."""
 
 import os
+import shutil
 import signal
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+import pytest
 
 os.environ["SHOSO_MLFLOW_PLUGIN"] = "off"
 
@@ -30,3 +35,19 @@ def pytest_collection_modifyitems(config, items):
         count = Counter(item.path for item in items)
         long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("large")}
         items.sort(key=lambda item: (item.path not in long, -count[item.path]))
+
+
+MEMORY, PLENTY = Path("/dev/shm"), 6 << 30
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory):
+    """Makes folders for servers: in memory where there is plenty, for no test cuts the power.
+
+    There, a server that syncs each of thousands of writes waits for no disk.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < PLENTY:
+        yield lambda: tmp_path_factory.mktemp("server")
+        return
+    with TemporaryDirectory(prefix="shoso-servers-", dir=MEMORY) as folder:
+        yield lambda: Path(mkdtemp(dir=folder))

@@ -24,9 +24,9 @@ SHOSO = Path(sys.executable).with_name("shoso")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(server_folder):
     """The server that most tests share."""
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    server = Server(server_folder()).start()
     yield server
     server.stop()
 

@@ -14,9 +14,9 @@ HASTY = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0.01", "MLFLOW_HTTP_REQUEST_BACK
 
 
 @pytest.fixture(scope="session")
-def shoso(tmp_path_factory):
+def shoso(server_folder):
     """A Shoso server that all tests share."""
-    server = Server(tmp_path_factory.mktemp("shoso")).start()
+    server = Server(server_folder()).start()
     yield server
     assert server.stop() == 0
 

@@ -63,12 +63,12 @@ def _is_unfit(item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(server_folder):
     """The server most tests share. A module that needs another one overrides this fixture."""
     if ATTACHED:
         yield Attached(ATTACHED)
         return
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    server = Server(server_folder()).start()
     yield server
     server.stop()
 

@@ -16,8 +16,8 @@ STATE = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"
 
 
 @pytest.fixture(scope="session")
-def shoso_server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("shoso")).start()
+def shoso_server(server_folder):
+    server = Server(server_folder()).start()
     yield server
     assert server.stop() == 0
 

@@ -10,9 +10,9 @@ from tests.server.sockets import post
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory):
+def shared_server(server_folder):
     """The server of every test that asks for no other; nobody stops it or changes what isn't his."""
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    server = Server(server_folder()).start()
     yield server
     assert server.stop() == 0
 
