@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import create_engine, text
-from tests.e2e.servers import Server
+from sqlalchemy import create_engine, make_url, text
+from tests.e2e.servers import Server, eventually
 from tests.servers import postgres, radosgw
+from tests.servers.faultproxy import FaultProxy
 
 from shoso.core.keys import Key
+from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.fsck import check
-from shoso.maintenance.fsck.findings import Asked, Finding, Totals
+from shoso.maintenance.fsck.findings import Asked, Data, Finding, Totals
 
 DAY = 86_400
 RUN = "a" * 32
@@ -52,17 +57,28 @@ class World:
 
     def fsck(self, *arguments: str, code: int) -> list[dict[str, Any]]:
         """What the command prints as JSON."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, (out, err)
+        assert "Traceback" not in err
+        return [json.loads(line) for line in out.splitlines()]
+
+    def read(self) -> int:
+        """How many objects a check has read that isn't at its end."""
+        for file in Path(self.environment["SHOSO_STATE"]).glob("fsck/*.read"):
+            with closing(sqlite3.connect(file)) as database:
+                return int(database.execute("SELECT count(*) FROM read").fetchone()[0])
+        return 0
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin the command."""
         named = [
             part for name, value in self.flags.items() for part in (f"--{name.replace('_', '-')}", value)
         ]
         plain = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
-        done = subprocess.run(
-            [SHOSO, "fsck", "--json", *named, *arguments], env=plain | {**self.environment},
-            check=False, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == code, (done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        command = [SHOSO, "fsck", "--json", *named, *arguments]
+        env = plain | {**self.environment}
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def sql(self, statement: str, **values: Any) -> None:
         """Change the database behind the server."""
@@ -85,7 +101,8 @@ def on_disk(folder: Path) -> World:
         (server.artifacts / key).parent.mkdir(parents=True, exist_ok=True)
         (server.artifacts / key).write_bytes(data)
 
-    return World(server, flags, {}, put, lambda key: (server.artifacts / key).unlink(), _started(server))
+    state = {"SHOSO_STATE": str(folder / "state")}
+    return World(server, flags, state, put, lambda key: (server.artifacts / key).unlink(), _started(server))
 
 
 def on_servers(folder: Path) -> World:
@@ -99,7 +116,8 @@ def on_servers(folder: Path) -> World:
     def remove(key: str) -> None:
         radosgw.client().delete_object(Bucket=bucket, Key=key)
 
-    return World(server, flags, target.environment, target.put, remove, _started(server))
+    environment = {**target.environment, "SHOSO_STATE": str(folder / "state")}
+    return World(server, flags, environment, target.put, remove, _started(server))
 
 
 def _started(server: Server) -> MlflowClient:
@@ -208,6 +226,133 @@ async def test_what_is_safe_is_repaired_and_said(world):
     assert totals.repaired == totals.found == 5
     again, _ = await world.check(age=NO_WAIT)
     assert again == []
+
+
+async def test_every_byte_is_compared_and_what_is_damaged_comes_from_a_copy(world, tmp_path):
+    texts = {"a/b.txt": b"restored a/b.txt", "a/c.txt": b"restored a/c.txt", "d.txt": b"restored d.txt"}
+    keys = {path: world.key("restored", path) for path in texts}
+    for path, key in keys.items():
+        (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / key).write_bytes(texts[path])
+    overwritten = world.key("run", "d.txt")
+    (tmp_path / "copy" / overwritten).parent.mkdir(parents=True)
+    (tmp_path / "copy" / overwritten).write_bytes(b"not what it was")
+    world.remove(keys["a/b.txt"])
+    world.put(keys["a/c.txt"], b"RESTORED a/c.txt")
+    world.put(keys["d.txt"], b"restored")
+    world.put(overwritten, b"OVERWRITTEN")
+    world.put(world.key("run", "direct.txt"), b"that the server has never seen")
+    found, totals = await world.check(data=Data())
+    uri = "mlflow-artifacts:/{}".format
+    damage = {
+        ("missing", uri(keys["a/b.txt"])), ("digest", uri(keys["a/c.txt"])), ("size", uri(keys["d.txt"])),
+        ("digest", uri(overwritten)),
+    }  # fmt: skip
+    assert {(one.kind.value, one.name) for one in found} == damage
+    assert (totals.read, totals.unrecorded, totals.recorded) == (9, 1, 0)
+    found, totals = await world.check(data=Data(), repair=True, source=str(tmp_path / "copy"))
+    assert {one.name for one in found if not one.done} == {uri(overwritten)}
+    assert {one.kind.value for one in found if one.done} == {"missing", "size", "digest"}
+    assert (totals.unrecorded, totals.recorded) == (1, 1)
+    found, totals = await world.check(data=Data())
+    assert [one.name for one in found] == [uri(overwritten)]
+    assert totals.unrecorded == 0
+    for path, key in keys.items():
+        fetched = world.client.download_artifacts(world.ids["restored"], path, str(tmp_path / "copy"))
+        assert _read(fetched) == texts[path], key
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+async def test_samples_of_several_days_are_different_ones(world):
+    reads = []
+    for day in range(6):
+        totals = (await world.check(data=Data(share=0.4, seed=f"{day}")))[1]
+        reads.append(totals.read)
+    assert 0 < sum(reads) < 60
+    assert len(set(reads)) > 1
+
+
+@pytest.mark.parametrize("world", [on_servers], indirect=True, ids=["s3-postgres"])
+async def test_a_database_that_goes_away_ends_the_check_with_an_error(world):
+    world.remove(world.key("run", "a/b.txt"))
+    url = make_url(world.flags["backend_store_uri"])
+    engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    def drop(found: Finding) -> None:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {url.database} WITH (FORCE)"))
+
+    world.server.stop()
+    estate = Estate.open(world.flags, world.environment)
+    with pytest.raises(ShosoError) as caught:
+        await check(estate, Asked(), drop)
+    await estate.close()
+    engine.dispose()
+    assert caught.value.kind.value in {"unavailable", "config", "timeout"}
+
+
+@pytest.mark.parametrize("world", [on_servers], indirect=True, ids=["s3-postgres"])
+async def test_a_page_of_a_listing_is_asked_for_once_and_a_storage_that_is_down_ends_the_check(world):
+    run = world.client.get_run(world.ids["run"]).info
+    with ThreadPoolExecutor(16) as pool:
+        folder = run.artifact_uri.removeprefix("mlflow-artifacts:/")
+        [*pool.map(lambda n: world.put(f"{folder}/many/{n}", b"."), range(1_100))]
+    async with Counting(radosgw.port()) as proxy:
+        world.environment = {**world.environment, **radosgw.environment(proxy.port)}
+        found, totals = await world.check()
+        assert (found, totals.objects, proxy.lists) == ([], 1_110, 2)
+
+        class Refusing:
+            def planned(self, number: int) -> None:
+                proxy.refuse = True
+                proxy.reset_all()
+
+            def done(self, number: int) -> None:
+                raise AssertionError
+
+        with pytest.raises(StoreError) as caught:
+            await world.check(data=Data(), told=Refusing())
+        assert caught.value.kind.value == "unavailable"
+
+
+class Counting(FaultProxy):
+    """Counts the pages of listings that are asked for."""
+
+    lists = 0
+
+    async def _forward(self, reader: Any, writer: Any) -> None:
+        read = reader.read
+
+        async def counted(size: int) -> bytes:
+            data = await read(size)
+            self.lists += data.count(b"list-type=2")
+            return data
+
+        reader.read = counted
+        await super()._forward(reader, writer)
+
+
+def test_a_check_that_is_killed_goes_on(tmp_path):
+    world = on_disk(tmp_path)
+    try:
+        run = world.client.create_run("0").info.run_id
+        for number in range(12):
+            world.put(f"0/{run}/artifacts/{number}", os.urandom(1_000_000))
+        process = world.start("--data", "--limit-rate", "4MB/s")
+        assert eventually(lambda: world.read() >= 3, 60)
+        process.kill()
+        process.communicate()
+        before = world.read()
+        (total,) = world.fsck("--data", "--limit-rate", "400MiB/s", code=0)
+        assert 3 <= before == total["before"]
+        assert total["read"] + total["before"] == 12
+        assert [*(tmp_path / "state" / "fsck").iterdir()] == []
+        assert world.fsck("--data", code=0)[0]["read"] == 12
+    finally:
+        world.server.stop()
 
 
 def test_the_exit_code_and_the_last_line_say_how_it_is(tmp_path):

@@ -238,7 +238,8 @@ class CheckTotal(Struct, frozen=True, tag="total"):
     """The last line, of a check that came to its end; `state` is clean, repaired or damaged.
 
     Numbers of objects that are there, of findings, of those that were repaired, and of places that are
-    recorded and can't be looked at.
+    recorded and can't be looked at. Of the objects that were `read`, `unrecorded` had no digest to compare
+    with, of which so many were `recorded`; an interrupted check had read so many `before`.
     """
 
     state: str
@@ -247,6 +248,11 @@ class CheckTotal(Struct, frozen=True, tag="total"):
     found: int
     repaired: int
     unchecked: int
+    read: int
+    read_bytes: int
+    before: int
+    unrecorded: int
+    recorded: int
     seconds: float
 
 

@@ -135,6 +135,10 @@ class Estate:
                 return Place(await self._store(root), found.below(root))
         return await self._places.recorded(location)
 
+    async def copy(self, uri: str) -> Place:
+        """A copy of a root, by any URI that a client opens; nothing is written there. Raises as `place`."""
+        return await self._places.open(uri)
+
     async def close(self) -> None:
         """Write what is still to be recorded, and let go of everything."""
         await self._books.close()

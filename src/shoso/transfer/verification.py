@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from shoso.core.digest import mismatch
 from shoso.core.keys import Key, join
@@ -20,6 +21,7 @@ from shoso.transfer.report import Tally
 from shoso.transfer.selection import Selection
 from shoso.transfer.window import Window, crew
 
+T = TypeVar("T")
 Digest = Digested | StoreError
 
 
@@ -88,8 +90,8 @@ class _Verification:
 
     async def run(self, selection: Selection) -> Verification:
         """Read everything."""
-        async with crew() as group, closing(_groups(contents(self._store, selection))) as groups:
-            async for found in groups:
+        async with crew() as group, closing(groups(contents(self._store, selection))) as found_groups:
+            async for found in found_groups:
                 size = min(sum(meta.size for _, meta in found), self._held)
                 await self._window.start(group, size, self._compare(found))
         for key in self._copies.alone() if self._copies else ():
@@ -132,16 +134,16 @@ class _Verification:
         self._tally.fail(error)
 
 
-async def _groups(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
-    """Small objects together, a large one by itself."""
-    group: list[Found] = []
+async def groups(found: AsyncIterator[tuple[T, ObjectMeta]]) -> AsyncIterator[list[tuple[T, ObjectMeta]]]:
+    """Small objects together, a large one by itself; each with what came along with it."""
+    group: list[tuple[T, ObjectMeta]] = []
     held = 0
     async with closing(found):
-        async for path, meta in found:
+        async for beside, meta in found:
             if meta.size > SMALL:
-                yield [(path, meta)]
+                yield [(beside, meta)]
                 continue
-            group.append((path, meta))
+            group.append((beside, meta))
             held += meta.size
             if held >= BATCH_SIZE or len(group) == BATCH_COUNT:
                 yield group

@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from shoso.errors import ShosoError
+from shoso.maintenance.fsck.repairs import Copies
 from shoso.maintenance.inventory import DAY
 
 
@@ -66,23 +68,59 @@ class Finding:
     fix: Fix | None = field(default=None, repr=False, compare=False)
 
 
+class Told(Protocol):
+    """Who is told how far it is."""
+
+    def planned(self, number: int) -> None:
+        """So many objects more are to be read."""
+        ...
+
+    def done(self, number: int) -> None:
+        """So many more are."""
+        ...
+
+
+class Untold:
+    """Tells nobody."""
+
+    def planned(self, number: int) -> None:
+        """See Told."""
+
+    def done(self, number: int) -> None:
+        """See Told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """How to read objects: what `share` of them, which `seed` chooses; at most `rate` bytes a second."""
+
+    share: float = 1.0
+    seed: str = ""
+    rate: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to check, and whether to repair; kinds in `ignored` aren't told.
+    """What to check, whether to repair, and by which copy of the storage; kinds in `ignored` aren't told.
 
     What nobody refers to, or goes on with, is found when it is older than `age`, in seconds.
     """
 
     repair: bool = False
+    source: str = ""
+    data: Data | None = None
     ignored: Collection[Kind] = ()
     age: float = DAY
+    told: Told = field(default_factory=Untold)
 
 
 @dataclass(slots=True)
 class Totals:
     """Objects and bytes that are there, what was found, and how much of it was repaired.
 
-    `unchecked` is what refers to places that can't be looked at from here.
+    `unchecked` is what refers to places that can't be looked at from here. Of the objects that were `read`
+    (`read_bytes`), `unrecorded` had no digest to compare with, and of so many it was `recorded` then; a check
+    that was interrupted had read so many `before`.
     """
 
     objects: int = 0
@@ -90,6 +128,11 @@ class Totals:
     found: int = 0
     repaired: int = 0
     unchecked: int = 0
+    read: int = 0
+    read_bytes: int = 0
+    before: int = 0
+    unrecorded: int = 0
+    recorded: int = 0
 
 
 Tell = Callable[[Finding], None]
@@ -98,8 +141,8 @@ Tell = Callable[[Finding], None]
 class Report:
     """Repairs what is found, where that is asked for, tells it and counts."""
 
-    def __init__(self, asked: Asked, tell: Tell) -> None:
-        self.asked, self.totals = asked, Totals()
+    def __init__(self, asked: Asked, tell: Tell, copies: Copies | None = None) -> None:
+        self.asked, self.totals, self.copies = asked, Totals(), copies
         self._tell = tell
 
     async def add(self, finding: Finding) -> None:

@@ -12,7 +12,7 @@ from shoso.core.amounts import size
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
 from shoso.errors import NotFound
-from shoso.maintenance.fsck.findings import Finding, Kind, Report
+from shoso.maintenance.fsck.findings import Finding, Fix, Kind, Report
 from shoso.maintenance.inventory import Inventory, owner_of
 from shoso.metadata import objects, references
 from shoso.metadata.connect import Database
@@ -41,7 +41,7 @@ async def check(inventory: Inventory, report: Report) -> None:
     suspects = inventory.file.execute(_SUSPECTS)
     while page := [Record(*row) for row in suspects.fetchmany(PAGE)]:
         await asyncio.sleep(SETTLING)
-        for finding in await _judged(inventory, page):
+        for finding in await _judged(inventory, report, page):
             await report.add(finding)
 
 
@@ -63,10 +63,14 @@ def _found(
             roots[row.root] = inventory.find(row.root)
         if (found := roots[row.root]) is not None:
             at, folder = found
-            yield at, keys.join(folder, row.key), row.id, row.size, row.digest, row.time
+            yield (
+                at,
+                keys.join(folder, row.key),
+                *(row.id, row.size, row.digest, row.etag, row.modified, row.time),
+            )
 
 
-async def _judged(inventory: Inventory, suspects: Sequence[Record]) -> list[Finding]:
+async def _judged(inventory: Inventory, report: Report, suspects: Sequence[Record]) -> list[Finding]:
     """What is still wrong when it is looked at again."""
     database = inventory.estate.database
     known = await database.read(objects.known, [suspect.id for suspect in suspects])
@@ -78,10 +82,13 @@ async def _judged(inventory: Inventory, suspects: Sequence[Record]) -> list[Find
     for suspect, meta in pairs:
         uri = inventory.roots[suspect.root].shown(suspect.key)
         row = known[suspect.id]
+        fix = fetching(report, suspect.root, inventory, suspect.key, row.digest)
         if meta is None:
-            findings.append(_missing(uri, row) if suspect.key in owned else _outlived(database, uri, row))
+            findings.append(
+                _missing(uri, row, fix) if suspect.key in owned else _outlived(database, uri, row)
+            )
         elif meta.size != row.size:
-            findings.append(_resized(uri, row, meta))
+            findings.append(_resized(uri, row, meta, fix))
     return findings
 
 
@@ -102,13 +109,21 @@ async def _owned(database: Database, missing: Sequence[Key]) -> set[Key]:
     return {key for key, (_, owner, id_) in whose.items() if (owner, id_) in there}
 
 
-def _missing(uri: str, row: Row) -> Finding:
-    return Finding(Kind.MISSING, uri, f"It was stored ({size(row.size)}), and isn't there.", FROM)
+def fetching(report: Report, at: int, inventory: Inventory, key: Key, digest: str) -> Fix | None:
+    """What fetches an object from a copy of the storage, if there is one."""
+    if report.copies is None:
+        return None
+    return partial(report.copies.fetch, inventory.roots[at], key, digest)
 
 
-def _resized(uri: str, row: Row, meta: ObjectMeta) -> Finding:
+def _missing(uri: str, row: Row, fix: Fix | None) -> Finding:
+    problem = f"It was stored ({size(row.size)}), and isn't there."
+    return Finding(Kind.MISSING, uri, problem, FROM, fix=fix)
+
+
+def _resized(uri: str, row: Row, meta: ObjectMeta, fix: Fix | None) -> Finding:
     problem = f"It has {meta.size:,} bytes; {row.size:,} were stored."
-    return Finding(Kind.SIZE, uri, problem, FROM)
+    return Finding(Kind.SIZE, uri, problem, FROM, fix=fix)
 
 
 def _outlived(database: Database, uri: str, row: Row) -> Finding:
@@ -126,12 +141,14 @@ FROM = "shoso fsck --repair --from URI fetches it from a copy of the storage."
 
 _TABLE = """
 CREATE TABLE records (
-    root INTEGER, key TEXT, id BLOB, size INTEGER, digest TEXT, time INTEGER, PRIMARY KEY (root, key)
+    root INTEGER, key TEXT, id BLOB, size INTEGER, digest TEXT, etag TEXT, modified REAL, time INTEGER,
+    PRIMARY KEY (root, key)
 ) WITHOUT ROWID;
 """
 _ADD = """
-INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (root, key) DO UPDATE
-SET id = excluded.id, size = excluded.size, digest = excluded.digest, time = excluded.time
+INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (root, key) DO UPDATE
+SET id = excluded.id, size = excluded.size, digest = excluded.digest, etag = excluded.etag,
+    modified = excluded.modified, time = excluded.time
 WHERE excluded.time > records.time
 """
 _SUSPECTS = """

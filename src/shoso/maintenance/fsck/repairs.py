@@ -1,0 +1,40 @@
+"""What is missing or damaged, fetched from a copy of the storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoso.client.places import Place
+from shoso.core import keys, locations
+from shoso.core.digest import mismatch
+from shoso.core.keys import Key
+from shoso.core.store import Store
+from shoso.errors import StoreError
+from shoso.maintenance.estate import Root
+from shoso.transfer import Policy, Selection, Unchanged, copy
+from shoso.transfer.reading import read_digests
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """A copy of the storage, in which objects have the same keys."""
+
+    place: Place
+    uri: str
+
+    async def fetch(self, root: Root, key: Key, expected: str) -> str:
+        """Bring an object back whose bytes have this digest there; what was done. Raises StoreError."""
+        there = keys.join(self.place.key, key)
+        await _require(self.place.store, there, expected)
+        await copy(self.place.store, root.store, Selection(there, key), Policy(unchanged=Unchanged.SEND))
+        await _require(root.plain, key, expected)
+        return f"It was fetched from {locations.shown(self.uri)}."
+
+
+async def _require(store: Store, key: Key, expected: str) -> None:
+    """Read the object, and compare it. Raises NOT_FOUND, CORRUPT."""
+    (read,) = await read_digests(store, [await store.stat(key)])
+    if isinstance(read, StoreError):
+        raise read
+    if read.actual != expected:
+        raise mismatch(key, expected, read.actual)
