@@ -16,7 +16,7 @@ from shoso.core.streams import BytesSource
 from shoso.errors import Kind, NotFound
 
 DATA = b"an object with a history"
-MANY = 40
+MANY = 24
 
 pytestmark = pytest.mark.usefixtures("movable")
 
@@ -80,8 +80,8 @@ async def test_a_move_that_broke_off_is_made_again(opened):
 
 
 async def test_names_are_moved_as_they_are(opened):
-    ends = {name for group in NAMES.values() for name in (group[0], group[-1])}
-    names = {name for name in ends - opened.refused if len(name.encode()) < keys.MAX_BYTES - len("to/below/")}
+    last = {group[-1] for group in NAMES.values()} | {"%41", "a*b", "back\\slash", "-dash"}
+    names = {name for name in last - opened.refused if len(name.encode()) < keys.MAX_BYTES - len("to/below/")}
     for name in names:
         await opened.store.write(keys.parse(f"from/{name}"), BytesSource(name.encode()))
     moves = [(keys.parse(f"from/{name}"), keys.parse(f"to/below/{name}")) for name in names]
