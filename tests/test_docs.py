@@ -192,7 +192,10 @@ def parse(
     """
     context = command.make_context(name, arguments, parent)
     if isinstance(command, click.Group):
-        name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        more = [*context._protected_args, *context.args]
+        if command.invoke_without_command and not more:
+            return
+        name, inner, rest = command.resolve_command(context, more)
         parse(inner, name, rest, context)
 
 

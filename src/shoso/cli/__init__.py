@@ -2,7 +2,7 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, db, experiments, fsck, gc, runs, imports, sync, completion, server    the commands
+artifacts, mlflow, db, experiments, fsck, gc, runs, imports, migrate, sync, completion, server    the commands
 
 session      what a command talks to
 places       what a URI names, and where a copy goes
@@ -10,6 +10,7 @@ indexes      what `db` does to indexes
 imported     an import under way
 collected    garbage collection under way
 checked      a check under way
+migrated     a migration under way
 transfers    copies, deletions and verifications under way; `progress` shows how far they are
 listing      what is at a URI
 shapes       what `--json` prints; `reports` and `words` say it for people
@@ -32,6 +33,7 @@ main = Lazy(
         "fsck": "shoso.cli.fsck:fsck",
         "gc": "shoso.cli.gc:gc",
         "import": "shoso.cli.imports:import_store",
+        "migrate": "shoso.cli.migrate:migrate",
         "runs": "shoso.cli.runs:runs",
         "server": "shoso.cli.server:server",
         "sync": "shoso.cli.sync:sync",

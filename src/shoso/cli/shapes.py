@@ -256,6 +256,49 @@ class CheckTotal(Struct, frozen=True, tag="total"):
     seconds: float
 
 
+class MigratedExperiment(Struct, frozen=True):
+    """An experiment of a migration: rows that were rewritten, artifacts copied, and deleted at the old place.
+
+    `state` is one of copying, moved, finishing, finished, returned and rolled back, or empty in a dry run.
+    `waiting` are shards that aren't complete, `running` runs that keep it from being finished.
+    """
+
+    experiment_id: str
+    name: str
+    state: str
+    runs: int
+    models: int
+    versions: int
+    copied: int
+    bytes: int
+    deleted: int
+    deleted_bytes: int
+    waiting: list[int]
+    running: list[str]
+    error: str | None
+
+
+class Migrated(Struct, frozen=True):
+    """What became of a migration; `failed` experiments have an `error`, or `running` runs."""
+
+    dry_run: bool
+    experiments: list[MigratedExperiment]
+    failed: int
+    seconds: float
+
+
+class MigrationState(Struct, frozen=True):
+    """An experiment that is being moved; `begun` as ISO 8601 in UTC, `waiting` for these shards."""
+
+    experiment_id: str
+    name: str
+    state: str
+    source: str
+    target: str
+    begun: str
+    waiting: list[int]
+
+
 SHAPES: dict[tuple[str, ...], Any] = {
     ("artifacts", "ls"): list[Listed],
     ("artifacts", "put"): Copied,
@@ -277,6 +320,10 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("fsck",): CheckFound | CheckTotal,
     ("gc", "undo"): Collected,
     ("import",): ImportDone,
+    ("migrate",): Migrated,
+    ("migrate", "finish"): Migrated,
+    ("migrate", "rollback"): Migrated,
+    ("migrate", "status"): list[MigrationState],
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,
     ("runs", "delete"): RunId,

@@ -58,6 +58,33 @@ claims = Table(
 )
 """What `gc` is deleting, so that nobody restores it; see `claims`. `time` and `until` in milliseconds."""
 
+moves = Table(
+    "shoso_moves",
+    OWN,
+    Column("experiment_id", Integer, nullable=False, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("done", Text, nullable=False),
+    Column("begun", BigInteger, nullable=False),
+    Column("turned", BigInteger),
+    primary("shoso_moves_pk", "experiment_id"),
+)
+"""Experiments that `migrate` is moving; see `moves`. `begun` and `turned` in milliseconds."""
+
+moved = Table(
+    "shoso_moved",
+    OWN,
+    Column("experiment_id", Integer, nullable=False, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("location", Text),
+    primary("shoso_moved_pk", "experiment_id kind id"),
+)
+"""What these have moved, and where it was; NULL is what had been at the target before. See `relocating`."""
+
 version = Table(
     "shoso_version",
     OWN,
@@ -68,6 +95,7 @@ version = Table(
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     lambda conn: objects.create(conn, checkfirst=True),
     lambda conn: claims.create(conn, checkfirst=True),
+    lambda conn: OWN.create_all(conn, [moves, moved]),
 )
 
 UNFINISHED = -1

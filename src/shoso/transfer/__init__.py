@@ -4,11 +4,13 @@
     plan      what is unchanged; small objects in batches, large ones in parts (pure)
     engine    one sliding window of jobs, each a coroutine of `batches`, `streams` or `parts`
 
-Beside it, by the same selections: `verify` reads everything and compares it, `remove` deletes.
+Beside it, by the same selections: `verify` reads everything and compares it, `compare` tells whether a copy
+has everything, `remove` deletes.
 
 A copy that failed or was stopped goes on where it was by being made again.
 """
 
+from shoso.transfer.agreement import Comparison, compare
 from shoso.transfer.engine import copy
 from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.progress import Progress, Silent
@@ -18,6 +20,7 @@ from shoso.transfer.selection import Selection
 from shoso.transfer.verification import Verification, verify
 
 __all__ = [
+    "Comparison",
     "CopyError",
     "Policy",
     "Progress",
@@ -27,6 +30,7 @@ __all__ = [
     "Silent",
     "Unchanged",
     "Verification",
+    "compare",
     "copy",
     "remove",
     "verify",

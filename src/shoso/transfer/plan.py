@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from shoso.core.keys import Key
 from shoso.core.types import Capabilities, ObjectMeta, UploadStyle
 from shoso.transfer.journal import Done
-from shoso.transfer.policy import MIB, Policy
+from shoso.transfer.policy import MIB, Policy, Unchanged
 
 SMALL = 256 * 1024
 """Objects of at most so many bytes travel in batches."""
@@ -26,12 +26,14 @@ class Item:
     """An object to copy: what is known of it, where it goes, its name in the journal.
 
     `there` is what the destination has, if it's of the same size: with the same digest, nothing is sent.
+    `over` is the version that is there, of whatever size; "" where there was none.
     """
 
     path: str
     meta: ObjectMeta
     to: Key
     there: ObjectMeta | None = None
+    over: str = ""
 
     @property
     def same(self) -> bool:
@@ -78,13 +80,23 @@ def candidate(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> 
     return there
 
 
+def later(meta: ObjectMeta, there: ObjectMeta, done: Done | None) -> bool:
+    """Whether what is there was written after the object here: by the journal, else by their times."""
+    if done is not None and _is(done.source, meta):
+        return True
+    if done is not None and _is(done.target, there):
+        return False
+    return there.modified >= meta.modified
+
+
 class Planner:
-    """Objects in, jobs out."""
+    """Objects in, jobs out. Where what is there may be kept, each goes in one stream: it is conditional."""
 
     def __init__(self, policy: Policy, src: Capabilities, dst: Capabilities) -> None:
-        in_parts = src.ranges and dst.uploads is UploadStyle.PARTS
+        alone = policy.unchanged is Unchanged.KEEP
+        in_parts = src.ranges and dst.uploads is UploadStyle.PARTS and not alone
         self._parts = range(policy.parts_from, dst.part_max * dst.parts_max + 1) if in_parts else range(0)
-        self._small = min(SMALL, policy.parts_from - 1)
+        self._small = -1 if alone else min(SMALL, policy.parts_from - 1)
         self._items: list[Item] = []
         self._size = 0
 

@@ -12,10 +12,15 @@ MIB = 1024 * 1024
 
 
 class Unchanged(enum.Enum):
-    """What becomes of an object that the destination has already: SKIP it, or SEND it all the same."""
+    """What becomes of an object that the destination has already.
+
+    SKIP it if it's the same, or SEND it all the same; or KEEP what was written there later than here, as the
+    journal knows, or as their times say.
+    """
 
     SKIP = "skip"
     SEND = "send"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,24 +5,56 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shoso.core.types import ObjectMeta
-from shoso.transfer.plan import Item
+from shoso.core.keys import Key
+from shoso.core.store import Store
+from shoso.core.types import CREATE, OVERWRITE, IfMatch, ObjectMeta, WriteMode
+from shoso.errors import Exists, Kind, NotFound, store_error
+from shoso.transfer.plan import Item, version
 from shoso.transfer.progress import Meter
 from shoso.transfer.route import Route
 from shoso.transfer.source import ObjectSource
 
 
-async def copy_whole(route: Route, item: Item) -> None:
+async def copy_whole(route: Route, item: Item, mode: WriteMode = OVERWRITE) -> None:
     """Copy the object as it is now. Raises CHANGED, and what either store raises."""
     meter = Meter(route.policy.progress)
     try:
         async with _opened(route, item, meter) as (meta, source):
-            written = await route.dst.write(item.to, source, content_type=meta.content_type)
+            written = await route.dst.write(item.to, source, mode, meta.content_type)
     except BaseException:
         meter.undo()
         raise
     route.tally.sent += meta.size
     route.finish(item, meta, written)
+
+
+async def copy_later(route: Route, item: Item) -> None:
+    """Copy the object, unless somebody else has written it there since it was looked at.
+
+    That holds to the last moment where the store takes conditions. Raises as `copy_whole`.
+    """
+    there = await _stat(route.dst, item.to)
+    if there is not None and version(there) != item.over and there.modified >= item.meta.modified:
+        route.skip(item, there)
+        return
+    try:
+        await copy_whole(route, item, _mode(route.dst, there))
+    except Exists as error:
+        message = f"'{item.to}' was written by somebody else just now."
+        raise store_error(Kind.CHANGED, message, op="copy", key=item.to) from error
+
+
+def _mode(dst: Store, there: ObjectMeta | None) -> WriteMode:
+    if there is None:
+        return CREATE if dst.capabilities.create else OVERWRITE
+    return IfMatch(there.etag) if there.etag and dst.capabilities.if_match else OVERWRITE
+
+
+async def _stat(store: Store, key: Key) -> ObjectMeta | None:
+    try:
+        return await store.stat(key)
+    except NotFound:
+        return None
 
 
 @asynccontextmanager

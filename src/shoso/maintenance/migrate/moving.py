@@ -1,0 +1,170 @@
+"""An experiment on its way: copied, compared, its rows rewritten, and what came too late brought after it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from shoso.core.digest import digest
+from shoso.core.keys import Key
+from shoso.errors import Kind, store_error
+from shoso.maintenance.migrate.ends import Ends
+from shoso.maintenance.migrate.renaming import Renaming
+from shoso.metadata import moves, relocating
+from shoso.metadata.connect import Database
+from shoso.metadata.experiments import now_ms
+from shoso.metadata.moves import Move, State
+from shoso.metadata.relocating import Changed
+from shoso.transfer import CopyError
+
+ROUNDS = 5
+"""Passes before the rows are rewritten, and again after: of a run that never rests the rest comes later."""
+
+_PASSING = {Kind.NOT_FOUND, Kind.CHANGED, Kind.INCOMPLETE}
+"""Failures of artifacts that somebody is writing or deleting meanwhile."""
+
+_HEX = re.compile(r"[0-9a-f]{8}")
+_SPACE = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of the runs and models, by their ids: the `number`th of `count`."""
+
+    number: int = 1
+    count: int = 1
+
+    def __contains__(self, id_: object) -> bool:
+        text = str(id_).removeprefix("m-")[:8]
+        hexadecimal = text if _HEX.fullmatch(text) else digest(text.encode())[:8]
+        place = int(hexadecimal, 16)
+        return place * self.count // _SPACE == self.number - 1
+
+
+WHOLE = Shard()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an experiment: rows rewritten, artifacts copied and deleted, and the state it is in.
+
+    `waiting` are shards that aren't complete, `running` runs that are still under way, `error` why it
+    didn't go on.
+    """
+
+    experiment_id: int
+    name: str
+    state: str = ""
+    runs: int = 0
+    models: int = 0
+    versions: int = 0
+    copied: int = 0
+    bytes: int = 0
+    deleted: int = 0
+    deleted_bytes: int = 0
+    waiting: tuple[int, ...] = ()
+    running: tuple[str, ...] = ()
+    error: str = ""
+
+    def count(self, changed: Changed) -> None:
+        """Rows were rewritten."""
+        self.runs += changed.runs
+        self.models += changed.models
+        self.versions += changed.versions
+
+
+class Mover:
+    """Moves experiments between two places, one at a time; each call may be made again."""
+
+    def __init__(self, database: Database, renaming: Renaming, ends: Ends) -> None:
+        self._database, self._renaming, self.ends = database, renaming, ends
+
+    async def foresee(self, outcome: Outcome) -> None:
+        """Count what would be moved. Raises INVALID for what can't be, StoreError."""
+        number = outcome.experiment_id
+        outcome.count(await self._database.read(relocating.foresee, number, self._renaming))
+        if folders := await self.folders(number):
+            report = await self.ends.carry(folders, dry_run=True)
+            outcome.copied, outcome.bytes = report.copied, report.sent
+
+    async def move(self, outcome: Outcome, shard: Shard = WHOLE) -> None:
+        """Move an experiment, or a shard of it. Raises TrackingError, StoreError."""
+        number = outcome.experiment_id
+        wanted = Move(
+            number,
+            self._renaming.source,
+            self._renaming.target,
+            "",
+            State.COPYING,
+            shard.count,
+            "",
+            now_ms(),
+            None,
+        )
+        move = await self._database.write(moves.begin, wanted)
+        outcome.state = move.state
+        if move.state is State.COPYING:
+            await self._copy(outcome, shard)
+            if shard != WHOLE:
+                move = await self._database.write(moves.complete, number, shard.number)
+                outcome.waiting = tuple(move.missing)
+        if not outcome.waiting:
+            await self.follow(outcome, move)
+
+    async def follow(self, outcome: Outcome, move: Move) -> None:
+        """Rewrite the rows, and bring what was written to the source since it was copied."""
+        for _ in range(ROUNDS):
+            changed = await self._database.write(relocating.flip, move, self._renaming, now_ms())
+            outcome.state = State.MOVED
+            outcome.count(changed)
+            sent = await self.bring(outcome, await self.folders(outcome.experiment_id))
+            if not sent and not changed.any:
+                return
+
+    async def bring(self, outcome: Outcome, folders: Collection[Key]) -> int:
+        """Copy what is missing at the target, or was written later at the source; how many it was."""
+        if not folders:
+            return 0
+        report = await self.ends.carry(folders, keep=True)
+        outcome.copied += report.copied
+        outcome.bytes += report.sent
+        return report.copied
+
+    async def folders(self, number: int, shard: Shard = WHOLE) -> list[Key]:
+        """Where the runs and models of an experiment are, or a shard of them, below both ends."""
+        found = await self._database.read(relocating.folders, number, self._renaming)
+        return [path for id_, path in found.items() if id_ in shard]
+
+    async def _copy(self, outcome: Outcome, shard: Shard) -> None:
+        """Copy until both ends agree. Raises StoreError, CORRUPT where they won't."""
+        before: dict[str, str] = {}
+        for left in reversed(range(ROUNDS)):
+            folders = await self.folders(outcome.experiment_id, shard)
+            if not folders:
+                return
+            await self._pass(outcome, folders, last=not left)
+            found = await self.ends.agree(folders)
+            if not found.different:
+                return
+            _refuse_stuck(before, found.different)
+            before = found.different
+
+    async def _pass(self, outcome: Outcome, folders: Collection[Key], *, last: bool) -> None:
+        """Copy what is new; what is just being written has another pass, except after the last."""
+        try:
+            report = await self.ends.carry(folders)
+        except CopyError as error:
+            if last or any(failure.kind not in _PASSING for failure in error.failures):
+                raise
+            report = error.report
+        outcome.copied += report.copied
+        outcome.bytes += report.sent
+
+
+def _refuse_stuck(before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise CORRUPT for what differs again, though nobody has changed it at the source."""
+    stuck = [path for path, version in now.items() if version and before.get(path) == version]
+    if stuck:
+        message = f"'{stuck[0]}' differs at the target, though it was copied again; nothing was rewritten."
+        raise store_error(Kind.CORRUPT, message, op="migrate", key=stuck[0])
