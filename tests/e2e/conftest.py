@@ -63,12 +63,12 @@ def _is_unfit(item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def server(server_folder):
+def server(request):
     """The server most tests share. A module that needs another one overrides this fixture."""
     if ATTACHED:
         yield Attached(ATTACHED)
         return
-    server = Server(server_folder()).start()
+    server = Server(request.getfixturevalue("server_folder")()).start()  # MLflow 2.22 isn't told of that
     yield server
     server.stop()
 
