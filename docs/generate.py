@@ -58,6 +58,7 @@ SUBJECTS = (
     ("/mlflow/runs", "Runs"),
     ("/mlflow/metrics", "Runs"),
     ("/mlflow/logged-models", "Logged models"),
+    (OWN[0] + "/logged-models", "Logged models"),
     ("/mlflow/registered-models", "Model registry"),
     ("/mlflow/model-versions", "Model registry"),
     ("/model-versions", "Model registry"),

@@ -1,6 +1,7 @@
 """Artifacts by URI, or by run and path; see `shoso.client.artifacts`."""
 
 from shoso.client.artifacts import (
+    delete_artifacts,
     download_artifacts,
     list_artifacts,
     load_dict,
@@ -9,4 +10,12 @@ from shoso.client.artifacts import (
     open,  # noqa: A004  as in io.open
 )
 
-__all__ = ["download_artifacts", "list_artifacts", "load_dict", "load_image", "load_text", "open"]
+__all__ = [
+    "delete_artifacts",
+    "download_artifacts",
+    "list_artifacts",
+    "load_dict",
+    "load_image",
+    "load_text",
+    "open",
+]

@@ -18,6 +18,7 @@ from shoso.wire.requests import (
     CreateExperiment,
     CreateLoggedModel,
     CreateRun,
+    GetLoggedModel,
     LogBatch,
     LoggedModelById,
     LogInputs,
@@ -96,6 +97,22 @@ async def test_an_experiment_stays_for_as_long_as_anything_is_in_it(database):
         await database.write(purge.purge, Kind.MODEL, [made.model]) == []
     )  # active, in a deleted experiment
     assert await database.write(purge.purge, Kind.EXPERIMENT, [made.experiment]) == []
+
+
+async def test_a_model_is_restored_unless_gc_has_begun_with_it(database):
+    made = await database.write(Made, "e")
+    asked = LoggedModelById(made.model)
+    await database.write(models.remove, asked)
+    done = await database.write(models.restore, asked)
+    assert (done.experiment_id, done.experiment_stage) == (made.experiment, "active")
+    assert (await database.read(models.get, GetLoggedModel(made.model))).info.model_id == made.model
+    await database.write(models.remove, asked)
+    await database.write(claims.add, [Claim("model", made.model, "plan1", 1, "somewhere")])
+    with pytest.raises(TrackingError, match="plan1"):
+        await database.write(models.restore, asked)
+    assert (await database.read(holdings.page, Kind.MODEL, Wanted([made.model])))[0].deleted
+    with pytest.raises(TrackingError, match="not found"):
+        await database.write(models.restore, LoggedModelById("m-absent"))
 
 
 async def test_what_is_claimed_is_restored_by_nobody(database):

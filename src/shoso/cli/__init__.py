@@ -2,8 +2,10 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, db, experiments, fsck, gc, runs, imports, migrate, sync, completion, server    the commands
+artifacts, mlflow, db, experiments, fsck, gc, migrate, models, runs, imports, sync, completion, server
+             the commands
 
+named        which runs or models a command is about
 session      what a command talks to
 places       what a URI names, and where a copy goes
 indexes      what `db` does to indexes
@@ -34,6 +36,7 @@ main = Lazy(
         "gc": "shoso.cli.gc:gc",
         "import": "shoso.cli.imports:import_store",
         "migrate": "shoso.cli.migrate:migrate",
+        "models": "shoso.cli.models:models",
         "runs": "shoso.cli.runs:runs",
         "server": "shoso.cli.server:server",
         "sync": "shoso.cli.sync:sync",

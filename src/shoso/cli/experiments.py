@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from shoso.cli import options
+from shoso.cli import named, options
 
 if TYPE_CHECKING:
     from shoso.cli.session import Session
@@ -21,6 +21,11 @@ def _about_one(command: F) -> F:
     for option in (options.tracking_uri, options.as_json, options.experiment_name, options.experiment_id):
         command = option(command)
     return command
+
+
+def _some(command: F) -> F:
+    """The options of a command about one experiment, or those whose `ids` are its arguments."""
+    return click.argument("ids", metavar="[ID]...", nargs=-1)(_about_one(command))
 
 
 @click.group()
@@ -95,21 +100,17 @@ def rename(new_name: str, **which: Any) -> None:
 
 
 @experiments.command()
-@_about_one
-def delete(**which: Any) -> None:
-    """Delete an experiment with its runs; `restore` brings them back."""
-    from shoso.wire.requests import ExperimentById
-
-    _change("delete", ExperimentById, "is deleted; `shoso experiments restore` brings it back", **which)
+@_some
+def delete(**asked: Any) -> None:
+    """Delete experiments with their runs; `restore` brings them back, until `shoso gc` has taken them."""
+    _change_stage("delete", "is deleted; `shoso experiments restore` brings it back", **asked)
 
 
 @experiments.command()
-@_about_one
-def restore(**which: Any) -> None:
-    """Bring back a deleted experiment with its runs."""
-    from shoso.wire.requests import ExperimentById
-
-    _change("restore", ExperimentById, "is restored", **which)
+@_some
+def restore(**asked: Any) -> None:
+    """Bring back deleted experiments with their runs, also those that were deleted before them."""
+    _change_stage("restore", "is restored", **asked)
 
 
 def find(opened: Session, experiment_id: str | None, experiment_name: str | None) -> Experiment:
@@ -156,6 +157,32 @@ def _change(
         found = find(opened, **which).experiment_id
         opened.ask("POST", f"experiments/{call}", Empty, request(found))
     show(ExperimentId(found), f"Experiment {found} {said}.", as_json)
+
+
+def _change_stage(
+    call: str,
+    said: str,
+    ids: Sequence[str],
+    as_json: bool,
+    tracking_uri: str | None,
+    **which: str | None,
+) -> None:
+    """Make a call about each of the experiments, and say what it did."""
+    from shoso.cli.session import session
+    from shoso.cli.shapes import ExperimentId
+    from shoso.wire.replies import Empty
+    from shoso.wire.requests import ExperimentById
+
+    if ids and any(which.values()):
+        raise click.UsageError("Name the experiments either by their ids, or one by its flag.")
+    with session(tracking_uri) as opened:
+
+        def change(number: str) -> str:
+            opened.ask("POST", f"experiments/{call}", Empty, ExperimentById(number))
+            return f"Experiment {number} {said}."
+
+        wanted = dict.fromkeys(ids) if ids else [find(opened, **which).experiment_id]
+        named.change_each([*wanted], change, ExperimentId, as_json)
 
 
 def _described(found: Experiment) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import click
 
 from shoso import errors
-from shoso.client.places import Place
-from shoso.client.uris import parse_model, parse_run
-from shoso.core.keys import ROOT, Key, below, contains, join, name
+from shoso.client.places import Place, is_root
+from shoso.core.keys import Key, below, contains, join, name
 from shoso.core.locations import is_local, local_path, shown
 from shoso.core.store import is_folder
 from shoso.errors import NotFound, StoreError, store_error
@@ -39,16 +38,6 @@ async def look(uri: str, place: Place) -> Kind:
 def nothing(uri: str) -> StoreError:
     """The error of a URI that leads to nothing."""
     return store_error(errors.Kind.NOT_FOUND, f"There is nothing at '{shown(uri)}'.")
-
-
-def is_root(uri: str, place: Place) -> bool:
-    """Whether it is a whole store, or all that a run or a model has."""
-    scheme = uri.partition(":")[0]
-    if scheme == "runs":
-        return not parse_run(uri).path
-    if scheme == "models":
-        return not parse_model(uri).path
-    return place.key == ROOT
 
 
 async def target(uri: str, place: Place, source: Place, kind: Kind) -> Key:

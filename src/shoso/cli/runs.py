@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shoso.cli import options
+from shoso.cli import named, options
 
 if TYPE_CHECKING:
     from shoso.cli.session import Session
     from shoso.wire.entities import Run
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _about_one(command: F) -> F:
-    """The options of a command about one run."""
-    for option in (options.tracking_uri, options.as_json):
-        command = option(command)
-    return click.option("-r", "--run-id", metavar="ID", required=True, help="The run.")(command)
+FLAGS = ("-r", "--run-id")
 
 
 @click.group()
@@ -53,12 +46,14 @@ def list_(
     from shoso.cli.words import table
 
     with session(tracking_uri) as opened:
-        found = _found(opened, _experiment(opened, **which), view, wanted, max_results)
+        found = _found(opened, experiment(opened, **which), view, wanted, max_results)
     show(found, table(("ID", "NAME", "STATUS", "STARTED"), [*map(_row, found)]), as_json)
 
 
 @runs.command()
-@_about_one
+@named.one("run", *FLAGS)
+@options.as_json
+@options.tracking_uri
 def describe(run_id: str, as_json: bool, tracking_uri: str | None) -> None:
     """Show a run: what it is, its params, latest metrics and tags."""
     from shoso.cli.session import session
@@ -72,20 +67,24 @@ def describe(run_id: str, as_json: bool, tracking_uri: str | None) -> None:
 
 
 @runs.command()
-@_about_one
-def delete(**which: Any) -> None:
-    """Delete a run; `restore` brings it back."""
-    _change("delete", "is deleted; `shoso runs restore` brings it back", **which)
+@named.several("run", *FLAGS)
+@options.as_json
+@options.tracking_uri
+def delete(**asked: Any) -> None:
+    """Delete runs; `restore` brings them back, until `shoso gc` has taken them."""
+    _change("delete", "is deleted; `shoso runs restore` brings it back", **asked)
 
 
 @runs.command()
-@_about_one
-def restore(**which: Any) -> None:
-    """Bring back a deleted run."""
-    _change("restore", "is restored", **which)
+@named.several("run", *FLAGS)
+@options.as_json
+@options.tracking_uri
+def restore(**asked: Any) -> None:
+    """Bring back deleted runs, with their artifacts."""
+    _change("restore", "is restored", **asked)
 
 
-def _experiment(opened: Session, experiment_id: str | None, experiment_name: str | None) -> str:
+def experiment(opened: Session, experiment_id: str | None, experiment_name: str | None) -> str:
     """The id of the experiment that is named, here or by a variable. Raises UsageError, TrackingError."""
     from shoso.cli.experiments import find
 
@@ -96,28 +95,32 @@ def _experiment(opened: Session, experiment_id: str | None, experiment_name: str
     return find(opened, experiment_id, experiment_name).experiment_id
 
 
-def _found(opened: Session, experiment: str, view: int, wanted: str, most: int | None) -> list[Run]:
+def _found(opened: Session, of: str, view: int, wanted: str, most: int | None) -> list[Run]:
     from shoso.wire.replies import RunPage
     from shoso.wire.requests import SearchRuns
 
     def page(limit: int, token: str) -> tuple[list[Run], str | None]:
-        request = SearchRuns([experiment], wanted, view, limit, [], token)
+        request = SearchRuns([of], wanted, view, limit, [], token)
         reply = opened.ask("POST", "runs/search", RunPage, request)
         return [*reply.runs], reply.next_page_token
 
     return opened.every(page, most)
 
 
-def _change(call: str, said: str, run_id: str, as_json: bool, tracking_uri: str | None) -> None:
-    """Make a call about one run, and say what it did."""
+def _change(call: str, said: str, ids: Sequence[str], as_json: bool, tracking_uri: str | None) -> None:
+    """Make a call about each of the runs, and say what it did."""
     from shoso.cli.session import session
-    from shoso.cli.shapes import RunId, show
+    from shoso.cli.shapes import RunId
     from shoso.wire.replies import Empty
     from shoso.wire.requests import RunById
 
     with session(tracking_uri) as opened:
-        opened.ask("POST", f"runs/{call}", Empty, RunById(run_id))
-    show(RunId(run_id), f"Run {run_id} {said}.", as_json)
+
+        def change(run_id: str) -> str:
+            opened.ask("POST", f"runs/{call}", Empty, RunById(run_id))
+            return f"Run {run_id} {said}."
+
+        named.change_each(ids, change, RunId, as_json)
 
 
 def _row(run: Run) -> tuple[str, str, str, str]:

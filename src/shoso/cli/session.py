@@ -52,6 +52,10 @@ class Session:
         """The reply to a call of the tracking server. Raises TrackingError."""
         return blocking.run(self.server.ask(method, path, reply, request))
 
+    def ask_own(self, path: str, reply: type[T], request: object) -> T:
+        """The reply to a POST of Shoso's own. Raises TrackingError: NO_ROUTE for another server."""
+        return blocking.run(self.server.ask_own(path, reply, request))
+
     def every(self, page: Callable[[int, str], tuple[list[T], str | None]], most: int | None) -> list[T]:
         """All items, or so many: `page` asks for a number of them behind a token."""
         found: list[T] = []

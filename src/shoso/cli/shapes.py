@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from shoso.cli.words import printable
-from shoso.wire.entities import Experiment, Run
+from shoso.wire.entities import Experiment, LoggedModelData, LoggedModelInfo, Run
 
 
 class Listed(Struct, frozen=True):
@@ -91,6 +91,20 @@ class RunId(Struct, frozen=True):
     """The run that a command was about."""
 
     run_id: str
+
+
+class ModelId(Struct, frozen=True):
+    """The logged model that a command was about."""
+
+    model_id: str
+
+
+class StagedModel(Struct, frozen=True):
+    """A logged model as the REST API has it, and whether it is active or deleted."""
+
+    lifecycle_stage: str
+    info: LoggedModelInfo
+    data: LoggedModelData
 
 
 class Synced(Struct, frozen=True):
@@ -312,8 +326,8 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("experiments", "list"): list[Experiment],
     ("experiments", "get"): Experiment,
     ("experiments", "rename"): ExperimentId,
-    ("experiments", "delete"): ExperimentId,
-    ("experiments", "restore"): ExperimentId,
+    ("experiments", "delete"): list[ExperimentId],
+    ("experiments", "restore"): list[ExperimentId],
     ("gc",): Collected,
     ("gc", "plan"): Planned,
     ("gc", "apply"): Collected,
@@ -326,8 +340,12 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("migrate", "status"): list[MigrationState],
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,
-    ("runs", "delete"): RunId,
-    ("runs", "restore"): RunId,
+    ("models", "list"): list[StagedModel],
+    ("models", "describe"): StagedModel,
+    ("models", "delete"): list[ModelId],
+    ("models", "restore"): list[ModelId],
+    ("runs", "delete"): list[RunId],
+    ("runs", "restore"): list[RunId],
     ("sync",): list[Synced],
 }
 """By the command; experiments and runs are as the REST API has them."""

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from shoso.client import blocking, finding, link, progress
 from shoso.client.entities import FileInfo
+from shoso.client.places import is_root
+from shoso.client.policy import policy
 from shoso.client.transfers import download
 from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.errors import Kind, NotFound, TrackingError, store_error
-from shoso.transfer import Progress
+from shoso.transfer import Progress, Selection, remove
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,6 +78,30 @@ def download_artifacts(
 
 async def _fetch(way: link.Link, uri: str, target: Path, told: Progress) -> None:
     await download(way.settings, await way.places.find(uri), target, told)
+
+
+def delete_artifacts(
+    artifact_uri: str | None = None,
+    run_id: str | None = None,
+    artifact_path: str | None = None,
+    tracking_uri: str | None = None,
+) -> int:
+    """Delete for good an artifact, or a folder with all that is in it; the number of artifacts that are gone.
+
+    All that a run, a model or a storage has isn't deleted at once: that is INVALID. Raises
+    StoreError(NOT_FOUND) where nothing is.
+    """
+    uri = _uri(artifact_uri, run_id, artifact_path)
+    with _explained(uri):
+        return blocking.run(_deleted(link.reach(tracking_uri), uri))
+
+
+async def _deleted(way: link.Link, uri: str) -> int:
+    place = await way.places.open(uri)
+    if is_root(uri, place):
+        message = f"'{locations.shown(uri)}' is a root, which isn't deleted as a whole; name what is in it."
+        raise TrackingError(Kind.INVALID, message)
+    return (await remove(place.store, Selection(place.key), policy(way.settings, place.store))).removed
 
 
 def read(artifact_uri: str, tracking_uri: str | None = None) -> bytes:

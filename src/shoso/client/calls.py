@@ -24,6 +24,9 @@ class Calls:
     def _ask(self, method: str, path: str, reply: type[T], request: object = None) -> T:
         return link.to(self._uri).ask(method, path, reply, request)
 
+    def _ask_own(self, path: str, reply: type[T], request: object) -> T:
+        return link.to(self._uri).ask_own(path, reply, request)
+
     def _get(self, path: str, reply: type[T], request: object) -> T:
         return self._ask("GET", path, reply, request)
 

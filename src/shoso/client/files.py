@@ -195,6 +195,14 @@ class Files(Logs):
             run_id=run_id, artifact_path=path, dst_path=dst_path, tracking_uri=self._uri
         )
 
+    def delete_artifacts(self, run_id: str, path: str) -> int:
+        """Delete for good an artifact, or a folder of them; how many artifacts are gone."""
+        return artifacts.delete_artifacts(run_id=run_id, artifact_path=path, tracking_uri=self._uri)
+
+    def delete_logged_model_artifacts(self, model_id: str, path: str) -> int:
+        """The same with what a logged model has."""
+        return artifacts.delete_artifacts(_below(_of_model(model_id), path), tracking_uri=self._uri)
+
 
 def _of_run(run_id: str) -> str:
     return f"runs:/{run_id}"

@@ -59,6 +59,10 @@ class Link:
         """The reply to a call below `/api/2.0/mlflow`. Raises TrackingError."""
         return blocking.run(self.server.ask(method, path, reply, request))
 
+    def ask_own(self, path: str, reply: type[T], request: object) -> T:
+        """The reply to a POST of Shoso's own. Raises TrackingError."""
+        return blocking.run(self.server.ask_own(path, reply, request))
+
     def settle(self) -> None:
         """What was logged has left, as far as it can."""
         if self._sink is not None:

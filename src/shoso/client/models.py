@@ -52,8 +52,14 @@ class Models(Calls):
         )
 
     def delete_logged_model(self, model_id: str) -> None:
-        """Delete the model."""
+        """Delete the model; `restore_logged_model` brings it back."""
         self._ask_model("DELETE", [model_id], Empty)
+
+    def restore_logged_model(self, model_id: str) -> None:
+        """Bring back a deleted model: a call of Shoso's server, which MLflow's has not."""
+        self._ask_own(
+            "logged-models/restore", replies.LoggedModelRestored, requests.LoggedModelById(model_id)
+        )
 
     def set_logged_model_tags(self, model_id: str, tags: Mapping[str, Any]) -> None:
         """Set tags of the model; the values become text."""

@@ -170,6 +170,16 @@ class Places:
             return self._stores[name]
 
 
+def is_root(uri: str, place: Place) -> bool:
+    """Whether it is a whole store, or all that a run or a model has."""
+    scheme = uri.partition(":")[0]
+    if scheme == "runs":
+        return not parse_run(uri).path
+    if scheme == "models":
+        return not parse_model(uri).path
+    return place.key == ROOT
+
+
 def _rooted(location: str, record: Record) -> tuple[str, Key]:
     """The root above MLflow's layout, and the key of the location there; without it, the location itself."""
     whole = location.rstrip("/")

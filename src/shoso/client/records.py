@@ -46,8 +46,9 @@ class Records:
         return record
 
     async def model(self, model_id: str) -> Record:
-        """Where a logged model's artifacts are."""
-        found = await self._server.ask("GET", f"logged-models/{model_id}", replies.LoggedModelReply)
+        """Where a logged model's artifacts are, also a deleted one's, as it is with runs."""
+        asked = requests.GetLoggedModel(model_id, allow_deleted=True)
+        found = await self._server.ask("GET", f"logged-models/{model_id}", replies.LoggedModelReply, asked)
         info = found.model.info
         return Record(info.artifact_uri, info.experiment_id, f"models/{model_id}/artifacts")
 

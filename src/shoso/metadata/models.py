@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import experiments, model_status
+from shoso.metadata import claims, experiments, model_status
 from shoso.metadata.clauses import locked, parts
 from shoso.metadata.dialects.texts import among, same
 from shoso.metadata.experiments import now_ms
@@ -29,6 +29,7 @@ from shoso.metadata.schema import (
 )
 from shoso.metadata.workspace import is_served
 from shoso.wire.entities import LoggedModel, LoggedModelData, LoggedModelInfo, Metric, Param, Tag, double
+from shoso.wire.replies import LoggedModelRestored
 from shoso.wire.requests import (
     CreateLoggedModel,
     DeleteLoggedModelTag,
@@ -116,6 +117,17 @@ def finalize(conn: Connection, request: FinalizeLoggedModel) -> LoggedModel:
 def remove(conn: Connection, request: LoggedModelById) -> None:
     """Mark the model as deleted; its rows and artifacts stay until they are collected. Raises NOT_FOUND."""
     _update(conn, request.model_id, lifecycle_stage=DELETED)
+
+
+def restore(conn: Connection, request: LoggedModelById) -> LoggedModelRestored:
+    """Make a model active, whatever its stage and its experiment's, as a run is restored.
+
+    Raises TrackingError: NOT_FOUND, or INVALID when it is being deleted for good.
+    """
+    _update(conn, request.model_id, lifecycle_stage=ACTIVE)
+    claims.refuse_claimed(conn, "model", request.model_id)
+    number = str(_row(conn, request.model_id).experiment_id)
+    return LoggedModelRestored(number, experiments.get(conn, number).lifecycle_stage)
 
 
 def set_tags(conn: Connection, request: SetLoggedModelTags) -> None:

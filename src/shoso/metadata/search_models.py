@@ -36,8 +36,11 @@ MAX_DATASETS = 100
 """Each is a term in the condition of every metric; SQLite's expressions have at most 1,000 levels."""
 
 
-def search_logged_models(conn: Connection, request: SearchLoggedModels) -> LoggedModelPage:
-    """A page of the models that match and aren't deleted. Raises TrackingError(INVALID)."""
+def search_logged_models(
+    conn: Connection, request: SearchLoggedModels, *, deleted: bool = False
+) -> LoggedModelPage:
+    """A page of the models that match and aren't deleted, or are. Raises TrackingError(INVALID)."""
+    stage = logged_models.c.lifecycle_stage
     if not request.experiment_ids:
         raise missing("experiment_ids")
     size, start = _size(request.max_results), _offset(request)
@@ -48,7 +51,7 @@ def search_logged_models(conn: Connection, request: SearchLoggedModels) -> Logge
         conditions.append(_measured(_on_one_of(request.datasets)))
     query = select(logged_models.c.model_id).where(
         logged_models.c.experiment_id.in_(experiment_numbers(conn, request.experiment_ids)),
-        logged_models.c.lifecycle_stage != DELETED,
+        stage == DELETED if deleted else stage != DELETED,
         *conditions,
     )
     ids = conn.scalars(query.order_by(*_order(request.order_by)).offset(start).limit(size + 1)).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shoso.metadata import models, search_models
 from shoso.server.artifacts import list_folder, send_file
 from shoso.server.exchange import AnyReply, Exchange
-from shoso.server.routes import Area, Route, call, parse_request, raw, subject_of
+from shoso.server.routes import OWN, Area, Route, call, parse_request, raw, subject_of
 from shoso.server.services import Services
 from shoso.wire import replies, requests
 from shoso.wire.replies import Empty, LoggedModelReply
@@ -13,13 +13,16 @@ from shoso.wire.replies import Empty, LoggedModelReply
 
 def routes() -> list[Route]:
     """The logged-model calls."""
-    at, one = "/mlflow/logged-models", LoggedModelReply
+    at, one, page = "/mlflow/logged-models", LoggedModelReply, replies.LoggedModelPage
+    one_by_id, searched = requests.LoggedModelById, requests.SearchLoggedModels
     return [
+        *call("POST", "/logged-models/restore", restore, one_by_id, replies.LoggedModelRestored, roots=OWN),
+        *call("POST", "/logged-models/search-deleted", search_deleted, searched, page, roots=OWN),
         *call("POST", at, create, requests.CreateLoggedModel, one),
-        *call("POST", at + "/search", search, requests.SearchLoggedModels, replies.LoggedModelPage),
+        *call("POST", at + "/search", search, searched, page),
         *call("GET", at + "/{model_id}", get, requests.GetLoggedModel, one),
         *call("PATCH", at + "/{model_id}", finalize, requests.FinalizeLoggedModel, one),
-        *call("DELETE", at + "/{model_id}", delete, requests.LoggedModelById, Empty),
+        *call("DELETE", at + "/{model_id}", delete, one_by_id, Empty),
         *call("PATCH", at + "/{model_id}/tags", set_tags, requests.SetLoggedModelTags, one),
         *call("DELETE", at + "/{model_id}/tags/{tag_key}", delete_tag, requests.DeleteLoggedModelTag, Empty),
         *call("POST", at + "/{model_id}/params", log_params, requests.LogLoggedModelParams, Empty),
@@ -65,6 +68,16 @@ async def delete(services: Services, request: requests.LoggedModelById) -> Empty
     """Mark a logged model deleted; its artifacts stay."""
     await services.database.write(models.remove, request)
     return Empty()
+
+
+async def restore(services: Services, request: requests.LoggedModelById) -> replies.LoggedModelRestored:
+    """Bring back a deleted logged model; what `gc` has begun to delete stays deleted."""
+    return await services.database.write(models.restore, request)
+
+
+async def search_deleted(services: Services, request: requests.SearchLoggedModels) -> replies.LoggedModelPage:
+    """Search the deleted logged models of experiments."""
+    return await services.database.search(search_models.search_logged_models, request, deleted=True)
 
 
 async def set_tags(services: Services, request: requests.SetLoggedModelTags) -> LoggedModelReply:

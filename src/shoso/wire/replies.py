@@ -105,6 +105,13 @@ class LoggedModelPage(Struct, frozen=True, omit_defaults=True):
     next_page_token: str | None = None
 
 
+class LoggedModelRestored(Struct, frozen=True):
+    """The experiment of a logged model that is active again; a deleted one is restored by itself."""
+
+    experiment_id: str
+    experiment_stage: str
+
+
 class ServerInfo(Struct, frozen=True):
     """What MLflow's client asks before it moves files; field names are MLflow 3.17's."""
 
