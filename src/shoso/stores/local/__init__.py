@@ -50,6 +50,7 @@ from shoso.stores.files.names import reserved
 from shoso.stores.local.batches import LocalBatches
 from shoso.stores.local.files import Aside, attributes_work, digest_of, meta_of, seal
 from shoso.stores.local.moving import Moving
+from shoso.stores.local.removing import Removing
 from shoso.stores.local.tree import Tree, again
 from shoso.stores.local.uploads import LocalUploads
 
@@ -160,12 +161,7 @@ class LocalStore:
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store."""
-        failures: list[StoreError] = []
-        for key in keys:
-            try:
-                await self.calls.run("delete", key, self._remove, key)
-            except StoreError as error:
-                failures.append(error)
+        failures = await self.calls.run("delete", ROOT, Removing(self).all, keys)
         if failures:
             raise several(failures, self.info.name)
 
@@ -228,10 +224,6 @@ class LocalStore:
             berth.move(key, replace=mode is not CREATE)
         draft.close()
         return sealed.meta(key)
-
-    def _remove(self, key: Key) -> None:
-        with self.tree.commit_lock(exclusive=False):
-            self.tree.remove(key)
 
     def _require(self, key: Key, etag: str) -> None:
         try:

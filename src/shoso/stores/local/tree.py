@@ -174,7 +174,7 @@ class Tree:
         """Remove the file `key` and the folders that this leaves empty; also a folder that holds no file."""
         try:
             with self.parent(key) as (folder, name):
-                _unlink(folder, name)
+                unlink(folder, name)
         except (FileNotFoundError, NotADirectoryError):
             return
         self.prune(key)
@@ -347,7 +347,8 @@ def _link(drafts: int, draft: str, folder: int, name: str) -> None:
             raise
 
 
-def _unlink(folder: int, name: str) -> None:
+def unlink(folder: int, name: str) -> None:
+    """Remove a file of an open folder, or a folder in it that holds no file. Raises FileNotFoundError."""
     try:
         os.unlink(name, dir_fd=folder)
     except (IsADirectoryError, PermissionError):

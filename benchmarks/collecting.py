@@ -1,0 +1,168 @@
+"""`python -m benchmarks.collecting`: `shoso gc` beside `mlflow gc`, on deleted runs with small artifacts.
+
+Each round makes the same runs anew for each of both, in SQLite and a folder or a bucket of Ceph's radosgw with
+bluestore, where clients would have put them; what is timed is the whole command. `--runs 15000 --only shoso`
+is the size that users report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sqlalchemy import update
+from tests.servers import radosgw
+from tests.servers.processes import Launcher
+
+from benchmarks import environments
+from shoso.core import keys
+from shoso.core.keys import Key
+from shoso.core.streams import BytesSource
+from shoso.core.types import ObjectMeta, SmallObject
+from shoso.maintenance.estate import Estate
+from shoso.metadata import experiments, runs, schema
+from shoso.metadata.connect import Database
+from shoso.wire.requests import CreateExperiment, CreateRun
+
+DATA = b"x" * 1024
+WRITERS = 32
+
+
+class Made:
+    """Deleted runs with artifacts at a location, in a database of their own."""
+
+    def __init__(self, folder: Path, location: str, environment: Mapping[str, str]) -> None:
+        self.folder, self.location = folder, location
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self.environment = {**environment, "MLFLOW_BACKEND_STORE_URI": self.uri}
+
+    async def fill(self, count: int, objects: int) -> None:
+        """Make so many runs with so many objects each."""
+        await Database.open(self.uri, artifact_root=self.location).close()
+        estate = Estate.open({}, self.environment)
+        number = await estate.database.write(
+            experiments.create, CreateExperiment("e", self.location), self.location
+        )
+        pending = iter(range(count))
+
+        async def work() -> None:
+            for _ in pending:
+                await self._run(estate, number, objects)
+
+        await asyncio.gather(*(work() for _ in range(WRITERS)))
+        await estate.database.write(
+            lambda conn: conn.execute(update(schema.runs).values(lifecycle_stage="deleted", deleted_time=1))
+        )
+        await estate.close()
+
+    async def _run(self, estate: Estate, number: str, objects: int) -> None:
+        info = (await estate.database.write(runs.create, CreateRun(number))).info
+        place = await estate.place(info.artifact_uri)
+        found = [
+            SmallObject(ObjectMeta(keys.join(place.key, Key(f"{at}.txt")), len(DATA), 0.0), DATA)
+            for at in range(objects)
+        ]
+        if place.store.batches is not None:
+            await place.store.batches.write(found)
+            return
+        for one in found:
+            await place.store.write(one.meta.key, BytesSource(DATA))
+
+    def time(self, command: list[str]) -> float:
+        """Seconds of the command, which must succeed."""
+        env = {**os.environ, **self.environment}
+        started = time.perf_counter()
+        done = subprocess.run(command, env=env, cwd=self.folder, check=False, capture_output=True, text=True)
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}: {done.stderr[-2000:]}")
+        return seconds
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.collecting", description=__doc__)
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--objects", type=int, default=20, help="of each run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("mlflow", "shoso"))
+    parser.add_argument("--storage", choices=("local", "s3"), action="append")
+    options = parser.parse_args()
+    tools = {"mlflow": _mlflow, "shoso": _shoso}
+    if options.only:
+        tools = {options.only: tools[options.only]}
+    print(f"{options.runs:,} deleted runs with {options.objects} objects of {len(DATA)} bytes each; medians")
+    print("| storage | " + " | ".join(f"{name}, s" for name in tools) + " | all |")
+    print("|---|" + "---|" * len(tools) + "---|")
+    for storage in options.storage or ("local", "s3"):
+        with tempfile.TemporaryDirectory(prefix="shoso-bench-") as scratch:
+            launcher = Launcher("radosgw", Path(scratch, "ceph"))
+            launcher.folder.mkdir()
+            try:
+                times = _rounds(options, tools, _PLACES[storage](launcher, Path(scratch)), Path(scratch))
+            finally:
+                launcher.stop()
+        medians = " | ".join(f"{statistics.median(each):.2f}" for each in times.values())
+        print(f"| {storage} | {medians} | {_all(times)} |", flush=True)
+
+
+def _rounds(
+    options: argparse.Namespace,
+    tools: Mapping[str, Callable[[], list[str]]],
+    place: Callable[[str], tuple[str, Mapping[str, str]]],
+    scratch: Path,
+) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in tools}
+    for number in range(options.rounds):
+        for name, command in tools.items():
+            folder = scratch / f"{name}{number}"
+            folder.mkdir()
+            made = Made(folder, *place(f"{name}{number}"))
+            asyncio.run(made.fill(options.runs, options.objects))
+            times[name].append(made.time(command()))
+            shutil.rmtree(folder)
+    return times
+
+
+def _all(times: Mapping[str, list[float]]) -> str:
+    return "; ".join(f"{name} {' '.join(f'{each:.2f}' for each in some)}" for name, some in times.items())
+
+
+def _mlflow() -> list[str]:
+    # It wants a tracking URI, which nothing is read from here.
+    return [str(environments.mlflow_kind("boto3").executable), "gc", "--tracking-uri", "file:///nowhere"]
+
+
+def _shoso() -> list[str]:
+    return [str(Path(sys.executable).with_name("shoso")), "gc"]
+
+
+def _local(_launcher: Launcher, scratch: Path) -> Callable[[str], tuple[str, Mapping[str, str]]]:
+    return lambda name: (str(scratch / name / "artifacts"), {})
+
+
+def _s3(launcher: Launcher, _scratch: Path) -> Callable[[str], tuple[str, Mapping[str, str]]]:
+    gateway = radosgw.started(launcher, kind="bluestore")
+    environment = radosgw.environment(gateway.port)
+
+    def place(name: str) -> tuple[str, Mapping[str, str]]:
+        bucket = f"bench-{name}"
+        radosgw.client(gateway.port).create_bucket(Bucket=bucket)
+        return f"s3://{bucket}/mlflow", environment
+
+    return place
+
+
+_PLACES = {"local": _local, "s3": _s3}
+
+if __name__ == "__main__":
+    main()
