@@ -1,8 +1,8 @@
 """`python -m benchmarks.collecting`: `shoso gc` beside `mlflow gc`, on deleted runs with small artifacts.
 
-Each round makes the same runs anew for each of both, in SQLite and a folder or a bucket of Ceph's radosgw with
-bluestore, where clients would have put them; what is timed is the whole command. `--runs 15000 --only shoso`
-is the size that users report.
+Each round makes the same runs anew for each of both, in SQLite and a folder or a bucket of Ceph's radosgw
+with bluestore, where clients would have put them; what is timed is the whole command. `--runs 15000 --only
+shoso` is the size that users report.
 """
 
 from __future__ import annotations
