@@ -21,7 +21,10 @@ with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
     settings.register_profile("busy", settings(), deadline=None)  # a busy machine is no failure
     settings.load_profile("busy")
 
-LONG = {"test_dropin.py", "test_memory.py", "test_old_client.py"}
+LONG = {
+    *("test_databases.py", "test_dropin.py", "test_fleet.py", "test_memory.py", "test_old_client.py"),
+    *("test_hdfs_errors.py", "test_hdfs_failover.py", "test_hdfs_faults.py", "test_hdfs_kerberos.py"),
+}
 """Few tests that take minutes, as those marked `large`: begun last, they would leave a core alone."""
 
 
