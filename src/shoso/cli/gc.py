@@ -161,7 +161,7 @@ def plan(output: Path | None, as_json: bool, **asked: Any) -> None:
 
 
 @click.command()
-@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("plan", type=click.Path(path_type=Path))
 @trash
 @options.as_json
 @options.estate
