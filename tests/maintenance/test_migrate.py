@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -10,10 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
@@ -82,9 +86,15 @@ class World:
 
     def get(self, run: str, path: str) -> str:
         """An artifact, from the server."""
-        where = f"{self.server.uri}/get-artifact?run_uuid={run}&path={path}"
+        where = f"{self.server.uri}/get-artifact?run_uuid={run}&path={quote(path)}"
         with urllib.request.urlopen(where, timeout=30) as reply:
             return reply.read().decode()
+
+    def listed(self, run: str, path: str) -> list[str]:
+        """What the server lists."""
+        where = f"{self.server.uri}/api/2.0/mlflow/artifacts/list?run_id={run}&path={path}"
+        with urllib.request.urlopen(where, timeout=30) as reply:
+            return [one["path"] for one in json.load(reply)["files"]]
 
     def places(self) -> dict[str, dict[str, str]]:
         """What every row names."""
@@ -194,7 +204,7 @@ def test_a_move_and_its_way_back_keep_every_artifact_and_every_row(world):
     filled.expected[run, "late.txt"] = "written to the new place"
     _artifact_repos_cache.clear()
     world.client.log_text(run, filled.expected[run, "late.txt"], "late.txt")
-    back = world.migrate("rollback")
+    back = world.migrate("rollback", "--running")
     assert back.code == 0, back
     assert world.places() == before
     assert world.migrate("status").out == []
@@ -212,6 +222,83 @@ def test_a_move_and_its_way_back_keep_every_artifact_and_every_row(world):
     filled.check()
     assert world.migrate("status").out == []
     assert "nothing that" in world.move().err
+
+
+class Busy:
+    """A client that goes on logging to runs, old ones and new, and one that reads what was acknowledged."""
+
+    def __init__(self, filled: Filled) -> None:
+        self.filled, self.failures = filled, list[str]()
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._until_ended, args=[each]) for each in (self._log, self._read)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _until_ended(self, work: Callable[[int], None]) -> None:
+        for number in itertools.count():
+            if self._ended.wait(0.02):
+                return
+            try:
+                work(number)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test says it
+                self.failures.append(repr(error))
+
+    def _log(self, number: int) -> None:
+        client = self.filled.world.client
+        if number % 10 == 0:
+            self.filled.runs.append(client.create_run(self.filled.experiment).info.run_id)
+        run, path = self.filled.runs[-1 - number % 3], f"b/{number}.txt"
+        client.log_text(run, f"busy {number}", path)
+        self.filled.expected[run, path] = f"busy {number}"
+
+    def _read(self, number: int) -> None:
+        (run, path), text = [*self.filled.expected.items()][-1 - number % 7]
+        if self.filled.world.get(run, path) != text:
+            self.failures.append(f"{run} {path}")
+
+
+def test_runs_go_on_writing_and_reading_while_their_artifacts_move_there_and_back(world):
+    filled = Filled(world)
+    with Busy(filled) as busy:
+        time.sleep(0.5)
+        assert world.move().code == 0
+        time.sleep(0.5)
+        back = world.migrate("rollback")
+        assert (back.code, back.out["experiments"][1]["state"]) == (1, "returned")
+        assert back.out["experiments"][1]["running"]
+        time.sleep(0.3)
+    assert busy.failures == []
+    filled.check()
+    assert world.migrate("rollback", "--running").code == 0
+    assert all(place.startswith("mlflow-artifacts:/") for place in world.places()["runs"].values())
+    filled.check()
+
+    run = filled.runs[-1]
+    world.client.log_text(run, "early", "early.txt")
+    filled.expected[run, "early.txt"] = "early"
+    assert world.move().code == 0
+    world.client.log_text(run, "late", "late/by who remembers.txt")  # to the old place
+    assert f"{run}/artifacts/late/by who remembers.txt" in "".join(world.files())
+    _artifact_repos_cache.clear()
+    world.client.log_text(run, "new", "late/new.txt")
+    assert world.get(run, "late/by who remembers.txt") == "late"
+    time.sleep(1.1)
+    assert world.listed(run, "late") == ["late/by who remembers.txt", "late/new.txt"]
+    filled.expected |= {(run, "late/by who remembers.txt"): "late", (run, "late/new.txt"): "new"}
+    done = world.migrate("finish", "--running")
+    assert (done.code, sum(one["copied"] for one in done.out["experiments"])) == (0, 1)
+    assert world.files() == []
+    filled.check()
 
 
 def test_a_move_that_is_killed_again_and_again_loses_nothing(world):

@@ -166,15 +166,15 @@ async def test_what_is_deleted_for_good_after_it_moved_is_remembered(database):
     made = await database.write(Made)
     location = await database.read(runs.artifact_uri, made.run)
     move = await database.write(moves.begin, made.move())
-    await database.write(relocating.flip, move, WAY, 1)
+    await database.write(relocating.flip, move, WAY, 9)
     assert await database.read(relocating.gone, made.experiment) == []
     await database.write(runs.delete, made.run)
     assert await database.write(purge.purge, Kind.RUN, [made.run]) == []
     assert await database.read(relocating.gone, made.experiment) == [location]
-    assert await database.read(moves.under_way, move._replace(turned=1)) == []
+    assert await database.read(moves.under_way, made.experiment) == []
     running = CreateRun(str(made.experiment), start_time=0)
     begun = (await database.write(runs.create, running)).info.run_id
-    assert await database.read(moves.under_way, move._replace(turned=1)) == [begun]
+    assert await database.read(moves.under_way, made.experiment) == [begun]
 
 
 @pytest.mark.parametrize(

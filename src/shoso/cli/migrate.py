@@ -16,6 +16,7 @@ experiment = click.option(
     "-x", "--experiment", "experiments", metavar="NAME_OR_ID", multiple=True,
     help="This experiment only; as often as one likes.",
 )  # fmt: skip
+running = click.option("--running", is_flag=True, help="Don't wait for runs that began before it.")
 yes = click.option("-y", "--yes", is_flag=True, help="Don't ask, on a terminal.")
 
 
@@ -79,7 +80,7 @@ def status(as_json: bool, **flags: Any) -> None:
 
 @migrate.command()
 @experiment
-@click.option("--running", is_flag=True, help="Also where runs that began before the move are still RUNNING.")
+@running
 @yes
 @options.estate
 @options.dry_run
@@ -101,21 +102,29 @@ def finish(
 @migrate.command()
 @experiment
 @click.option("--delete-copies", is_flag=True, help="Delete the copies at the new place, then.")
+@running
 @yes
 @options.estate
 @options.dry_run
 @options.as_json
 def rollback(
-    experiments: tuple[str, ...], delete_copies: bool, yes: bool, dry_run: bool, as_json: bool, **flags: Any
+    experiments: tuple[str, ...],
+    delete_copies: bool,
+    running: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Go back to the old place, with all that was written to the new one since.
 
-    The copies at the new place stay, unless --delete-copies.
+    The copies at the new place stay, unless --delete-copies. Where runs are under way that may write to the
+    new place still, give the command again when they have ended: what they wrote is brought then.
     """
     from shoso.cli.migrated import rolled_back
 
     _ask(yes or dry_run, "What was moved is recorded at its old place again. Go on?")
-    rolled_back(experiments, flags, delete=delete_copies, dry_run=dry_run, as_json=as_json)
+    rolled_back(experiments, flags, delete=delete_copies, running=running, dry_run=dry_run, as_json=as_json)
 
 
 def _ask(sure: bool, question: str) -> None:

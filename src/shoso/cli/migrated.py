@@ -68,7 +68,13 @@ def finished(
 
 
 def rolled_back(
-    experiments: Sequence[str], flags: Mapping[str, Any], *, delete: bool, dry_run: bool, as_json: bool
+    experiments: Sequence[str],
+    flags: Mapping[str, Any],
+    *,
+    delete: bool,
+    running: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Roll back, and say what it came to; exit code 1 where an experiment isn't."""
     _ended(
@@ -76,7 +82,9 @@ def rolled_back(
         flags,
         dry_run,
         as_json,
-        lambda estate, told: migration.rollback(estate, experiments, told, delete=delete, dry_run=dry_run),
+        lambda estate, told: migration.rollback(
+            estate, experiments, told, delete=delete, running=running, dry_run=dry_run
+        ),
     )
 
 
@@ -194,8 +202,8 @@ def _trouble(each: MigratedExperiment) -> Iterator[str]:
     if each.running:
         ids = ", ".join(each.running)
         yield (
-            f"{who} isn't finished: runs that began before the move are still RUNNING and write to the old"
-            f" place ({ids}). Wait for them, or say --running."
+            f"{who} is {each.state}, and not done with: runs that began before are still RUNNING, and write"
+            f" to where it was ({ids}). Give the same command again when they have ended, or say --running."
         )
 
 

@@ -134,13 +134,14 @@ def lock(conn: Connection, experiment_id: int) -> None:
         raise TrackingError(Kind.NOT_FOUND, f"No Experiment with id={experiment_id} exists")
 
 
-def under_way(conn: Connection, move: Move) -> Sequence[str]:
+def under_way(conn: Connection, experiment_id: int) -> Sequence[str]:
     """Ids of runs that have been RUNNING since before the rows were rewritten, in any number up to ten."""
     query = select(runs.c.run_uuid).where(
-        runs.c.experiment_id == move.experiment_id,
+        runs.c.experiment_id == experiment_id,
+        moves.c.experiment_id == experiment_id,
         runs.c.status == "RUNNING",
         runs.c.lifecycle_stage == "active",
-        runs.c.start_time < (move.turned or 0),
+        runs.c.start_time < moves.c.turned,
     )
     return conn.scalars(query.order_by(runs.c.start_time).limit(10)).all()
 

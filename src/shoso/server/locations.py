@@ -19,6 +19,7 @@ from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import Policy, standard
 from shoso.server.books import Books
+from shoso.server.moving import Moves, Moving, Spot
 from shoso.settings import ServerSettings
 from shoso.stores import SCHEMES, open_store
 
@@ -45,7 +46,8 @@ class Locations:
         self._books = books
         self._environment = dict(settings.environment)
         self._environment[PUBLIC_ENDPOINT.variable] = settings.public_endpoint_url
-        self._roots: list[tuple[Location, Store]] = []
+        self._roots: list[tuple[Location, Moving]] = []
+        self.moves = Moves(self._spot)
         self._unopened: tuple[Location, str] | None = None
         self._serves = settings.serve_artifacts
         if self._serves:
@@ -81,15 +83,19 @@ class Locations:
 
     def locate(self, uri: str, path: str = "") -> Place:
         """Where `path` below the location `uri` is. Raises FORBIDDEN for a location outside our roots."""
+        spot = self._spot(uri)
+        return Place(spot.store, keys.join(spot.folder, path))
+
+    def _spot(self, uri: str) -> Spot:
         if _scheme(uri) in PROXIED and self._serves:
-            return Place(self.destination, keys.join(proxied(uri), path))
+            return Spot(self._roots[0][1], proxied(uri))
         try:
             location = locations.parse(uri)
         except (ShosoError, ValueError):
             raise _outside(uri) from None
         for root, store in self._roots:
             if location in root:
-                return Place(store, keys.join(location.below(root), path))
+                return Spot(store, location.below(root))
         if self._unopened and location in self._unopened[0]:
             message = f"This server can't open that location, but your client may. {self._unopened[1]}"
             raise TrackingError(Kind.UNSUPPORTED, message)
@@ -119,7 +125,7 @@ class Locations:
             except ShosoError as error:
                 raise ConfigError(setting, error.message) from None
             book = self._books.of(root.name) if self._books else None
-            self._roots.append((root, standard(store, Policy(book=book))))
+            self._roots.append((root, Moving(standard(store, Policy(book=book)), self.moves)))
             self._environment[PUBLIC_ENDPOINT.variable] = ""
 
 

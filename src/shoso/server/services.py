@@ -50,4 +50,5 @@ def open_services(settings: ServerSettings) -> Services:
         replica=settings.read_replica_backend_store_uri,
     )
     books.open(database)
+    locations.moves.open(database)
     return Services(settings, locations, direct, database, books)

@@ -62,10 +62,11 @@ class Ending:
         await self.database.write(moves.end, move.experiment_id)
         outcome.state = "finished"
 
-    async def rollback(self, move: Move, outcome: Outcome, *, delete: bool) -> None:
+    async def rollback(self, move: Move, outcome: Outcome, *, delete: bool, running: bool) -> None:
         """Make the rows name the source again, with all that was written since; `delete` the copies then.
 
-        Raises INVALID where it is too late, StoreError.
+        Runs that are under way may write to the target still: unless `running` says that they may be, it
+        isn't over then, and reads find what they write. Raises INVALID where it is too late, StoreError.
         """
         outcome.state = move.state
         if move.state is State.FINISHING:
@@ -73,6 +74,10 @@ class Ending:
         mover = Mover(self.database, self.renaming, self.ends)
         if move.state is not State.COPYING:
             await self._return(mover, move, outcome)
+        if not running:
+            outcome.running = tuple(await self.database.read(moves.under_way, move.experiment_id))
+        if outcome.running:
+            return
         if delete:
             back = Ending(self.database, self.renaming.reverse, self.ends.reverse, self.owners)
             await back._delete(await mover.folders(move.experiment_id), move, outcome)

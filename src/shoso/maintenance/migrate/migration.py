@@ -82,7 +82,7 @@ async def finish(
         move = by_id[outcome.experiment_id]
         outcome.state = move.state
         if not running:
-            outcome.running = tuple(await estate.database.read(moves.under_way, move))
+            outcome.running = tuple(await estate.database.read(moves.under_way, move.experiment_id))
         if not dry_run and not outcome.running:
             await (await endings.of(move)).finish(move, outcome)
 
@@ -96,9 +96,13 @@ async def rollback(
     progress: Progress | None = None,
     *,
     delete: bool = False,
+    running: bool = False,
     dry_run: bool = False,
 ) -> Result:
-    """Roll back the moves of these experiments, or all that can be. Raises ConfigError, TrackingError."""
+    """Roll back the moves of these experiments, or all that can be. Raises ConfigError, TrackingError.
+
+    That of one with runs that were under way before isn't over, unless `running` says that they may be.
+    """
     found = [one for one in await _moves(estate, names) if names or one.state is not State.FINISHING]
     endings = _Endings(estate, progress, reverse=True)
 
@@ -106,7 +110,7 @@ async def rollback(
         move = by_id[outcome.experiment_id]
         outcome.state = move.state
         if not dry_run:
-            await (await endings.of(move)).rollback(move, outcome, delete=delete)
+            await (await endings.of(move)).rollback(move, outcome, delete=delete, running=running)
 
     by_id = {one.experiment_id: one for one in found}
     return await _each(await estate.database.read(_named_moves, found), work)
