@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 from threading import Event
 
 import pytest
@@ -190,7 +190,7 @@ async def test_a_search_for_a_value_reads_the_index(indexed):
         with indexed.connect() as conn, watched(conn) as ran:
             found = search.search_runs(conn, SearchRuns(["0"], filter_))
             statement, parameters = of_ids(ran)
-            plan = "\n".join(map(str, conn.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()))
+            plan = "\n".join(map(str, chain(*conn.exec_driver_sql(f"EXPLAIN {statement}", parameters))))
         assert [run.info.run_name for run in found.runs] == ["name7"]
         assert "_value" in plan, (filter_, plan)
 

@@ -93,7 +93,7 @@ def _alone_on_postgresql(conn: Connection) -> Iterator[None]:
 def _alone_on_mysql(conn: Connection) -> Iterator[None]:
     """Who waits to change a table keeps all others from it: that is given up soon."""
     conn.exec_driver_sql("SET SESSION lock_wait_timeout = 10")
-    lock = "concat('shoso:indexes:', md5(database()))"
+    lock = "concat('shoso:indexes:', left(sha2(database(), 256), 40))"
     while not conn.exec_driver_sql(f"SELECT get_lock({lock}, 1)").scalar():
         pass
     try:

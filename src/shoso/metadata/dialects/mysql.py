@@ -83,8 +83,14 @@ class MySQL:
     @contextmanager
     def alone(self, conn: Connection) -> Iterator[None]:
         """See Product; a lock of the session, for tables are made outside transactions."""
-        name = func.concat("shoso:", func.md5(func.database()))  # MySQL takes names of 64 characters
-        if not conn.scalar(select(func.get_lock(name, _LOCK_SECONDS))):
+        name = func.concat("shoso:", func.left(func.sha2(func.database(), 256), 40))  # names have up to 64
+        try:
+            locked = conn.scalar(select(func.get_lock(name, _LOCK_SECONDS)))
+        except DBAPIError as error:
+            if self.meaning(error) is not served.SLOW:
+                raise
+            locked = None
+        if not locked:
             raise Refused(OCCUPIED.format(place=conn.engine.url.database))
         try:
             yield
@@ -178,7 +184,7 @@ _MEANING = {
     1205: served.BUSY._replace(tries=1),
     1969: served.SLOW,
     3024: served.SLOW,
-    1317: served.SLOW,
+    1317: served.LOST,  # MySQL's word for a connection that is killed while it works
     1021: served.FULL,
     1114: served.FULL,
     1290: served.READ_ONLY,
