@@ -29,9 +29,10 @@ TORCH := $(or $(addprefix --find-links=,$(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 test-integrations: .venv/ready .cache/integrations/ready ## libraries that log to MLflow; 2 GB, ten minutes
 	$(RUN) python -m pytest integrations $(PYTEST_ARGS)
 
-.cache/integrations/ready: integrations/requirements.txt | .venv/ready
+.cache/integrations/ready: integrations/requirements.txt pyproject.toml | .venv/ready
 	$(UV) venv --quiet --clear --python .venv/bin/python .cache/integrations
 	$(UV) pip sync --quiet --compile-bytecode --python .cache/integrations/bin/python $(TORCH) $<
+	$(UV) pip install --quiet --compile-bytecode --python .cache/integrations/bin/python --constraint $< --editable .
 	@touch $@
 
 format: .venv/ready

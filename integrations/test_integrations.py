@@ -2,7 +2,8 @@
 
 Every file in `scripts/` is a small training as a user would write it. It is run by an interpreter with the
 libraries of requirements.txt, once with MLFLOW_TRACKING_URI set to either server, in a folder of the same
-name; then everything that the servers tell is compared. `make test-integrations` builds the interpreter.
+name; then everything that the servers tell is compared. `make test-integrations` builds the interpreter. It
+has Shoso too: MLflow's client moves artifacts Shoso's way unless SHOSO_MLFLOW_PLUGIN forbids it.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]  #
 
 
 class Place:
-    """A server, and what is known of it."""
+    """A server, what is known of it, and whether MLflow's client uses Shoso's plugin there."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, plugin: str = "off") -> None:
+        self.server, self.plugin = server, plugin
         self.known = {"experiment Default"}
 
     def facts(self, script: Path, folder: Path) -> Facts:
@@ -56,7 +57,7 @@ class Place:
         folder.mkdir()
         done = subprocess.run(
             [str(PYTHON), str(script)], cwd=folder, check=False, capture_output=True, text=True, timeout=600,
-            env={**env, **QUIET, "MLFLOW_TRACKING_URI": self.server.uri},
+            env={**env, **QUIET, "MLFLOW_TRACKING_URI": self.server.uri, "SHOSO_MLFLOW_PLUGIN": self.plugin},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         record = Record(self.server.uri, folder, self.known, VARYING.get(script.stem, "$^"))
@@ -72,21 +73,23 @@ def mlflow():
 
 
 @pytest.fixture(scope="module")
-def shoso(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield Place(server.start())
-    server.stop()
+def places(tmp_path_factory):
+    """Servers of Shoso's: one for MLflow's client as it is, one for that with the plugin."""
+    servers = {plugin: Server(tmp_path_factory.mktemp("server")) for plugin in ("off", "on")}
+    yield [Place(server.start(), plugin) for plugin, server in servers.items()]
+    for server in servers.values():
+        server.stop()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_what_is_logged_is_what_mlflow_server_has(script, mlflow, shoso, tmp_path):
+def test_what_is_logged_is_what_mlflow_server_has(script, mlflow, places, tmp_path):
     reference = mlflow.facts(script, tmp_path / "work")
-    facts = shoso.facts(script, tmp_path / "work")
     assert sum(where.startswith("<run ") for where in reference) > 20
-    differences = _differences(reference, facts)
-    if differences:
-        report = [f"{len(differences)} of {len(reference)} differ", *differences]
-        pytest.fail("\n".join(report), pytrace=False)
+    for place in places:
+        differences = _differences(reference, place.facts(script, tmp_path / "work"))
+        if differences:
+            report = [f"plugin {place.plugin}: {len(differences)} of {len(reference)} differ", *differences]
+            pytest.fail("\n".join(report), pytrace=False)
 
 
 def _differences(reference: Facts, facts: Facts) -> list[str]:
