@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from shoso.errors import Kind, ShosoError, TrackingError
+from shoso.metadata.commit import Job, Writers
 
 INSERT = "INSERT INTO experiments (experiment_id, name) VALUES (?, ?)"
 
@@ -262,3 +263,31 @@ async def test_after_closing_a_write_is_refused(database):
     await database.close()
     with pytest.raises(ShosoError, match="closed"):
         await database.write_each(add_each, 1)
+
+
+async def test_works_of_a_server_are_written_side_by_side_each_in_groups_and_to_the_last():
+    started, go_on, groups = threading.Event(), threading.Event(), []
+
+    def slow(): ...
+    def quick(): ...
+
+    def write(jobs):
+        groups.append([job.item for job in jobs])
+        started.set()
+        assert jobs[0].work is quick or go_on.wait(30)
+        for job in jobs:
+            job.result = job.item
+
+    writers = Writers(write, 2)
+    waiting = [writers.submit(Job(slow, 0, shared=True))]
+    await asyncio.to_thread(started.wait)
+    waiting += [writers.submit(Job(slow, number, shared=True)) for number in (1, 2, 3)]
+    assert await asyncio.wait_for(writers.submit(Job(quick, 4, shared=True)), 30) == 4
+    closing = asyncio.ensure_future(writers.close())
+    await asyncio.sleep(0.05)
+    with pytest.raises(ShosoError, match="closed"):
+        writers.submit(Job(quick, 5, shared=True))
+    go_on.set()
+    await closing
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 30) == [0, 1, 2, 3]
+    assert groups == [[0], [4], [1, 2, 3]]

@@ -60,7 +60,7 @@ class BulkInsert:
         width, place = len(self.table.columns), _place(dialect)
         row, text = "(" + ", ".join([place] * width) + ")", self.written(dialect)
         if dialect.name == "postgresql":
-            return _Arrays(arrays.of_columns(text, row, self.table))
+            return _Arrays(arrays.of_columns(text, row, self.table), text)
         most = min(_ROWS_MAX, _VALUES_MAX.get(dialect.name, 65_535) // width)
         return _Repeated(text, row, row, most)
 
@@ -97,7 +97,7 @@ class BulkSelect:
     def _way(self, dialect: Dialect) -> _Way:
         place, text = _place(dialect), self.written(dialect)
         if dialect.name == "postgresql":
-            return _Arrays(arrays.of_ids(text))
+            return _Arrays(arrays.of_ids(text), text)
         return _Repeated(text, f"({place})", place, _IDS_MAX)
 
 
@@ -119,15 +119,19 @@ class _Way(Protocol):
 
 
 class _Arrays:
-    """One text, whose values are the columns of the rows."""
+    """One text, whose values are the columns of the rows; and one for a single row, which costs less."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, single: str) -> None:
         self._text = text
+        self._single = single
 
     def split(self, rows: Rows) -> Iterator[Statement]:
         """See _Way."""
         for chunk in _chunks(rows, _ARRAY_MAX):
-            yield self._text, tuple(map(list, zip(*chunk, strict=True)))
+            if len(chunk) == 1:
+                yield self._single, tuple(chunk[0])
+            else:
+                yield self._text, tuple(map(list, zip(*chunk, strict=True)))
 
 
 class _Repeated:

@@ -43,14 +43,10 @@ class Job:
 
 
 class Writer:
-    """A thread that writes groups; jobs are resolved after the commit that holds them, never before.
+    """A thread that writes groups; jobs are resolved after the commit that holds them, never before."""
 
-    With more `threads`, those write what shares its work with nothing else, one at a time each.
-    """
-
-    def __init__(self, write: Callable[[list[Job]], None], threads: int = 1) -> None:
+    def __init__(self, write: Callable[[list[Job]], None]) -> None:
         self._write = write
-        self._others = ThreadPoolExecutor(threads - 1, "shoso-writer-of-one") if threads > 1 else None
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="shoso-writer", daemon=True)
@@ -59,11 +55,8 @@ class Writer:
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """The future of the job's result. Raises ShosoError(UNAVAILABLE) once the writer is closed."""
         if self._closed:
-            raise ShosoError(Kind.UNAVAILABLE, "The database is closed.")
-        if self._others is None or job.shared:
-            self._queue.put(job)
-        else:
-            self._others.submit(self._finish, [job])
+            raise _closed()
+        self._queue.put(job)
         return job.future
 
     async def close(self) -> None:
@@ -72,30 +65,86 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
-        if self._others is not None:
-            await asyncio.to_thread(self._others.shutdown)
 
     def _run(self) -> None:
         last = False
         while not last:
             jobs, last = self._take()
             if jobs:
-                self._finish(jobs)
-
-    def _finish(self, jobs: list[Job]) -> None:
-        """Write the jobs and say how it went; the thread must live, whatever happened."""
-        try:
-            self._write(jobs)
-        except Exception as error:  # noqa: BLE001 - see above
-            _LOG.error("a group of %d writes failed", len(jobs), exc_info=error)
-            fail(jobs, error)
-        _deliver(jobs)
+                _finish(self._write, jobs)
 
     def _take(self) -> tuple[list[Job], bool]:
         """All that waits, up to a bound, after waiting for the first; and whether that was the last."""
         taken = [self._queue.get()]
         taken += [self._queue.get_nowait() for _ in range(min(self._queue.qsize(), _GROUP_MAX - 1))]
         return [job for job in taken if job is not None], None in taken
+
+
+class Writers:
+    """Threads that write: of each shared work a group at a time, and other jobs one by one.
+
+    A group is all that waited for the one before; it takes its turn for a thread behind other jobs.
+    """
+
+    def __init__(self, write: Callable[[list[Job]], None], threads: int) -> None:
+        self._write = write
+        self._pool = ThreadPoolExecutor(threads, "shoso-writer")
+        self._waiting: dict[Callable[..., Any], list[Job]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, job: Job) -> asyncio.Future[Any]:
+        """See Writer."""
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            if not job.shared:
+                self._pool.submit(_finish, self._write, [job])
+            elif job.work in self._waiting:
+                self._waiting[job.work].append(job)
+            else:
+                self._waiting[job.work] = [job]
+                self._pool.submit(self._write_groups, job.work)
+        return job.future
+
+    async def close(self) -> None:
+        """Write what waits, then end the threads; idempotent."""
+        with self._lock:
+            self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def _write_groups(self, work: Callable[..., Any]) -> None:
+        mine = True
+        while mine:
+            with self._lock:
+                group = self._waiting[work][:_GROUP_MAX]
+                del self._waiting[work][:_GROUP_MAX]
+            _finish(self._write, group)
+            mine = self._is_mine(work)
+
+    def _is_mine(self, work: Callable[..., Any]) -> bool:
+        """Whether the next group of that work is this thread's too: after the end the pool takes no more."""
+        with self._lock:
+            if not self._waiting[work]:
+                del self._waiting[work]
+                return False
+            if not self._closed:
+                self._pool.submit(self._write_groups, work)
+            return self._closed
+
+
+def _closed() -> ShosoError:
+    return ShosoError(Kind.UNAVAILABLE, "The database is closed.")
+
+
+def _finish(write: Callable[[list[Job]], None], jobs: list[Job]) -> None:
+    """Write the jobs and say how it went; the thread must live, whatever happened."""
+    try:
+        write(jobs)
+    except Exception as error:  # noqa: BLE001 - see above
+        _LOG.error("a group of %d writes failed", len(jobs), exc_info=error)
+        fail(jobs, error)
+    _deliver(jobs)
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from shoso.errors import ConfigError, Kind, ShosoError
 from shoso.metadata import tables
-from shoso.metadata.commit import Job, Writer
+from shoso.metadata.commit import Job, Writer, Writers
 from shoso.metadata.dialects import Dialect, choose
 from shoso.metadata.dialects.options import REPLICA, SETTING, Options
 
@@ -30,7 +30,9 @@ class Database:
 
     def __init__(self, dialect: Dialect, replica: Dialect | None = None) -> None:
         self._opened = [dialect, *([replica] if replica else [])]
-        self._writer = Writer(dialect.write, dialect.writers)
+        self._writer = (
+            Writer(dialect.write) if dialect.writers == 1 else Writers(dialect.write, dialect.writers)
+        )
         self._readers = _Readers(dialect)
         self._searchers = _Readers(replica) if replica else self._readers
 

@@ -40,7 +40,7 @@ class Dialect(Protocol):
 
     @property
     def writers(self) -> int:
-        """Threads that may write at once, the one that writes groups among them."""
+        """Threads that may write at once."""
 
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """Let `work` make and check tables, alone among all the servers that start. Raises ConfigError."""
