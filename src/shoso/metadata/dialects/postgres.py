@@ -73,7 +73,8 @@ class Postgres:
             pass
         if said.fetchone() != (raw.info.backend_pid,):
             raw.prepare_threshold = None
-        if read_only:  # a plan for any values goes through a long history from its start, for every page
+        if read_only and raw.info.server_version >= 120000:
+            # A plan for any values goes through a long history from its start, for every page.
             raw.execute("SET plan_cache_mode = force_custom_plan")
         raw.commit()
         raw.read_only = read_only
