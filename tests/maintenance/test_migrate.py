@@ -28,6 +28,7 @@ from tests.e2e.servers import Server
 from tests.servers import radosgw
 
 from shoso.cli import main
+from shoso.maintenance.migrate.moving import Shard
 
 SHOSO = str(Path(sys.executable).with_name("shoso"))
 
@@ -299,6 +300,37 @@ def test_runs_go_on_writing_and_reading_while_their_artifacts_move_there_and_bac
     assert (done.code, sum(one["copied"] for one in done.out["experiments"])) == (0, 1)
     assert world.files() == []
     filled.check()
+
+
+def test_four_workers_of_dask_move_an_experiment_together(world):
+    """The script of docs/guides/migrating.md, as it stands there."""
+    filled = Filled(world, runs=8, files=1)
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "migrating.md").read_text()
+    [script] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    path = world.folder / "move.py"
+    path.write_text(script.replace("s3://bucket/mlflow", world.there))
+    _, env = world.command()
+    env |= {"PATH": f"{Path(SHOSO).parent}:{env['PATH']}", "MLFLOW_BACKEND_STORE_URI": world.server.database}
+    done = subprocess.run(
+        [sys.executable, str(path)], env=env, cwd=world.folder, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ids = [*filled.runs, filled.model]
+    assert [int(line.split()[1]) for line in done.stdout.splitlines()] == [
+        sum(id_ in Shard(number, 4) for id_ in ids) for number in range(1, 5)
+    ]
+    assert {one["state"] for one in world.migrate("status").out} == {"moved"}
+    filled.check()
+    assert world.migrate("finish", "--running").code == 0
+    assert world.files() == []
+
+
+def test_shards_are_all_ids_once_in_even_parts():
+    ids = [f"{number:032x}" for number in range(0, 1 << 128, 1 << 118)] + ["m-" + "f" * 32, "odd id", "", "é"]
+    for count in (1, 2, 3, 7):
+        parts = [[id_ for id_ in ids if id_ in Shard(number, count)] for number in range(1, count + 1)]
+        assert sorted(itertools.chain(*parts)) == sorted(ids)
+        assert all(abs(len(part) - len(ids) / count) < 6 for part in parts)
 
 
 def test_a_move_that_is_killed_again_and_again_loses_nothing(world):
