@@ -13,8 +13,8 @@ from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
 from shoso.errors import NotFound
 from shoso.maintenance.fsck.findings import Finding, Fix, Kind, Report
-from shoso.maintenance.inventory import Inventory, owner_of
-from shoso.metadata import objects, references
+from shoso.maintenance.inventory import TRASH, Inventory, owner_of
+from shoso.metadata import claims, objects, references
 from shoso.metadata.connect import Database
 from shoso.metadata.objects import Row
 from shoso.metadata.references import Owner
@@ -61,7 +61,7 @@ def _found(
     for row in rows:
         if row.root not in roots:
             roots[row.root] = inventory.find(row.root)
-        if (found := roots[row.root]) is not None:
+        if (found := roots[row.root]) is not None and TRASH not in row.key.split("/"):
             at, folder = found
             yield (
                 at,
@@ -78,18 +78,25 @@ async def _judged(inventory: Inventory, report: Report, suspects: Sequence[Recor
     found = await asyncio.gather(*(_stat(inventory, suspect) for suspect in suspects))
     pairs = [*zip(suspects, found, strict=True)]
     owned = await _owned(database, [suspect.key for suspect, meta in pairs if meta is None])
-    findings: list[Finding] = []
-    for suspect, meta in pairs:
-        uri = inventory.roots[suspect.root].shown(suspect.key)
-        row = known[suspect.id]
-        fix = fetching(report, suspect.root, inventory, suspect.key, row.digest)
-        if meta is None:
-            findings.append(
-                _missing(uri, row, fix) if suspect.key in owned else _outlived(database, uri, row)
-            )
-        elif meta.size != row.size:
-            findings.append(_resized(uri, row, meta, fix))
-    return findings
+    judged = (
+        _finding(inventory, report, suspect, known[suspect.id], meta, owned.get(suspect.key, True))
+        for suspect, meta in pairs
+    )
+    return [finding for finding in judged if finding is not None]
+
+
+def _finding(
+    inventory: Inventory, report: Report, suspect: Record, row: Row, meta: ObjectMeta | None,
+    owned: bool | None,
+) -> Finding | None:  # fmt: skip
+    """What is wrong with an object, if anything is; `owned` as below."""
+    uri = inventory.roots[suspect.root].shown(suspect.key)
+    fix = fetching(report, suspect.root, inventory, suspect.key, row.digest)
+    if meta is not None:
+        return _resized(uri, row, meta, fix) if meta.size != row.size else None
+    if owned is None:
+        return None
+    return _missing(uri, row, fix) if owned else _outlived(inventory.estate.database, uri, row)
 
 
 async def _stat(inventory: Inventory, record: Record) -> ObjectMeta | None:
@@ -99,14 +106,16 @@ async def _stat(inventory: Inventory, record: Record) -> ObjectMeta | None:
         return None
 
 
-async def _owned(database: Database, missing: Sequence[Key]) -> set[Key]:
-    """Those of these whose run, model or trace is there, or that are nobody's."""
-    whose = {key: owner_of(key) for key in missing}
-    there: set[tuple[Owner | None, str]] = {(None, "")}
+async def _owned(database: Database, missing: Sequence[Key]) -> dict[Key, bool | None]:
+    """Whether the run, model or trace of each is there, or it is nobody's; None if gc is deleting it."""
+    whose = {key: owner_of(key)[1:] for key in missing}
+    there: dict[tuple[Owner | None, str], bool | None] = {(None, ""): True}
     for owner in Owner:
-        if ids := [id_ for _, of, id_ in whose.values() if of is owner]:
-            there |= {(owner, id_) for id_ in await database.read(references.there, owner, ids)}
-    return {key for key, (_, owner, id_) in whose.items() if (owner, id_) in there}
+        if ids := [id_ for of, id_ in whose.values() if of is owner]:
+            rows = await database.read(references.there, owner, ids)
+            claimed = await database.read(claims.known, owner.value, ids)
+            there |= {(owner, id_): None if id_ in claimed else True for id_ in rows}
+    return {key: there.get(of, False) for key, of in whose.items()}
 
 
 def fetching(report: Report, at: int, inventory: Inventory, key: Key, digest: str) -> Fix | None:
