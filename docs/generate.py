@@ -49,7 +49,7 @@ RETRIED = {408, 429, 500, 502, 503, 504}
 
 WIDTH = 88
 
-SHAPES_MODULE = "shoso.cli.shapes"
+SHAPES_MODULES = "shoso.cli."
 
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -155,7 +155,10 @@ def results() -> str:
     """What each command prints with --json."""
     rows = [(_code(" ".join(("shoso", *names))), _result(shape)) for names, shape in SHAPES.items()]
     shapes = {
-        shape for found in SHAPES.values() for shape in _elements(found) if shape.__module__ == SHAPES_MODULE
+        shape
+        for found in SHAPES.values()
+        for shape in _elements(found)
+        if shape.__module__.startswith(SHAPES_MODULES)
     }
     described: dict[str, type[Struct]] = {}
     for shape in shapes:
@@ -182,7 +185,7 @@ def _result(shape: Any) -> str:
 
 
 def _link(element: Any) -> str:
-    page = "" if element.__module__ == SHAPES_MODULE else "routes.md"
+    page = "" if element.__module__.startswith(SHAPES_MODULES) else "routes.md"
     return f"[{element.__name__}]({page}#{element.__name__.lower()})"
 
 

@@ -2,8 +2,8 @@
 
 groups       commands found by name, imported when they're called; errors and exit codes
 options      the options that commands share
-artifacts, mlflow, db, experiments, fsck, gc, migrate, models, runs, imports, sync, completion, server
-             the commands
+artifacts, mlflow, db, experiments, fsck, gc, migrate, models, retention, runs, imports, sync, completion,
+server       the commands
 
 named        which runs or models a command is about
 session      what a command talks to
@@ -11,6 +11,7 @@ places       what a URI names, and where a copy goes
 indexes      what `db` does to indexes
 imported     an import under way
 collected    garbage collection under way
+retired      retention under way; `retained` is what its `--json` prints
 checked      a check under way
 migrated     a migration under way
 transfers    copies, deletions and verifications under way; `progress` shows how far they are
@@ -37,6 +38,7 @@ main = Lazy(
         "import": "shoso.cli.imports:import_store",
         "migrate": "shoso.cli.migrate:migrate",
         "models": "shoso.cli.models:models",
+        "retention": "shoso.cli.retention:retention",
         "runs": "shoso.cli.runs:runs",
         "server": "shoso.cli.server:server",
         "sync": "shoso.cli.sync:sync",

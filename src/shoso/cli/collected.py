@@ -150,7 +150,7 @@ def _row(one: Line) -> tuple[str, ...]:
 
 
 def _sums(done: Planned) -> list[str]:
-    what = _kinds(done.items)
+    what = kinds(done.items)
     if not what:
         return ["Nothing would go."]
     said = [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
@@ -177,11 +177,11 @@ def _problems(done: Collected) -> list[str]:
 
 
 def _went(done: Collected, where: str) -> str:
-    what = _kinds(done.items) or "Nothing"
+    what = kinds(done.items) or "Nothing"
     return f"{what} {where} ({count(done.objects, 'object')}, {size(done.bytes)}) in {duration(done.seconds)}"
 
 
-def _kinds(items: Mapping[str, int]) -> str:
+def kinds(items: Mapping[str, int]) -> str:
     """3 runs, 1 model and 2 experiments."""
     said = [count(items[kind], kind) for kind in _KINDS if items.get(kind)]
     return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ import click
 
 from shoso.cli import options
 from shoso.cli.groups import Lazy
-
-_AGE = re.compile(r"(?:(\d+\.?\d*)d)?(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
-_SECONDS = (86_400, 3600, 60, 1)
+from shoso.core.amounts import age
 
 NOT_SERVED = {
     "--jobs": "Shoso runs no jobs",
@@ -32,9 +29,9 @@ class Age(click.ParamType[float]):
         """The seconds. Raises BadParameter."""
         if isinstance(value, float):
             return value
-        if not value or (found := _AGE.fullmatch(str(value))) is None:
+        if (seconds := age(str(value))) is None:
             self.fail(f"'{value}' is no age; write it like 30d, 1d12h or 90s.", param, ctx)
-        return sum(float(part) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part)
+        return seconds
 
 
 class _Ids(click.ParamType[tuple[str, ...]]):

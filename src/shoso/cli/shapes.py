@@ -8,6 +8,7 @@ import click
 import msgspec
 from msgspec import Struct
 
+from shoso.cli.retained import Retaining, Retired
 from shoso.cli.words import printable
 from shoso.wire.entities import Experiment, LoggedModelData, LoggedModelInfo, Run
 
@@ -338,6 +339,9 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("migrate", "finish"): Migrated,
     ("migrate", "rollback"): Migrated,
     ("migrate", "status"): list[MigrationState],
+    ("retention", "preview"): Retaining,
+    ("retention", "plan"): Retaining,
+    ("retention", "apply"): Retired,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,
     ("models", "list"): list[StagedModel],

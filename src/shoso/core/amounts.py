@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_AGE = re.compile(r"(?:(\d+\.?\d*)d)?(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
+_SECONDS = (86_400, 3600, 60, 1)
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -31,3 +35,10 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """1 object, 2,000 objects."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def age(text: str) -> float | None:
+    """The seconds of 30d, 1d12h, 0.5h or 90s, as MLflow writes them; None for what is no such time."""
+    if not text or (found := _AGE.fullmatch(text)) is None:
+        return None
+    return sum(float(part) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part)

@@ -1,6 +1,7 @@
 """Plans: what would be deleted, a line of JSON each, to be looked at before it is applied.
 
     {"type": "plan", …}    first: what was asked for, when, of which database
+    {"type": "retention", …} the same of a plan of `shoso retention`, with its policies
     {"type": "item", …}    what goes: how many objects, bytes, where, why
     {"type": "kept", …}    what doesn't go though it was asked for, and why
     {"type": "total", …}   last: sums
@@ -16,14 +17,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from shoso.errors import ConfigError
+from shoso.maintenance.retention.policies import Policy
 
 VERSION = 1
+
+P = TypeVar("P", "Plan", "Retention")
 
 ORPHAN, UPLOAD = "orphan", "upload"
 """Kinds of items without a row."""
@@ -81,7 +85,26 @@ class Total(Struct, frozen=True, tag="total"):
     failed: int
 
 
-Line = Plan | Item | Kept | Total
+class Retention(Struct, frozen=True, tag="retention"):
+    """The first line of a plan of `shoso retention`: the same, and the policies that it was made by."""
+
+    id: str
+    made: int
+    database: str
+    policy: list[Policy]
+    version: int = VERSION
+
+
+class Stays(Struct, frozen=True, tag="stays"):
+    """How many runs of an experiment stay, by the rule of the policy (the first is 1) that keeps them."""
+
+    experiment_id: str
+    name: str
+    policy: int
+    runs: dict[str, int]
+
+
+Line = Plan | Retention | Item | Kept | Stays | Total
 
 _DECODER = msgspec.json.Decoder(Line)
 _ENCODER = msgspec.json.Encoder()
@@ -90,7 +113,7 @@ _ENCODER = msgspec.json.Encoder()
 class Draft:
     """A plan as it is written; it has its name only once it is whole."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: Plan | Retention) -> None:
         self._path = path
         self._file: IO[bytes] = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by whoever opened it
             dir=path.parent, prefix=f".{path.name}.", delete=False
@@ -99,13 +122,13 @@ class Draft:
         self._objects = self._bytes = self._kept = self._failed = 0
         self._put(plan)
 
-    def add(self, line: Item | Kept) -> None:
+    def add(self, line: Item | Kept | Stays) -> None:
         """Write a line."""
         if isinstance(line, Item):
             self._items[line.kind] = self._items.get(line.kind, 0) + 1
             self._objects += line.objects
             self._bytes += line.bytes
-        else:
+        elif isinstance(line, Kept):
             self._kept += 1
             self._failed += line.failed
         self._put(line)
@@ -132,15 +155,28 @@ class Draft:
 
 def read(path: Path) -> tuple[Plan, Iterator[Item]]:
     """The plan and what goes by it, line by line. Raises ConfigError for what is no plan."""
-    found = lines(path)
+    return _read(path, Plan)
+
+
+def read_retention(path: Path) -> tuple[Retention, Iterator[Item]]:
+    """The same of a plan of `shoso retention`."""
+    return _read(path, Retention)
+
+
+_MAKERS: dict[type, str] = {Plan: "gc", Retention: "retention"}
+"""The commands that make plans, and apply them."""
+
+
+def _read(path: Path, kind: type[P]) -> tuple[P, Iterator[Item]]:
+    found, maker = lines(path), _MAKERS[kind]
     first = next(found, None)
-    if not isinstance(first, Plan):
-        raise ConfigError(str(path), "is no plan; make one with: shoso gc plan.")
+    if not isinstance(first, kind):
+        other = _MAKERS.get(type(first))
+        fix = f"apply it with: shoso {other} apply" if other else f"make one with: shoso {maker} plan"
+        raise ConfigError(str(path), f"is no plan of {maker}; {fix}.")
     if first.version != VERSION:
-        message = (
-            f"is a plan of another version of Shoso ({first.version}); make it again with: shoso gc plan."
-        )
-        raise ConfigError(str(path), message)
+        message = f"is a plan of another version of Shoso ({first.version}); make it again with:"
+        raise ConfigError(str(path), f"{message} shoso {maker} plan.")
     return first, (line for line in found if isinstance(line, Item))
 
 

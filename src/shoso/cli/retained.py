@@ -1,0 +1,66 @@
+"""What `--json` of `shoso retention` prints."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Spared(Struct, frozen=True):
+    """What stays: `refused`, because others need it or a policy keeps it now; or it couldn't be looked at."""
+
+    kind: str
+    id: str
+    refused: bool
+    message: str
+
+
+class Leaving(Struct, frozen=True):
+    """A run, or a logged model of one, that no policy keeps; `bytes` of its `objects`, and why it goes."""
+
+    kind: str
+    id: str
+    name: str
+    experiment_id: str
+    reason: str
+    location: str
+    objects: int
+    bytes: int
+
+
+class Staying(Struct, frozen=True):
+    """What stays though it was looked at: `runs` of an experiment, by the rule of its policy, from 1."""
+
+    experiment_id: str
+    name: str
+    policy: int
+    runs: dict[str, int]
+
+
+class Retaining(Struct, frozen=True):
+    """What a plan of retention comes to: items that would go by kind, their objects and bytes.
+
+    A preview names them in `going`, and has no `plan`. Of what is `kept` for another reason than a rule,
+    `failed` could not be looked at.
+    """
+
+    plan: str | None
+    items: dict[str, int]
+    objects: int
+    bytes: int
+    kept: list[Spared]
+    failed: int
+    stays: list[Staying]
+    going: list[Leaving]
+
+
+class Retired(Struct, frozen=True):
+    """What a plan of retention marked deleted, by kind; what was `gone` before; what `stayed`, and why."""
+
+    plan: str
+    items: dict[str, int]
+    objects: int
+    bytes: int
+    gone: int
+    stayed: int
+    problems: list[Spared]
+    seconds: float

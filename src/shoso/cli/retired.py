@@ -1,0 +1,162 @@
+"""Retention as its commands do it: plans made, shown and applied."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shoso.cli.collected import ROWS, kinds, with_estate
+from shoso.cli.progress import Lines
+from shoso.cli.retained import Leaving, Retaining, Retired, Spared, Staying
+from shoso.cli.words import table
+from shoso.core.amounts import count, duration, size
+from shoso.maintenance import plans
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.planning import new_id
+from shoso.maintenance.plans import Item, Kept, Stays, Total
+from shoso.maintenance.retention.applying import apply
+from shoso.maintenance.retention.planning import plan
+from shoso.maintenance.retention.policies import load
+
+RULES = {
+    "running": "not ended",
+    "keep_for": "young",
+    "keep_best": "best",
+    "keep_last": "last",
+    "keep_registered": "registered",
+    "keep_tags": "tagged",
+    "family": "nested with one that stays",
+}
+"""Why runs stay, in few words."""
+
+
+def previewed(policy: Path, asked: Mapping[str, Any], *, whole: bool) -> tuple[Retaining, str]:
+    """What would go, and the first of it as a table; `whole` names all of it."""
+    with tempfile.TemporaryDirectory(prefix="shoso-retention-") as folder:
+        path = Path(folder) / "plan.jsonl"
+        total = _plan(policy, path, asked, "")
+        going = [_leaving(item) for item in _items(path)] if whole else []
+        return _shape(path, total, None, going), _table(path)
+
+
+def planned(policy: Path, output: Path | None, asked: Mapping[str, Any]) -> tuple[Retaining, str]:
+    """Make a plan. Raises ConfigError, TrackingError, StoreError."""
+    id_ = new_id()
+    path = output or Path(f"retention-{time.strftime('%Y%m%d-%H%M%S')}-{id_}.jsonl")
+    total = _plan(policy, path, asked, id_)
+    return _shape(path, total, str(path), []), _table(path)
+
+
+def applied(path: Path, asked: Mapping[str, Any]) -> Retired:
+    """Apply a plan. Raises ConfigError, TrackingError."""
+    found, items = plans.read_retention(path)
+    started, told = time.monotonic(), Lines("item")
+    told.planned(sum(1 for _ in _items(path)))
+    done = with_estate(asked, lambda estate: apply(estate, found, items, told))
+    return Retired(
+        plan=found.id,
+        items={**done.items},
+        objects=done.objects,
+        bytes=done.bytes,
+        gone=done.gone,
+        stayed=done.stayed,
+        problems=[Spared(one.item.kind, one.item.id, one.refused, one.message) for one in done.problems],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _plan(policy: Path, path: Path, asked: Mapping[str, Any], id_: str) -> Total:
+    policies = load(policy)
+
+    async def made(estate: Estate) -> Total:
+        return await plan(estate, policies, path, Lines("item"), id_)
+
+    return with_estate(asked, made)
+
+
+def _items(path: Path) -> Iterator[Item]:
+    return plans.read_retention(path)[1]
+
+
+def _shape(path: Path, total: Total, plan: str | None, going: list[Leaving]) -> Retaining:
+    kept, stays = [], []
+    for line in plans.lines(path):
+        if isinstance(line, Kept):
+            kept.append(Spared(line.kind, line.id, not line.failed, line.reason))
+        elif isinstance(line, Stays):
+            stays.append(Staying(line.experiment_id, line.name, line.policy, line.runs))
+    return Retaining(plan, total.items, total.objects, total.bytes, kept, total.failed, stays, going)
+
+
+def _leaving(item: Item) -> Leaving:
+    return Leaving(
+        item.kind,
+        item.id,
+        item.name,
+        item.experiment_id,
+        item.reason,
+        item.location,
+        item.objects,
+        item.bytes,
+    )
+
+
+# -- in words ---------------------------------------------------------------------------------------------
+
+
+def _table(path: Path) -> str:
+    """The first items of a plan."""
+    first: list[Item] = []
+    number = 0
+    for number, item in enumerate(_items(path), 1):
+        if number <= ROWS:
+            first.append(item)
+    rows = [(one.kind, one.id, one.name, f"{one.objects:,}", size(one.bytes), one.reason) for one in first]
+    more = [f"And {number - ROWS:,} more."] if number > ROWS else []
+    return "\n".join([table(("what", "id", "name", "objects", "size", "why"), rows), *more]) if rows else ""
+
+
+def looked(done: Retaining, first: str) -> str:
+    """The first items, what stays, and what it all comes to."""
+    stays = [_stays(one) for one in done.stays]
+    problems = [f"The {one.kind} {one.id} stays: {one.message}." for one in done.kept]
+    amount = f"{count(done.objects, 'object')} ({size(done.bytes)})"
+    what = kinds(done.items)
+    sums = [f"{what} would go: {amount}." if what else "Nothing would go."]
+    if what and done.plan:
+        sums.append(f"The plan is in {done.plan}; apply it with: shoso retention apply {done.plan}")
+    return "\n".join([*filter(None, [first]), *stays, *problems, *sums])
+
+
+def _stays(one: Staying) -> str:
+    number = sum(one.runs.values())
+    said = [f"{many:,} {RULES[rule]}" for rule, many in one.runs.items()]
+    why = f" ({', '.join(said)})" if said else ""
+    return f"In '{one.name}', by policy {one.policy}, {count(number, 'run')} would stay{why}."
+
+
+def in_words(done: Retired) -> str:
+    """A line for each problem, what was marked, and how it goes on."""
+    more = done.stayed - len(done.problems)
+    return "\n".join(
+        [*_problems(done.problems), *([f"And {more:,} more stay."] if more else []), *_sums(done)]
+    )
+
+
+def _problems(problems: Sequence[Spared]) -> list[str]:
+    return [f"The {one.kind} {one.id} stays: {one.message}" for one in problems]
+
+
+def _sums(done: Retired) -> list[str]:
+    what = kinds(done.items)
+    there = f"; {done.gone:,} had gone before" if done.gone else ""
+    marked = f"{what or 'Nothing'} marked deleted in {duration(done.seconds)}{there}."
+    amount = f"{count(done.objects, 'object')} ({size(done.bytes)})"
+    further = [
+        "Until they are collected, shoso runs restore and shoso models restore bring them back.",
+        f"To let their {amount} go for good: shoso gc --older-than 30d",
+    ]
+    return [marked, *(further if what else [])]
