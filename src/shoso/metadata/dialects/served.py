@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -260,17 +260,8 @@ class Served:
             connect_args=dict(self._product.connect_args(self._options)),
             **pool,
         )
-        event.listen(engine, "connect", lambda raw, _: self._greet(raw, read_only))
+        event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, self._options, read_only))
         return engine
-
-    def _greet(self, raw: Any, read_only: bool) -> None:
-        """Set up a new connection; the pool would forget one that is lost meanwhile, and leave it open."""
-        try:
-            self._product.greet(raw, self._options, read_only)
-        except Exception:
-            with suppress(Exception):
-                raw.close()
-            raise
 
     @contextmanager
     def _opening(self, isolation: str, *, read_only: bool) -> Iterator[Connection]:
