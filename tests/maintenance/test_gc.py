@@ -161,6 +161,21 @@ async def test_the_trash_gives_everything_back_until_its_time_is_over(estate, tm
     assert await estate.there(Kind.RUN, run_id, inside) == []
 
 
+async def test_what_was_written_since_is_never_replaced_by_what_comes_out_of_the_trash(plain, tmp_path):
+    one = await plain.experiment("one")
+    copied, written = await plain.run(one), await plain.run(one)
+    for run_id in (copied, written):
+        await plain.delete_run(run_id)
+    path, *_ = await planned(plain, tmp_path)
+    await applied(plain, path, trash=3600.0)
+    await plain.put(await plain.location(Kind.RUN, copied), FILES)  # by an undo that was killed in a move
+    await plain.put(await plain.location(Kind.RUN, written), {"a.txt": b"A"})
+    back = await undo(plain.estate, plans.read(path)[0].id, Quiet())
+    assert [(one.item.id, one.refused) for one in back.problems] == [(written, True)]
+    assert await plain.files(await plain.location(Kind.RUN, copied)) == FILES
+    assert await plain.files(await plain.location(Kind.RUN, written)) == {"a.txt": b"A"}
+
+
 async def test_only_what_is_named_is_ever_in_a_plan(plain, tmp_path):
     one, two = await plain.experiment("one"), await plain.experiment("two")
     named, other, inside, active = [await plain.run(each) for each in (one, one, two, one)]

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from shoso.client.places import Place
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.store import DELETE_BATCH, exists, is_folder
-from shoso.errors import ShosoError
+from shoso.core.store import DELETE_BATCH, Store, is_folder
+from shoso.core.types import ObjectMeta
+from shoso.errors import NotFound, ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.contents import Contents, objects, placed
@@ -17,6 +18,7 @@ from shoso.maintenance.report import Told
 from shoso.metadata import claims
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
+from shoso.transfer.reading import Digested, read_digests
 
 KINDS = (*(kind.value for kind in Kind), ORPHAN)
 
@@ -69,7 +71,7 @@ async def _moved_back(place: Place, trash: str) -> Contents:
     empty = not await is_folder(place.store, place.key)
     async for meta in objects(placed(place, trash)):
         back = Key(keys.below(meta.key, Key(trash)))
-        if not empty and await exists(place.store, back):
+        if not empty and await _is_in_the_way(place.store, back, meta):
             raise _InTheWayError(back)
         found.add(place, meta)
         batch.append(back)
@@ -78,6 +80,24 @@ async def _moved_back(place: Place, trash: str) -> Contents:
             batch = []
     await _move(place, batch, trash)
     return found
+
+
+async def _is_in_the_way(store: Store, back: Key, shelved: ObjectMeta) -> bool:
+    """Whether there is another object: a storage that moves by copies may have been killed after the copy."""
+    try:
+        there = await store.stat(back)
+    except NotFound:
+        return False
+    if there.size != shelved.size:
+        return True
+    here, aside = [_digest(read) for read in await read_digests(store, [there, shelved])]
+    return here != aside
+
+
+def _digest(read: Digested | StoreError) -> str:
+    if isinstance(read, StoreError):
+        raise read
+    return read.actual
 
 
 async def _move(place: Place, back: list[Key], trash: str) -> None:

@@ -1,0 +1,205 @@
+"""`gc`, `fsck` and `migrate`, killed anywhere again and again: nothing is lost, and a rerun finishes.
+
+How often each is killed on each storage is SHOSO_TEST_KILLS; where, by SHOSO_TEST_SEED.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.maintenance import world
+from tests.maintenance.proof import ROOT, Proof
+from tests.maintenance.victims import Victims
+from tests.maintenance.world import World
+
+from shoso.errors import TrackingError
+from shoso.maintenance import plans
+from shoso.maintenance.gc import planning
+from shoso.maintenance.gc.chosen import Asked
+from shoso.metadata import experiments, runs
+from shoso.metadata.holdings import Kind
+
+KILLS = int(os.environ.get("SHOSO_TEST_KILLS", "3"))
+SEED = int(os.environ.get("SHOSO_TEST_SEED") or random.SystemRandom().randrange(10**6))
+
+STORAGES = {"local": "sqlite", "s3": "postgres", "sftp": "mariadb", "hdfs": "sqlite"}
+
+
+@pytest.fixture(scope="module")
+def victims(tmp_path_factory):
+    """A process that has imported all."""
+    started = Victims(tmp_path_factory.mktemp("victims"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(params=STORAGES)
+async def proof(request, victims, tmp_path) -> AsyncIterator[Proof]:
+    """An empty world on each storage."""
+    sys.stdout.write(f"SHOSO_TEST_SEED={SEED}\n")
+    opened = World(*await world.make(STORAGES[request.param], request.param, tmp_path))
+    made = Proof(opened, victims, random.Random(f"{SEED} {request.node.name}"), KILLS)
+    yield made
+    await opened.close()
+    sys.stdout.write(f"killed: {made.kills}\n")
+
+
+class Collected:
+    """What a plan has (`going`), and is to refuse: some is `active` again, some `written` to since."""
+
+    def __init__(self, proof: Proof) -> None:
+        self.proof = proof
+        self.going: list[str] = []
+        self.active: list[str] = []
+        self.refused: list[str] = []
+
+    async def fill(self) -> None:
+        """Runs, models and experiments that stay, that go, and that change after the plan."""
+        proof, world = self.proof, self.proof.world
+        name = proof.dice.randbytes(6).hex()
+        self.kept = await world.experiment(f"kept {name}")
+        self.experiment = await world.experiment(f"gone {name}")
+        for number in (self.kept, self.experiment):
+            proof.gone.pop(number, None)  # SQLite gives the last id once more
+        await proof.run(self.kept)
+        await proof.model(self.kept)
+        self.runs = [await proof.run(self.kept) for _ in range(proof.dice.randint(3, 6))]
+        self.going = [*self.runs, await proof.model(self.kept)]
+        for run_id in self.runs:
+            await world.delete_run(run_id)
+        await world.delete_model(self.going[-1])
+        self.going += [await proof.run(self.experiment), await proof.model(self.experiment)]
+        await world.database.write(experiments.delete, self.experiment)
+        await self._litter(name)
+
+    async def _litter(self, name: str) -> None:
+        proof = self.proof
+        files = proof.some_files()
+        self.orphan = {f"{self.kept}/{'0' * 20}{name}/artifacts/{path}": data for path, data in files.items()}
+        self.orphan[f"stray {name}"] = b"stray"
+        await proof.world.put(ROOT, self.orphan)
+        proof.loose |= self.orphan
+
+    async def plan(self, folder: Path) -> str:
+        """Whatever is deleted, and what nobody refers to."""
+        path = folder / "plan.jsonl"
+        await planning.plan(self.proof.world.estate, Asked(orphans=True), path, Quiet())
+        self.going, self.refused = [*self.going, *(one for one in self.refused if one not in self.active)], []
+        items = [*plans.read(path)[1]]
+        owned = {item.id for item in items if item.kind != plans.ORPHAN}
+        assert owned == {*self.going, self.experiment}
+        assert sum(item.objects for item in items if item.kind == plans.ORPHAN) == len(self.orphan)
+        return str(path)
+
+    async def change(self) -> None:
+        """A run is restored, another one is written to."""
+        restored, written = self.runs[:2]
+        await self.proof.world.database.write(runs.restore, restored)
+        thing = self.proof.things[written]
+        thing.files["late.txt"] = b"late"
+        await self.proof.world.put(f"{ROOT}{thing.key}", {"late.txt": b"late"})
+        self._stays(restored)
+        self._stays(written)
+        self.active.append(restored)
+
+    def _stays(self, run_id: str) -> None:
+        self.going.remove(run_id)
+        self.refused.append(run_id)
+
+    async def between(self) -> None:
+        """What isn't planned is there; a run is restored with all it has, or not at all."""
+        proof = self.proof
+        found = await proof.world.files()
+        for thing in proof.things.values():
+            if thing.id not in self.going:
+                there = {path: found.get(f"{thing.key}/{path}") for path in thing.files}
+                assert there == thing.files, thing.key
+        restorable = [run_id for run_id in self.runs if run_id in self.going]
+        if restorable and proof.dice.random() < 0.3:
+            await self._restore(proof.dice.choice(restorable), found)
+
+    async def _restore(self, run_id: str, found: dict[str, bytes]) -> None:
+        thing = self.proof.things[run_id]
+        try:
+            await self.proof.world.database.write(runs.restore, run_id)
+        except TrackingError:
+            return  # claimed, or gone
+        assert {path: found.get(f"{thing.key}/{path}") for path in thing.files} == thing.files
+        self._stays(run_id)
+        self.active.append(run_id)
+
+    def went(self) -> None:
+        """All that was planned and hasn't changed is to be gone."""
+        self.proof.let_go(*self.going)
+        self.going = []
+        self.proof.gone[self.experiment] = Kind.EXPERIMENT
+        for key in self.orphan:
+            del self.proof.loose[key]
+
+
+class Quiet:
+    """Is told, and tells nobody."""
+
+    def planned(self, number: int) -> None:
+        pass
+
+    def done(self, number: int) -> None:
+        pass
+
+
+async def test_gc_that_is_killed_loses_nothing_and_leaves_nothing(proof, tmp_path, monkeypatch):
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    while not proof.enough("apply", "apply --trash", "undo"):
+        batch = Collected(proof)
+        await batch.fill()
+        path = await batch.plan(tmp_path)
+        await batch.change()
+        if not proof.enough("apply --trash", "undo"):
+            await _to_the_trash_and_back(proof, batch, path)
+            path = await batch.plan(tmp_path)  # where moves are copies, times are others than planned
+        done = await proof.through("apply", "apply", batch.between, plan=path)
+        assert {*done["problems"]} == {*batch.refused}
+        batch.went()
+        await proof.check()
+        for run_id in batch.active:
+            await proof.world.delete_run(run_id)
+        await _go(proof, [*{*batch.active, *batch.refused}], tmp_path)
+
+
+async def _to_the_trash_and_back(proof: Proof, batch: Collected, path: str) -> None:
+    """As far as it gets before the last kill, or all of it; then back, all of it."""
+    whole = proof.dice.random() < 0.5
+    while (done := await proof.attempt("apply --trash", "apply", plan=path, trash=3600.0)) is None:
+        await batch.between()
+        if not whole and proof.dice.random() < 0.5:
+            break
+    if done is not None:
+        assert {*done["problems"]} == {*batch.refused}
+        found = await proof.world.files()
+        for id_ in batch.going:
+            assert not any(key.startswith(proof.things[id_].key) for key in found), id_
+    plan_id = plans.read(Path(path))[0].id
+    done = await proof.through("undo", "undo", _nothing, plan=plan_id)
+    assert done["problems"] == {}
+    await proof.check()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _go(proof: Proof, ids: list[str], folder: Path) -> None:
+    """What is left of a batch goes, without being killed."""
+    path = folder / "rest.jsonl"
+    await planning.plan(proof.world.estate, Asked(), path, Quiet())
+    assert {item.id for item in plans.read(path)[1]} == {*ids}
+    done = proof.victims.run("apply", proof.world.flags, proof.world.environment, plan=str(path))
+    assert done.outcome is not None
+    assert done.outcome["problems"] == {}
+    proof.let_go(*ids)
+    await proof.check()

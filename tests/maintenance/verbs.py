@@ -1,0 +1,104 @@
+"""What is killed: each verb on an estate of its own, and what came of it as JSON has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from shoso.maintenance import fsck, plans
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.fsck import data, records
+from shoso.maintenance.fsck.findings import Asked, Data, Finding
+from shoso.maintenance.gc import applying, trash
+from shoso.maintenance.gc.account import Account
+from shoso.maintenance.migrate import migration
+from shoso.maintenance.migrate.migration import Result
+
+# what an estate opens when it is needed is imported before: a process that is killed shall not import
+from shoso.metadata.dialects import mysql, postgres, sqlite  # noqa: F401
+from shoso.stores import hdfs, local, s3, sftp  # noqa: F401
+
+Outcome = dict[str, Any]
+
+
+class Quiet:
+    """Is told, and tells nobody."""
+
+    def planned(self, number: int) -> None:
+        pass
+
+    def done(self, number: int) -> None:
+        pass
+
+
+@asynccontextmanager
+async def _opened(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+    estate = Estate.open(flags, environment)
+    try:
+        yield estate
+    finally:
+        await estate.close()
+
+
+async def apply(
+    flags: Mapping[str, Any], environment: Mapping[str, str], plan: str, trash: float | None = None
+) -> Outcome:
+    """`shoso gc apply`."""
+    async with _opened(flags, environment) as estate:
+        return _told(await applying.apply(estate, *plans.read(Path(plan)), Quiet(), trash=trash))
+
+
+async def undo(flags: Mapping[str, Any], environment: Mapping[str, str], plan: str) -> Outcome:
+    """`shoso gc undo`."""
+    async with _opened(flags, environment) as estate:
+        return _told(await trash.undo(estate, plan, Quiet()))
+
+
+def _told(account: Account) -> Outcome:
+    return {"items": dict(account.items), "problems": {one.item.id: one.message for one in account.problems}}
+
+
+async def check(flags: Mapping[str, Any], environment: Mapping[str, str], source: str) -> Outcome:
+    """`shoso fsck --data --repair`."""
+    data.SETTLING = records.SETTLING = 0.01
+    found: list[Finding] = []
+    async with _opened(flags, environment) as estate:
+        asked = Asked(repair=True, source=source, data=Data(), age=-60.0)
+        totals = await fsck.check(estate, asked, found.append)
+    left = [f"{one.kind} {one.name}: {one.problem} {one.remedy}" for one in found if not one.done]
+    return {"found": totals.found, "left": left, "unrecorded": totals.unrecorded - totals.recorded}
+
+
+async def migrate(flags: Mapping[str, Any], environment: Mapping[str, str], source: str, to: str) -> Outcome:
+    """`shoso migrate --from --to`."""
+    async with _opened(flags, environment) as estate:
+        return _moved(await migration.migrate(estate, migration.Asked(source, to)))
+
+
+async def finish(
+    flags: Mapping[str, Any], environment: Mapping[str, str], names: Sequence[str] = ()
+) -> Outcome:
+    """`shoso migrate finish --running`."""
+    async with _opened(flags, environment) as estate:
+        return _moved(await migration.finish(estate, names, running=True))
+
+
+async def rollback(flags: Mapping[str, Any], environment: Mapping[str, str], *, delete: bool) -> Outcome:
+    """`shoso migrate rollback`."""
+    async with _opened(flags, environment) as estate:
+        return _moved(await migration.rollback(estate, (), delete=delete))
+
+
+def _moved(result: Result) -> Outcome:
+    return {
+        "failed": result.failed,
+        "errors": [one.error for one in result.outcomes],
+        "stopped": result.stopped,
+    }
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "apply": apply, "undo": undo, "check": check, "migrate": migrate, "finish": finish, "rollback": rollback,
+}  # fmt: skip
