@@ -23,8 +23,9 @@ from shoso.maintenance.gc.chosen import Asked
 from shoso.maintenance.gc.planning import plan
 from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept
-from shoso.metadata import experiments, runs
+from shoso.metadata import experiments, registry, runs, versions
 from shoso.metadata.holdings import Kind
+from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel
 
 
 class Quiet:
@@ -207,23 +208,28 @@ async def test_only_what_is_named_is_ever_in_a_plan(plain, tmp_path):
 
 async def test_what_others_need_stays(plain, tmp_path):
     one = await plain.experiment("one")
-    source, outer, odd = await plain.run(one), await plain.run(one), await plain.run(one)
+    source, outer, odd, made = [await plain.run(one) for _ in range(4)]
     await plain.version("model", source)
+    model = await plain.model(one)
+    location = await plain.location(Kind.MODEL, model)
+    await plain.database.write(registry.create, CreateRegisteredModel("other"))
+    await plain.database.write(versions.create, CreateModelVersion("other", location, made, model_id=model))
     nested = await plain.experiment("nested", f"mlflow-artifacts:/{one}/{outer}/artifacts/inner")
     inner = await plain.run(nested)
     update = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
     with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
         connection.execute(update, ("mlflow-artifacts:/", odd))
-    for run_id in (source, outer, odd):
+    for run_id in (source, outer, odd, made):
         await plain.delete_run(run_id)
     _, going, held = await planned(plain, tmp_path)
     assert going == {}
     assert held == {
         source: "version model/1 of a registered model is made from it",
+        made: "version other/1 of a registered model is made from it",
         outer: f"the experiment {nested} keeps its artifacts inside of it",
         odd: "its location doesn't carry its id, so others may have files there",
     }
-    assert {*(await planned(plain, tmp_path, registered=True))[1]} == {source}
+    assert {*(await planned(plain, tmp_path, registered=True))[1]} == {source, made}
     assert await plain.files(await plain.location(Kind.RUN, inner)) == FILES
 
 

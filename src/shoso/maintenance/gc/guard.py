@@ -15,7 +15,7 @@ _SEPARATORS = re.compile(r"[/:@?#]+")
 class Guard:
     """Knows, by each name in their places, the versions of registered models and the experiments.
 
-    Whoever needs a run's artifacts has its id in the place that is recorded.
+    Whoever needs a run's artifacts has its id in the recorded place; a version has that of its run, too.
     """
 
     def __init__(self, versions: Mapping[str, str], experiments: Mapping[str, str]) -> None:
@@ -28,7 +28,7 @@ class Guard:
             name: f"{one.name}/{one.version}"
             async for page in versions(database)
             for one in (page if not registered else ())
-            for place in one.places
+            for place in (*one.places, one.run_id or "")
             for name in _segments(place)
         }
         folders = await database.read(holdings.folders)
