@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from shoso.maintenance.retention import policies
 from shoso.maintenance.retention.applying import apply
 from shoso.maintenance.retention.planning import plan
 from shoso.maintenance.retention.policies import Best, Policy
-from shoso.metadata import datasets, experiments, models, registry, runs, versions
+from shoso.maintenance.retention.undoing import undo
+from shoso.metadata import claims, datasets, experiments, models, registry, runs, versions
+from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
 from shoso.metadata.schema import model_versions
 from shoso.wire.entities import ModelInput
@@ -184,6 +187,9 @@ async def check(opened, folder, specs, policy):
     assert {*going} == {made.runs[at] for at in gone} | {made.models[at] for at in gone & {*made.models}}
     done = await applied(opened, path)
     assert (done.items.get("run", 0), done.problems, done.gone) == (len(gone), [], 0)
+    back = await undo(opened.estate, *plans.read_retention(path), Quiet())
+    assert (back.items, back.problems) == (done.items, [])
+    assert (await applied(opened, path)).items == done.items
     for at, run_id in enumerate(made.runs):
         stage = (await opened.database.read(runs.get, run_id)).info.lifecycle_stage
         assert stage == ("active" if at in stay else "deleted"), at
@@ -326,7 +332,8 @@ def test_a_wrong_policy_names_the_key_and_what_to_write(tmp_path, text, said):
 
 
 async def test_the_command_line_previews_plans_applies_and_gc_lets_go(plain, tmp_path):
-    variables = {f"MLFLOW_{name.upper()}": value for name, value in plain.flags.items()}
+    variables = {name: None for name in os.environ if name.startswith(("MLFLOW_", "SHOSO_"))}
+    variables |= {f"MLFLOW_{name.upper()}": value for name, value in plain.flags.items()}
 
     def line(*arguments, code=0, group="gc"):
         runner = CliRunner(env=variables)
@@ -353,7 +360,19 @@ async def test_the_command_line_previews_plans_applies_and_gc_lets_go(plain, tmp
     assert "2 runs marked deleted" in said
     assert said.endswith("To let their 1 object (2.0 KiB) go for good: shoso gc --older-than 30d\n")
     assert "2 had gone before" in line("apply", "r.jsonl", group="retention")
+    assert "2 runs restored" in line("undo", "r.jsonl", group="retention")
+    assert "2 were active" in line("undo", "r.jsonl", group="retention")
+    line("apply", "r.jsonl", group="retention")
     line("plan", "-o", "g.jsonl")
     assert "apply it with: shoso gc apply" in line("apply", "g.jsonl", group="retention", code=1)
+    claim = Claim("run", made.runs[1], "p1", 1, "somewhere")
+    await plain.database.write(claims.add, [claim])
+    done = json.loads(line("undo", "r.jsonl", "--json", group="retention", code=1))
+    assert (done["items"], [one["id"] for one in done["problems"]]) == ({"run": 1}, [made.runs[1]])
+    assert "plan p1" in done["problems"][0]["message"]
+    await plain.database.write(claims.release, "run", [made.runs[1]])
+    line("apply", "r.jsonl", group="retention")
+    line("plan", "-o", "g.jsonl")
     line("apply", "g.jsonl")
+    assert "it is gone: gc has deleted it" in line("undo", "r.jsonl", group="retention", code=1)
     assert await plain.there(Kind.RUN, *made.runs) == [made.runs[2]]

@@ -54,7 +54,10 @@ class Retaining(Struct, frozen=True):
 
 
 class Retired(Struct, frozen=True):
-    """What a plan of retention marked deleted, by kind; what was `gone` before; what `stayed`, and why."""
+    """What a plan of retention marked deleted, or what was restored, by kind; what `stayed`, and why.
+
+    `gone` counts what was deleted, or active, before.
+    """
 
     plan: str
     items: dict[str, int]

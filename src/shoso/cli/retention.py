@@ -12,11 +12,11 @@ from shoso.cli.groups import Lazy
 
 retention = Lazy(
     "retention",
-    {name: f"shoso.cli.retention:{name}" for name in ("preview", "plan", "apply")},
+    {name: f"shoso.cli.retention:{name}" for name in ("preview", "plan", "apply", "undo")},
     help="""Mark the runs deleted that no policy keeps.
 
-    A policy is a table of a TOML file. What is marked, `shoso gc` lets go for good; before that, it can be
-    restored.""",
+    A policy is a table of a TOML file. What is marked, `shoso gc` lets go for good; before that, `undo`
+    brings it back.""",
 )
 
 _policy = click.argument("policy", type=click.Path(dir_okay=False, path_type=Path))
@@ -72,6 +72,21 @@ def apply(plan: Path, as_json: bool, **asked: Any) -> None:
     from shoso.cli.shapes import show
 
     done = applied(plan, asked)
-    show(done, in_words(done), as_json)
+    show(done, in_words(done, plan), as_json)
+    if done.stayed:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("plan", type=click.Path(dir_okay=False, path_type=Path))
+@options.as_json
+@options.estate
+def undo(plan: Path, as_json: bool, **asked: Any) -> None:
+    """Restore what a plan has marked deleted, as long as `shoso gc` hasn't begun with it."""
+    from shoso.cli.retired import back_in_words, undone
+    from shoso.cli.shapes import show
+
+    done = undone(plan, asked)
+    show(done, back_in_words(done), as_json)
     if done.stayed:
         raise SystemExit(1)

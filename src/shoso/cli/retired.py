@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from shoso.cli.words import table
 from shoso.core.amounts import count, duration, size
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.planning import new_id
-from shoso.maintenance.plans import Item, Kept, Stays, Total
+from shoso.maintenance.plans import Item, Kept, Retention, Stays, Total
+from shoso.maintenance.report import Told
 from shoso.maintenance.retention.applying import apply
 from shoso.maintenance.retention.planning import plan
 from shoso.maintenance.retention.policies import load
+from shoso.maintenance.retention.undoing import undo
+
+_Work = Callable[[Estate, Retention, Iterable[Item], Told], Awaitable[Account]]
 
 RULES = {
     "running": "not ended",
@@ -52,10 +57,19 @@ def planned(policy: Path, output: Path | None, asked: Mapping[str, Any]) -> tupl
 
 def applied(path: Path, asked: Mapping[str, Any]) -> Retired:
     """Apply a plan. Raises ConfigError, TrackingError."""
+    return _gone_through(path, asked, apply)
+
+
+def undone(path: Path, asked: Mapping[str, Any]) -> Retired:
+    """Bring back what a plan marked. Raises ConfigError, TrackingError."""
+    return _gone_through(path, asked, undo)
+
+
+def _gone_through(path: Path, asked: Mapping[str, Any], work: _Work) -> Retired:
     found, items = plans.read_retention(path)
     started, told = time.monotonic(), Lines("item")
     told.planned(sum(1 for _ in _items(path)))
-    done = with_estate(asked, lambda estate: apply(estate, found, items, told))
+    done = with_estate(asked, lambda estate: work(estate, found, items, told))
     return Retired(
         plan=found.id,
         items={**done.items},
@@ -138,25 +152,31 @@ def _stays(one: Staying) -> str:
     return f"In '{one.name}', by policy {one.policy}, {count(number, 'run')} would stay{why}."
 
 
-def in_words(done: Retired) -> str:
+def in_words(done: Retired, path: Path) -> str:
     """A line for each problem, what was marked, and how it goes on."""
+    return "\n".join([*_problems(done), *_sums(done, path)])
+
+
+def back_in_words(done: Retired) -> str:
+    """A line for each problem, then what came back."""
+    there = f"; {done.gone:,} were active" if done.gone else ""
+    what = kinds(done.items) or "Nothing"
+    return "\n".join([*_problems(done), f"{what} restored in {duration(done.seconds)}{there}."])
+
+
+def _problems(done: Retired) -> list[str]:
+    lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
     more = done.stayed - len(done.problems)
-    return "\n".join(
-        [*_problems(done.problems), *([f"And {more:,} more stay."] if more else []), *_sums(done)]
-    )
+    return [*lines, f"And {more:,} more stay."] if more else lines
 
 
-def _problems(problems: Sequence[Spared]) -> list[str]:
-    return [f"The {one.kind} {one.id} stays: {one.message}" for one in problems]
-
-
-def _sums(done: Retired) -> list[str]:
+def _sums(done: Retired, path: Path) -> list[str]:
     what = kinds(done.items)
     there = f"; {done.gone:,} had gone before" if done.gone else ""
     marked = f"{what or 'Nothing'} marked deleted in {duration(done.seconds)}{there}."
     amount = f"{count(done.objects, 'object')} ({size(done.bytes)})"
     further = [
-        "Until they are collected, shoso runs restore and shoso models restore bring them back.",
+        f"Until they are collected, this brings them back: shoso retention undo {path}",
         f"To let their {amount} go for good: shoso gc --older-than 30d",
     ]
     return [marked, *(further if what else [])]

@@ -342,6 +342,7 @@ SHAPES: dict[tuple[str, ...], Any] = {
     ("retention", "preview"): Retaining,
     ("retention", "plan"): Retaining,
     ("retention", "apply"): Retired,
+    ("retention", "undo"): Retired,
     ("runs", "list"): list[Run],
     ("runs", "describe"): Run,
     ("models", "list"): list[StagedModel],

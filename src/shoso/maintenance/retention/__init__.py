@@ -4,4 +4,5 @@ policies    what a policy file says
 keeping     which runs of an experiment stay, and why
 planning    which ones go, written down
 applying    what is planned, and isn't kept by now, is marked
+undoing     what a plan marked is active again
 """

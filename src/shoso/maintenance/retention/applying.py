@@ -1,7 +1,7 @@
 """Applying a plan of retention: what it has is marked deleted, unless the policies keep it by now.
 
 The policies are those of the plan, asked again of the database as it is; a run is looked at and marked in one
-transaction. `restore` undoes it, until gc has been.
+transaction. `undoing` brings it back, until gc has been.
 """
 
 from __future__ import annotations
