@@ -410,6 +410,8 @@ def test_the_exit_code_and_the_last_line_say_how_it_is(tmp_path):
     world = on_disk(tmp_path)
     fill(world)
     try:
+        trashed = world.start("gc", "--yes", "--trash", "7d")
+        assert (trashed.communicate(), trashed.returncode)[1] == 0
         assert [(line["type"], line.get("state")) for line in world.fsck(code=0)] == [("total", "clean")]
         world.sql("UPDATE registered_model_aliases SET version = 9 WHERE alias = 'champion'")
         assert [line.get("state", line.get("kind")) for line in world.fsck(code=4)] == ["alias", "damaged"]
