@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from tests.maintenance import world
 from tests.maintenance.world import FILES, World
 
@@ -23,8 +24,9 @@ from shoso.maintenance.gc.chosen import Asked
 from shoso.maintenance.gc.planning import plan
 from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept
-from shoso.metadata import experiments, registry, runs, versions
+from shoso.metadata import experiments, moves, registry, runs, versions
 from shoso.metadata.holdings import Kind
+from shoso.metadata.moves import Move, State
 from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel
 
 
@@ -151,6 +153,8 @@ async def test_the_trash_gives_everything_back_until_its_time_is_over(estate, tm
     plan_id = plans.read(path)[0].id
     back = await undo(estate.estate, plan_id, Quiet())
     assert (sum(back.items.values()), back.problems, await estate.files()) == (6, [], before)
+    with pytest.raises(TrackingError, match="Nothing in the trash"):
+        await undo(estate.estate, plan_id, Quiet())
     await estate.database.write(experiments.restore, gone)
     await estate.database.write(experiments.delete, gone)
     path, *_ = await planned(estate, tmp_path, orphans=True)
@@ -231,6 +235,45 @@ async def test_what_others_need_stays(plain, tmp_path):
     }
     assert {*(await planned(plain, tmp_path, registered=True))[1]} == {source, made}
     assert await plain.files(await plain.location(Kind.RUN, inner)) == FILES
+
+
+async def test_a_line_that_was_written_by_hand_deletes_nothing_else(plain, tmp_path):
+    one = await plain.experiment("one")
+    gone, kept = await plain.run(one), await plain.run(one)
+    await plain.delete_run(gone)
+    before = await plain.files()
+    path, going, _ = await planned(plain, tmp_path)
+    there = going[gone].location
+    for location, trash in (
+        (there.replace(gone, kept), ""),
+        (f"{there}/sub", ""),
+        ("mlflow-artifacts:/", ""),
+        (f"mlflow-artifacts:/{one}/{kept}/artifacts/{gone}", ""),
+        (there, "../.."),
+        (there, one),
+    ):
+        written = replace(going[gone], location=location, trash=trash)
+        done = await apply(plain.estate, plans.read(path)[0], [written], Quiet())
+        assert ({**done.items}, len(done.problems)) == ({}, 1), (location, trash)
+        orphan = replace(written, kind="orphan", newest=9e9)
+        done = await apply(plain.estate, plans.read(path)[0], [orphan], Quiet())
+        assert {**done.items} == {}, (location, trash)
+    assert await plain.files() == before
+
+
+async def test_what_is_being_moved_and_what_is_in_the_trash_wait_for_each_other(plain, tmp_path):
+    one = await plain.experiment("one")
+    run_id = await plain.run(one)
+    await plain.delete_run(run_id)
+    path, *_ = await planned(plain, tmp_path)
+    move = Move(int(one), "mlflow-artifacts:/", "/elsewhere", "", State.COPYING, 1, "", 1, None)
+    await plain.database.write(moves.begin, move)
+    done = await applied(plain, path, trash=60.0)
+    assert "is being moved" in done.problems[0].message
+    await plain.database.write(moves.end, int(one))
+    assert (await applied(plain, path, trash=60.0)).items == {"run": 1}
+    with pytest.raises(TrackingError, match="shoso gc undo"):
+        await plain.database.write(moves.begin, move)
 
 
 async def test_an_experiment_stays_while_anything_in_it_does(plain, tmp_path):

@@ -8,7 +8,8 @@ its artifacts moved there, and is given back by `gc undo` until the time is over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
@@ -29,6 +30,11 @@ class Claim(NamedTuple):
     location: str
     trash: str | None = None
     until: int | None = None
+
+    def is_over(self, location: str, trash: str) -> bool:
+        """Whether what was at that location has been in that folder of the trash for its time."""
+        over = self.until is not None and self.until <= time.time_ns() // 1_000_000
+        return over and (self.location, self.trash) == (location, trash)
 
 
 def known(conn: Connection, kind: str, ids: Sequence[str]) -> dict[str, Claim]:
@@ -76,12 +82,24 @@ def refuse_claimed(conn: Connection, kind: str, id_: str) -> None:
 
 def refuse_claimed_in(conn: Connection, experiment_id: int) -> None:
     """Raise INVALID if a run or logged model of the experiment is being deleted."""
+    for condition in _inside(experiment_id):
+        _refuse(conn, condition)
+
+
+def refuse_shelved_in(conn: Connection, experiment_id: int) -> None:
+    """Raise INVALID if artifacts of the experiment are in the trash: they would be left behind there."""
+    for condition in _inside(experiment_id):
+        _refuse(conn, and_(condition, claims.c.trash.is_not(None)))
+
+
+def _inside(experiment_id: int) -> Iterator[ColumnElement[bool]]:
+    """The conditions of claims on what is in the experiment."""
     for kind, id_, table in (
         ("run", runs.c.run_uuid, runs),
         ("model", logged_models.c.model_id, logged_models),
     ):
         inside = select(id_).where(table.c.experiment_id == experiment_id)
-        _refuse(conn, and_(claims.c.kind == kind, claims.c.id.in_(inside)))
+        yield and_(claims.c.kind == kind, claims.c.id.in_(inside))
 
 
 def _refuse(conn: Connection, condition: ColumnElement[bool]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from shoso.core.locations import shown
 from shoso.errors import Kind, TrackingError
+from shoso.metadata import claims
 from shoso.metadata.clauses import locked
 from shoso.metadata.own import moved, moves
 from shoso.metadata.schema import experiments, runs
@@ -73,10 +74,14 @@ def find(conn: Connection, experiment_id: int) -> Move | None:
 
 
 def begin(conn: Connection, wanted: Move) -> Move:
-    """The move of that experiment, begun now or before. Raises INVALID where another one is under way."""
+    """The move of that experiment, begun now or before.
+
+    Raises INVALID where another one is under way, or something of it is in the trash of gc.
+    """
     lock(conn, wanted.experiment_id)
     found = find(conn, wanted.experiment_id)
     if found is None:
+        claims.refuse_shelved_in(conn, wanted.experiment_id)
         conn.execute(insert(moves).values(**wanted._asdict()))
         return wanted
     _require_same(found, wanted)

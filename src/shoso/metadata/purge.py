@@ -6,7 +6,7 @@ Only what is marked deleted goes, or is of an experiment that is; whoever was re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -55,12 +55,19 @@ POINTS = 100_000
 """Points of metrics that are deleted in one transaction, about."""
 
 
-def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, int | None]:
-    """Those that are there and may go, by id, and since when; nobody changes them until the commit."""
-    found: dict[str, int | None] = {}
+class Marked(NamedTuple):
+    """Since when something is deleted, in milliseconds, and where its artifacts are."""
+
+    since: int | None
+    location: str
+
+
+def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Marked]:
+    """Those that are there and may go, by id; nobody changes them until the commit."""
+    found: dict[str, Marked] = {}
     for some in parts([_key(kind, id_) for id_ in ids]):
         rows = conn.execute(_MARKED[kind].where(_ID[kind].in_(some)).order_by(_ID[kind]))
-        found |= {str(id_): since for id_, since in rows}
+        found |= {str(id_): Marked(since, location or "") for id_, since, location in rows}
     return found
 
 
@@ -136,22 +143,26 @@ def _of_deleted_experiment(table: Table) -> ColumnElement[bool]:
 
 _MARKED: dict[Kind, Select[Any]] = {
     Kind.RUN: locked(
-        select(runs.c.run_uuid, runs.c.deleted_time).where(
+        select(runs.c.run_uuid, runs.c.deleted_time, runs.c.artifact_uri).where(
             runs.c.lifecycle_stage == DELETED, is_served(runs)
         ),
         runs,
     ),
     Kind.MODEL: locked(
-        select(logged_models.c.model_id, logged_models.c.last_updated_timestamp_ms).where(
+        select(
+            logged_models.c.model_id,
+            logged_models.c.last_updated_timestamp_ms,
+            logged_models.c.artifact_location,
+        ).where(
             or_(logged_models.c.lifecycle_stage == DELETED, _of_deleted_experiment(logged_models)),
             is_served(logged_models),
         ),
         logged_models,
     ),
     Kind.EXPERIMENT: locked(
-        select(experiments.c.experiment_id, experiments.c.last_update_time).where(
-            experiments.c.lifecycle_stage == DELETED, SERVED
-        ),
+        select(
+            experiments.c.experiment_id, experiments.c.last_update_time, experiments.c.artifact_location
+        ).where(experiments.c.lifecycle_stage == DELETED, SERVED),
         experiments,
     ),
 }

@@ -76,8 +76,6 @@ async def _unmade(inventory: Inventory, known: _Known, version: Version) -> str 
     """What is wrong with a version; "" if nothing is, None for what can't be looked at."""
     if (model := _model_of(version.source or "")) and model not in known.models:
         return f"It is made of the logged model {model}, which isn't there."
-    if version.run_id and not version.run_link and version.run_id not in known.runs:
-        return f"It is made by the run {version.run_id}, which isn't there."
     return await _unmade_of(inventory, known, version)
 
 

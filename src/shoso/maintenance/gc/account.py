@@ -20,6 +20,10 @@ KEPT = 1000
 """Problems that are named; of more there is only the number."""
 
 
+NOT_OVER = "it isn't in the trash, or its time there isn't over"
+"""Why an item stays that a plan says is to go from the trash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An item that stayed: `refused` because it has changed, else it failed; and why."""

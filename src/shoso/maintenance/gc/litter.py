@@ -11,12 +11,13 @@ from shoso.client.places import Place
 from shoso.core.keys import Key
 from shoso.errors import StoreError
 from shoso.maintenance.estate import Estate
-from shoso.maintenance.gc.account import Account, remove_each
+from shoso.maintenance.gc.account import NOT_OVER, Account, remove_each
 from shoso.maintenance.gc.contents import changed, contents, objects, placed
-from shoso.maintenance.inventory import Inventory, Orphan, Upload
+from shoso.maintenance.inventory import Inventory, Orphan, Upload, Why
 from shoso.maintenance.plans import ORPHAN, Item
-from shoso.metadata import claims
+from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
+from shoso.metadata.moves import Move
 
 
 class LitterJob:
@@ -47,10 +48,16 @@ class LitterJob:
         orphan = await self._inventory.orphan(*place)
         if orphan is None:
             self._account.refuse(item, "something refers to it by now")
+        elif orphan.why is Why.MOVED and await self._is_moving():
+            self._account.refuse(item, "shoso migrate keeps copies until it is finished")
         elif orphan.objects > item.objects or orphan.bytes > item.bytes or orphan.newest > item.newest:
             self._account.refuse(item, "something was written there since the plan was made")
         else:
             await self._remove(item, orphan)
+
+    async def _is_moving(self) -> bool:
+        moving: list[Move] = await self._estate.database.read(moves.open_moves)
+        return bool(moving)
 
     async def _remove(self, item: Item, orphan: Orphan) -> None:
         database, account = self._estate.database, self._account
@@ -68,6 +75,10 @@ class LitterJob:
 
     async def _shelved(self, item: Item) -> None:
         """What has been in the trash for its time."""
+        claim = (await self._estate.database.read(claims.known, ORPHAN, [item.id])).get(item.id)
+        if claim is None or not claim.is_over(item.location, item.trash):
+            self._account.refuse(item, NOT_OVER)
+            return
         place = placed(await self._estate.place(item.location), item.trash)
         found = await contents(place)
         if changed(item, found, begun=True):

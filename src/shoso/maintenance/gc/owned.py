@@ -14,13 +14,14 @@ from shoso.client.places import Place
 from shoso.core.keys import Key
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
-from shoso.maintenance.gc.account import Account, remove, remove_each
+from shoso.maintenance.gc.account import NOT_OVER, Account, remove, remove_each
 from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects, placed
 from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.plans import Item
-from shoso.metadata import claims, purge
+from shoso.metadata import claims, moves, purge
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
+from shoso.metadata.purge import Marked
 
 HELD = 4000
 """Objects of an item whose keys are held in memory; one with more is listed once more."""
@@ -174,8 +175,11 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
     refused = {
         item.id: why
         for item in items
-        if (why := _obstacle(item, marked, taken.get(item.id), account)) is not None
+        if (why := _obstacle(item, marked.get(item.id), taken.get(item.id), account)) is not None
     }
+    if account.trash is not None:
+        moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
+        refused |= {item.id: _MOVING for item in items if item.experiment_id in moving}
     now = time.time_ns() // 1_000_000
     claims.add(
         conn,
@@ -192,14 +196,19 @@ def _folder(account: Account, item: Item) -> str | None:
     return str(account.folder) if account.shelves(item) else None
 
 
-def _obstacle(
-    item: Item, marked: Mapping[str, int | None], claim: Claim | None, account: Account
-) -> str | None:
-    if item.id not in marked:
+_MOVING = "its experiment is being moved (shoso migrate status), and nothing of it goes to a trash meanwhile"
+
+
+def _obstacle(item: Item, marked: Marked | None, claim: Claim | None, account: Account) -> str | None:
+    if marked is None:
         return "it was restored since the plan was made"
-    if marked[item.id] != item.since:
+    if marked.since != item.since:
         return "it was restored, or changed, and deleted again since the plan was made"
-    if claim is not None and (claim.trash or "") != (item.trash or _folder(account, item) or ""):
+    if marked.location != item.location:
+        return "its artifacts are elsewhere than the plan says"
+    if item.trash:
+        return None if claim is not None and claim.is_over(item.location, item.trash) else NOT_OVER
+    if claim is not None and (claim.trash or "") != (_folder(account, item) or ""):
         return f"gc (plan {claim.plan}) has begun to {_begun(claim)}"
     return None
 

@@ -19,12 +19,13 @@ from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
 from shoso.maintenance.gc.contents import Contents, contents, placed
-from shoso.maintenance.inventory import DAY, Inventory
+from shoso.maintenance.inventory import DAY, Inventory, Why
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
 from shoso.maintenance.report import Told
-from shoso.metadata import claims
+from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
+from shoso.metadata.moves import Move
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,7 +73,7 @@ async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -
             task.cancel()
 
 
-async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item]:
+async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item | Kept]:
     """What nobody refers to or goes on with for a day at least, and what has been in the trash for its time.
 
     Raises ConfigError, TrackingError, StoreError.
@@ -83,7 +84,11 @@ async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item]:
         yield summed(item, found)
     age = max(older_than, DAY)
     async with Inventory.taken(estate) as inventory:
+        moving: list[Move] = await estate.database.read(moves.open_moves)
         async for orphan in inventory.orphans(age):
+            if orphan.why is Why.MOVED and moving:
+                yield Kept(ORPHAN, orphan.uri, "shoso migrate keeps copies until it is finished")
+                continue
             yield Item(
                 kind=ORPHAN,
                 id=digest(orphan.uri.encode())[:32],
