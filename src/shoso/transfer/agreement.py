@@ -15,7 +15,7 @@ from shoso.errors import NotFound, StoreError
 from shoso.transfer.comparison import near
 from shoso.transfer.journal import Done, Journal
 from shoso.transfer.listing import Pair, pairs
-from shoso.transfer.plan import BATCH_COUNT, BATCH_SIZE, unchanged, version
+from shoso.transfer.plan import BATCH_COUNT, BATCH_SIZE, candidate, unchanged, version
 from shoso.transfer.policy import Policy
 from shoso.transfer.reading import Digested, read_digests
 from shoso.transfer.route import YOUNG
@@ -127,10 +127,16 @@ class _Comparing:
             return True
         return False if meta.digest is not None and there.digest is not None else None
 
+    def _noted(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> ObjectMeta:
+        """What is there, with the digest that the journal knows of it."""
+        found = candidate(meta, there, self._journal.find(path))
+        assert found is not None  # noqa: S101  (of another size, or missing, it is different)
+        return found
+
     async def _read(self, group: Sequence[Pair]) -> list[bool]:
         """Whether they have the same digests: those that the stores keep, else those of their bytes."""
         ours = await _digests(self._src, [meta for _, meta, _ in group])
-        theirs = await _digests(self._dst, [there for _, _, there in group if there is not None])
+        theirs = await _digests(self._dst, [self._noted(*pair) for pair in group])
         same = [mine is not None and mine == other for mine, other in zip(ours, theirs, strict=True)]
         for (path, meta, there), digest, equal in zip(group, ours, same, strict=True):
             young = near(self._src) and meta.modified > self._started - YOUNG

@@ -93,8 +93,7 @@ class Ending:
             changed = await self.database.write(relocating.unflip, move, self.renaming.reverse, now_ms())
             outcome.state = State.RETURNED
             outcome.count(changed)
-            sent = await back.bring(outcome, await mover.folders(move.experiment_id))
-            if not sent and not changed.any:
+            if not await back.bring(outcome, await mover.folders(move.experiment_id)):
                 return
 
     async def _compare(self, folders: Collection[Key], move: Move) -> None:

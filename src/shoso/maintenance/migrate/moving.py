@@ -118,8 +118,7 @@ class Mover:
             changed = await self._database.write(relocating.flip, move, self._renaming, now_ms())
             outcome.state = State.MOVED
             outcome.count(changed)
-            sent = await self.bring(outcome, await self.folders(outcome.experiment_id))
-            if not sent and not changed.any:
+            if not await self.bring(outcome, await self.folders(outcome.experiment_id)):
                 return
 
     async def bring(self, outcome: Outcome, folders: Collection[Key]) -> int:
