@@ -12,7 +12,10 @@ import asyncio
 import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 from shoso.client.places import Place, Places
 from shoso.client.server import Server
@@ -36,6 +39,8 @@ DESTINATION = "--artifacts-destination"
 
 PROXY = "mlflow-artifacts:/"
 
+_ENCODED = {ord(character): f"%{ord(character):02X}" for character in "%?#"}
+
 
 @dataclass(frozen=True, slots=True)
 class Root:
@@ -51,6 +56,8 @@ class Root:
 
     def shown(self, key: str) -> str:
         """The location of that key."""
+        if self.uri.partition(":")[0] in {"mlflow-artifacts", "file"}:  # others aren't decoded
+            key = key.translate(_ENCODED)
         return locations.below(self.uri, key) if key else self.uri
 
 
@@ -134,6 +141,14 @@ class Estate:
             if found in root:
                 return Place(await self._store(root), found.below(root))
         return await self._places.recorded(location)
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are the database itself; none for one that is served."""
+        url = make_url(self.settings.backend_store_uri)
+        if url.get_backend_name() != "sqlite" or not url.database:
+            return []
+        return [f"{Path(url.database).absolute()}{end}" for end in ("", "-journal", "-wal", "-shm")]
 
     async def copy(self, uri: str) -> Place:
         """A copy of a root, by any URI that a client opens; nothing is written there. Raises as `place`."""

@@ -11,8 +11,9 @@ before the rows were read, so what is being written never seems to be without a 
 does: look again before saying so.
 
 An object is referred to if it lies where a run, a logged model or a version of a registered model is
-recorded to be, in any workspace, whether deleted or not, or in the folder of a trace that has a row. What
-isn't is of three kinds, `Why`: take what is GONE for litter, look at what is MOVED or STRAY first.
+recorded to be, in any workspace, whether deleted or not, or in the folder of a trace that has a row, or if
+it is a file of the database itself. What isn't is of three kinds, `Why`: take what is GONE for litter, look
+at what is MOVED or STRAY first.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ DAY = 86_400.0
 
 TRASH = ".shoso-trash"
 """The folder, anywhere below a root, of what `gc` has moved aside: no listing of ours takes it in."""
+
+UNNAMED = "no location names it: its key has a ? or #; delete it by other means"
 
 BATCH = 1000
 """Objects that are written down at once."""
@@ -148,6 +151,7 @@ class Inventory:
                 self._refer(row.location for row in rows)
         async for found in versions(self.estate.database):
             self._refer(place for version in found for place in version.places)
+        self._refer(self.estate.files)
 
     def holds(self, at: int, key: Key) -> bool:
         """Whether there is an object of that key, or anything below it."""
@@ -156,6 +160,10 @@ class Inventory:
     def find(self, location: str) -> tuple[int, Key] | None:
         """In which of the roots a recorded location lies; None for none of them."""
         return self.estate.within(location, self.roots)
+
+    def is_named(self, at: int, key: Key, location: str) -> bool:
+        """Whether that location means this key and no other, as it does unless the key has a `?` in it."""
+        return self.roots[at].shown(key) == location and self.find(location) == (at, key)
 
     async def orphans(self, older_than: float = DAY) -> AsyncIterator[Orphan]:
         """What nobody refers to, if nothing of it is younger than so many seconds. Raises TrackingError."""

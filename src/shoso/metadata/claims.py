@@ -58,6 +58,19 @@ def shelve(conn: Connection, kind: str, ids: Sequence[str], until: int) -> None:
         conn.execute(update(claims).where(_these(kind, some)).values(until=until))
 
 
+def take(conn: Connection, claim: Claim, plan: str) -> bool:
+    """Whether its time in the trash is over; then it is the other plan's, and nobody brings it back."""
+    now = time.time_ns() // 1_000_000
+    over = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until <= now)
+    return bool(conn.execute(update(claims).where(over).values(plan=plan)).rowcount)
+
+
+def keep(conn: Connection, claim: Claim) -> bool:
+    """Whether it is its plan's still; then its time in the trash isn't over before it is brought back."""
+    same = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan)
+    return bool(conn.execute(update(claims).where(same).values(until=None)).rowcount)
+
+
 def release(conn: Connection, kind: str, ids: Sequence[str]) -> None:
     """Nobody has a claim on these any more."""
     for some in parts(ids):

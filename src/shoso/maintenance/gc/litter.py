@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from sqlalchemy import Connection
 
 from shoso.client.places import Place
+from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.errors import StoreError
+from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove_each
 from shoso.maintenance.gc.contents import changed, contents, objects, placed
-from shoso.maintenance.inventory import Inventory, Orphan, Upload, Why
+from shoso.maintenance.inventory import UNNAMED, Inventory, Orphan, Upload, Why
 from shoso.maintenance.plans import ORPHAN, Item
 from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
@@ -32,7 +33,7 @@ class LitterJob:
         for item in items:
             try:
                 await (self._orphan(item) if kind == ORPHAN else self._upload(item))
-            except StoreError as error:
+            except ShosoError as error:
                 self._account.fail(item, error)
 
     # -- orphans ------------------------------------------------------------------------------------------
@@ -44,6 +45,9 @@ class LitterJob:
         place = self._inventory.find(item.location)
         if place is None or not self._inventory.holds(*place):
             self._account.gone += 1
+            return
+        if not self._inventory.is_named(*place, item.location):
+            self._account.refuse(item, UNNAMED)
             return
         orphan = await self._inventory.orphan(*place)
         if orphan is None:
@@ -64,19 +68,19 @@ class LitterJob:
         trash = account.folder if account.shelves(item) else None
         if trash is not None:
             await database.write(_claim, account.plan, item, trash)
-        await remove_each(self._inventory.roots[orphan.root].store, self._keys(orphan), trash)
+        place = await self._estate.place(item.location)  # in the store whose trash `undo` looks into
+        await remove_each(place.store, self._keys(orphan, place.key), trash)
         if trash is not None:
             await database.write(claims.shelve, ORPHAN, [item.id], account.until)
         account.went(item, orphan.objects, orphan.bytes)
 
-    async def _keys(self, orphan: Orphan) -> AsyncIterator[Key]:
+    async def _keys(self, orphan: Orphan, folder: Key) -> AsyncIterator[Key]:
         for meta in self._inventory.objects(orphan):
-            yield meta.key
+            yield keys.join(folder, keys.below(meta.key, orphan.key)) if meta.key != orphan.key else folder
 
     async def _shelved(self, item: Item) -> None:
-        """What has been in the trash for its time."""
-        claim = (await self._estate.database.read(claims.known, ORPHAN, [item.id])).get(item.id)
-        if claim is None or not claim.is_over(item.location, item.trash):
+        """What has been in the trash for its time, and is there still."""
+        if not await self._estate.database.write(_take, self._account.plan, item):
             self._account.refuse(item, NOT_OVER)
             return
         place = placed(await self._estate.place(item.location), item.trash)
@@ -104,6 +108,12 @@ class LitterJob:
 async def _keys_at(place: Place) -> AsyncIterator[Key]:
     async for meta in objects(place):
         yield meta.key
+
+
+def _take(conn: Connection, plan: str, item: Item) -> bool:
+    """Whether it has been in the trash for its time; nobody brings it back then."""
+    claim = claims.known(conn, ORPHAN, [item.id]).get(item.id)
+    return claim is not None and claim.is_over(item.location, item.trash) and claims.take(conn, claim, plan)
 
 
 def _claim(conn: Connection, plan: str, item: Item, trash: Key) -> None:

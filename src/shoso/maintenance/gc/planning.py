@@ -19,7 +19,7 @@ from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
 from shoso.maintenance.gc.contents import Contents, contents, placed
-from shoso.maintenance.inventory import DAY, Inventory, Why
+from shoso.maintenance.inventory import DAY, UNNAMED, Inventory, Orphan, Why
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
 from shoso.maintenance.report import Told
 from shoso.metadata import claims, moves
@@ -42,15 +42,15 @@ def new_id() -> str:
 async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = "") -> Total:
     """Write the plan; what it comes to. Raises TrackingError, ConfigError, StoreError, OSError."""
     words = {name: value for name, value in _words(asked).items() if value}
-    made = time.time_ns() // 1_000_000
-    draft = Draft(path, Plan(id_ or new_id(), made, shown(estate.settings.backend_store_uri), words))
+    made, id_ = time.time_ns() // 1_000_000, id_ or new_id()
+    draft = Draft(path, Plan(id_, made, shown(estate.settings.backend_store_uri), words))
     try:
         async for line in in_order(chosen(estate.database, asked), lambda one: _line(estate, one)):
             draft.add(line)
             told.done(1)
         if asked.orphans:
-            async for item in litter(estate, asked.older_than):
-                draft.add(item)
+            async for left in litter(estate, asked.older_than, id_):
+                draft.add(left)
                 told.done(1)
         return draft.finish()
     except BaseException:
@@ -73,9 +73,10 @@ async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -
             task.cancel()
 
 
-async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item | Kept]:
+async def litter(estate: Estate, older_than: float, plan: str) -> AsyncIterator[Item | Kept]:
     """What nobody refers to or goes on with for a day at least, and what has been in the trash for its time.
 
+    Its ids are of that plan alone: what is written to the same place later may be in the trash beside it.
     Raises ConfigError, TrackingError, StoreError.
     """
     async for claim in _expired(estate):
@@ -86,20 +87,27 @@ async def litter(estate: Estate, older_than: float) -> AsyncIterator[Item | Kept
     async with Inventory.taken(estate) as inventory:
         moving: list[Move] = await estate.database.read(moves.open_moves)
         async for orphan in inventory.orphans(age):
+            id_ = digest(f"{plan}\0{orphan.uri}".encode())[:32]
             if orphan.why is Why.MOVED and moving:
-                yield Kept(ORPHAN, orphan.uri, "shoso migrate keeps copies until it is finished")
-                continue
-            yield Item(
-                kind=ORPHAN,
-                id=digest(orphan.uri.encode())[:32],
-                reason=orphan.reason,
-                location=orphan.uri,
-                objects=orphan.objects,
-                bytes=orphan.bytes,
-                newest=orphan.newest,
-            )
+                yield Kept(ORPHAN, id_, "shoso migrate keeps copies until it is finished", orphan.uri)
+            elif not inventory.is_named(orphan.root, orphan.key, orphan.uri):
+                yield Kept(ORPHAN, id_, UNNAMED, orphan.uri)
+            else:
+                yield _orphan(orphan, id_)
         async for upload in inventory.uploads(age):
             yield Item(UPLOAD, upload.ref.id, "an upload that nobody goes on with", upload.uri)
+
+
+def _orphan(orphan: Orphan, id_: str) -> Item:
+    return Item(
+        kind=ORPHAN,
+        id=id_,
+        reason=orphan.reason,
+        location=orphan.uri,
+        objects=orphan.objects,
+        bytes=orphan.bytes,
+        newest=orphan.newest,
+    )
 
 
 async def _expired(estate: Estate) -> AsyncIterator[Claim]:

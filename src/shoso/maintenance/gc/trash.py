@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from shoso.client.places import Place
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.store import DELETE_BATCH, Store, is_folder
+from shoso.core.store import DELETE_BATCH, Store, exists, is_folder
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import NotFound, ShosoError, StoreError, TrackingError
@@ -33,7 +33,7 @@ async def undo(estate: Estate, plan: str, told: Told) -> Account:
     """
     account = Account(plan)
     for kind in KINDS:
-        async for claim in _claims(estate, kind, plan):
+        async for claim in _claims(estate, kind, account):
             await _back(estate, claim, account)
             told.done(1)
     if not account.items and not account.stayed:
@@ -41,17 +41,20 @@ async def undo(estate: Estate, plan: str, told: Told) -> Account:
     return account
 
 
-async def _claims(estate: Estate, kind: str, plan: str) -> AsyncIterator[Claim]:
-    after = ""
-    while page := await estate.database.read(claims.page, kind, plan=plan, after=after):
+async def _claims(estate: Estate, kind: str, account: Account) -> AsyncIterator[Claim]:
+    after, folder = "", str(account.folder)
+    while page := await estate.database.read(claims.page, kind, plan=account.plan, after=after):
         for claim in page:
-            if claim.trash:
+            if claim.trash == folder:  # what another plan deletes, as its time is over, isn't brought back
                 yield claim
         after = page[-1].id
 
 
 async def _back(estate: Estate, claim: Claim, account: Account) -> None:
     item, found = Item(claim.kind, claim.id, "", claim.location), Contents()
+    if not await estate.database.write(claims.keep, claim):
+        account.refuse(item, "it is back by now, or its time in the trash is over and gc is deleting it")
+        return
     try:
         if claim.kind != Kind.EXPERIMENT:
             place = await estate.place(claim.location)
@@ -72,7 +75,7 @@ class _InTheWayError(Exception):
 async def _moved_back(place: Place, trash: str) -> Contents:
     """Move everything of this place out of the trash."""
     found, batch = Contents(), list[Key]()
-    empty = not await is_folder(place.store, place.key)
+    empty = not (await is_folder(place.store, place.key) or await _is_object(place))
     async for meta in objects(placed(place, trash)):
         back = Key(keys.below(meta.key, Key(trash)))
         if not empty and await _is_in_the_way(place.store, back, meta):
@@ -102,6 +105,10 @@ def _digest(read: Digested | StoreError) -> str:
     if isinstance(read, StoreError):
         raise read
     return read.actual
+
+
+async def _is_object(place: Place) -> bool:
+    return bool(place.key) and await exists(place.store, place.key)
 
 
 async def _move(place: Place, back: list[Key], trash: str) -> None:

@@ -1,0 +1,143 @@
+"""`shoso gc --orphans`: what is named goes, under that very name, and the trash gives back what it has."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tests.maintenance import world
+from tests.maintenance.test_gc import Quiet, applied, planned
+from tests.maintenance.world import World
+
+from shoso.maintenance import plans
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.trash import undo
+from shoso.maintenance.inventory import Inventory
+
+
+@pytest.fixture(autouse=True)
+def _young(monkeypatch):
+    """What was written just now is old enough."""
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+
+
+@pytest.fixture
+async def plain(tmp_path):
+    """A world on SQLite and a folder."""
+    opened = World(*await world.make("sqlite", "local", tmp_path))
+    yield opened
+    await opened.close()
+
+
+def take_out(path, *words):
+    """Take the lines with these words out of a plan."""
+    left = [line for line in path.read_text().splitlines() if not any(word in line for word in words)]
+    path.write_text("\n".join(left) + "\n")
+
+
+async def undone(estate, path):
+    return await undo(estate.estate, plans.read(path)[0].id, Quiet())
+
+
+def found(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.bin"))
+
+
+async def test_a_name_that_reads_like_another_ones_location_is_not_taken_for_it(plain, tmp_path):
+    root = tmp_path / "artifacts"
+    (root / "a").mkdir()
+    for name in ("a%2Fb.bin", "a/b.bin", "c.bin?d.bin", "c.bin"):
+        (root / name).write_bytes(b"x")
+        os.utime(root / name, (1e9, 1e9))
+    path, *_ = await planned(plain, tmp_path / "plan", orphans=True)
+    take_out(path, ":/a/b.bin", ':/c.bin"')
+    done = await applied(plain, path, trash=60.0)
+    assert (done.items, done.problems) == ({"orphan": 2}, [])
+    assert [name for name in found(root) if "trash" not in name] == ["a/b.bin", "c.bin"]
+    assert (await undone(plain, path)).objects == 2
+    assert found(root) == ["a%2Fb.bin", "a/b.bin", "c.bin", "c.bin?d.bin"]
+
+
+async def test_what_no_location_names_is_left_alone(tmp_path):
+    flags, environment = await world.make("sqlite", "s3", tmp_path)
+    bucket = flags.pop("artifacts_destination")
+    estate = World({**flags, "allow_artifact_root": [bucket], "serve_artifacts": False}, environment)
+    try:
+        await estate.put(bucket, {"a?b": b"x", "a": b"x"})
+        path, going, held = await planned(estate, tmp_path / "plan", orphans=True)
+        assert [item.location for item in going.values()] == [f"{bucket}/a"]
+        assert ["no location names it" in reason for reason in held.values()] == [True]
+        line = path.read_text().replace(f'"{bucket}/a"', f'"{bucket}/a?b"')
+        path.write_text(line)
+        done = await applied(estate, path)
+        assert (done.items, [one.refused for one in done.problems]) == ({}, [True])
+        assert sorted(await estate.files(bucket)) == ["a", "a?b"]
+    finally:
+        await estate.close()
+
+
+async def test_what_comes_to_the_same_place_again_lies_in_the_trash_beside_it(plain, tmp_path):
+    root = tmp_path / "artifacts"
+    paths = []
+    for name in ("first", "second"):
+        (root / "s.bin").write_text(name)
+        path, *_ = await planned(plain, tmp_path / name, orphans=True)
+        await applied(plain, path, trash=60.0)
+        paths.append(path)
+    assert (await undone(plain, paths[1])).items == {"orphan": 1}
+    assert (root / "s.bin").read_text() == "second"
+    assert [one.refused for one in (await undone(plain, paths[0])).problems] == [True]
+    (root / "s.bin").unlink()
+    assert (await undone(plain, paths[0])).items == {"orphan": 1}
+    assert (root / "s.bin").read_text() == "first"
+
+
+async def test_what_was_brought_back_or_is_kept_longer_isnt_deleted_by_an_older_plan(plain, tmp_path):
+    root = tmp_path / "artifacts"
+    (root / "s.bin").write_text("s")
+    first, *_ = await planned(plain, tmp_path / "first", orphans=True)
+    await applied(plain, first, trash=-1.0)
+    over, going, _ = await planned(plain, tmp_path / "over", orphans=True)
+    assert len(going) == 1
+    assert (await undone(plain, first)).items == {"orphan": 1}
+    assert [one.refused for one in (await applied(plain, over)).problems] == [True]
+    await applied(plain, first, trash=60.0)
+    assert [one.refused for one in (await applied(plain, over)).problems] == [True]
+    assert (await undone(plain, first)).items == {"orphan": 1}
+    assert found(root) == ["s.bin"]
+    line = plans.Item("orphan", "x", "", "mlflow-artifacts:/s.bin", objects=9, bytes=9, newest=9e9, trash="t")
+    (root / "t").mkdir()
+    (root / "t/s.bin").write_text("not in the trash")
+    over.write_bytes(over.read_bytes().splitlines(keepends=True)[0] + plans._ENCODER.encode(line))
+    assert [one.refused for one in (await applied(plain, over)).problems] == [True]
+    assert found(root) == ["s.bin", "t/s.bin"]
+
+
+async def test_a_root_in_another_one_has_a_trash_that_is_found_again(plain, tmp_path):
+    flags = {**plain.flags, "default_artifact_root": str(tmp_path)}
+    estate = World(flags, {})
+    try:
+        (tmp_path / "artifacts/s.bin").write_text("s")
+        path, going, _ = await planned(estate, tmp_path / "plan", orphans=True)
+        assert "shoso.db" not in "".join(item.location for item in going.values())  # it's the database
+        take_out(path, ".plan.jsonl")
+        assert (await applied(estate, path, trash=60.0)).items == {"orphan": 1}
+        assert (await undone(estate, path)).objects == 1
+        assert found(tmp_path) == ["artifacts/s.bin"]
+    finally:
+        await estate.close()
+
+
+@pytest.mark.parametrize("uri", [True, False])
+async def test_a_location_is_shown_as_it_is_read(plain, tmp_path, uri):
+    other = tmp_path / "other"
+    other.mkdir()
+    root = other.as_uri() if uri else str(other)
+    estate = Estate.open({**plain.flags, "allow_artifact_root": [root]}, {})
+    try:
+        async with Inventory.taken(estate) as inventory:
+            for at, root in enumerate(inventory.roots):
+                for key in ("a b", "100%", "a%25", "x?y#z", "ä"):
+                    assert inventory.find(root.shown(key)) == (at, key)
+    finally:
+        await estate.close()
