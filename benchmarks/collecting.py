@@ -24,10 +24,9 @@ from tests.servers import radosgw
 from tests.servers.processes import Launcher
 
 from benchmarks import environments
-from shoso.core import keys
+from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.core.streams import BytesSource
-from shoso.core.types import ObjectMeta, SmallObject
 from shoso.maintenance.estate import Estate
 from shoso.metadata import experiments, runs, schema
 from shoso.metadata.connect import Database
@@ -35,6 +34,9 @@ from shoso.wire.requests import CreateExperiment, CreateRun
 
 DATA = b"x" * 1024
 WRITERS = 32
+
+Times = Mapping[str, list[tuple[float, float]]]
+"""By tool, seconds and MiB of each round."""
 
 
 class Made:
@@ -65,27 +67,31 @@ class Made:
         await estate.close()
 
     async def _run(self, estate: Estate, number: str, objects: int) -> None:
-        info = (await estate.database.write(runs.create, CreateRun(number))).info
-        place = await estate.place(info.artifact_uri)
-        found = [
-            SmallObject(ObjectMeta(keys.join(place.key, Key(f"{at}.txt")), len(DATA), 0.0), DATA)
-            for at in range(objects)
-        ]
-        if place.store.batches is not None:
-            await place.store.batches.write(found)
+        location = (await estate.database.write(runs.create, CreateRun(number))).info.artifact_uri
+        if locations.is_local(location):  # by plain files, as MLflow's own client writes them
+            _write(Path(location), objects)
             return
-        for one in found:
-            await place.store.write(one.meta.key, BytesSource(DATA))
+        place = await estate.place(location)
+        for at in range(objects):
+            await place.store.write(keys.join(place.key, Key(f"{at}.txt")), BytesSource(DATA))
 
-    def time(self, command: list[str]) -> float:
-        """Seconds of the command, which must succeed."""
+    def time(self, command: list[str]) -> tuple[float, float]:
+        """Seconds of the command, which must succeed, and its peak memory in MiB."""
         env = {**os.environ, **self.environment}
         started = time.perf_counter()
-        done = subprocess.run(command, env=env, cwd=self.folder, check=False, capture_output=True, text=True)
+        with (self.folder / "log").open("w") as log:
+            process = subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log)
+            _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
-        if done.returncode:
-            sys.exit(f"{' '.join(command)}: {done.stderr[-2000:]}")
-        return seconds
+        if os.waitstatus_to_exitcode(status):
+            sys.exit(f"{' '.join(command)}: {(self.folder / 'log').read_text()[-2000:]}")
+        return seconds, used.ru_maxrss / 1024
+
+
+def _write(folder: Path, objects: int) -> None:
+    folder.mkdir(parents=True)
+    for at in range(objects):
+        (folder / f"{at}.txt").write_bytes(DATA)
 
 
 def main() -> None:
@@ -96,22 +102,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("mlflow", "shoso"))
     parser.add_argument("--storage", choices=("local", "s3"), action="append")
+    parser.add_argument("--plan", action="store_true", help="make Shoso's plan, and apply nothing")
+    parser.add_argument("--scratch", type=Path, help="where the files go for the time")
     options = parser.parse_args()
     tools = {"mlflow": _mlflow, "shoso": _shoso}
     if options.only:
         tools = {options.only: tools[options.only]}
+    if options.plan:
+        tools = {"shoso": lambda: [*_shoso(), "plan"]}
     print(f"{options.runs:,} deleted runs with {options.objects} objects of {len(DATA)} bytes each; medians")
-    print("| storage | " + " | ".join(f"{name}, s" for name in tools) + " | all |")
+    print("| storage | " + " | ".join(f"{name}, s" for name in tools) + " | all, with the peak in MiB |")
     print("|---|" + "---|" * len(tools) + "---|")
     for storage in options.storage or ("local", "s3"):
-        with tempfile.TemporaryDirectory(prefix="shoso-bench-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="shoso-bench-", dir=options.scratch) as scratch:
             launcher = Launcher("radosgw", Path(scratch, "ceph"))
             launcher.folder.mkdir()
             try:
                 times = _rounds(options, tools, _PLACES[storage](launcher, Path(scratch)), Path(scratch))
             finally:
                 launcher.stop()
-        medians = " | ".join(f"{statistics.median(each):.2f}" for each in times.values())
+        medians = " | ".join(f"{statistics.median(one for one, _ in each):.2f}" for each in times.values())
         print(f"| {storage} | {medians} | {_all(times)} |", flush=True)
 
 
@@ -120,8 +130,8 @@ def _rounds(
     tools: Mapping[str, Callable[[], list[str]]],
     place: Callable[[str], tuple[str, Mapping[str, str]]],
     scratch: Path,
-) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in tools}
+) -> Times:
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
     for number in range(options.rounds):
         for name, command in tools.items():
             folder = scratch / f"{name}{number}"
@@ -133,8 +143,11 @@ def _rounds(
     return times
 
 
-def _all(times: Mapping[str, list[float]]) -> str:
-    return "; ".join(f"{name} {' '.join(f'{each:.2f}' for each in some)}" for name, some in times.items())
+def _all(times: Times) -> str:
+    return "; ".join(
+        f"{name} {' '.join(f'{seconds:.2f} ({peak:.0f})' for seconds, peak in some)}"
+        for name, some in times.items()
+    )
 
 
 def _mlflow() -> list[str]:
