@@ -55,6 +55,9 @@ async def test_a_location_is_found_in_the_root_that_holds_it_whatever_way_it_is_
     assert (direct.store.info.name, direct.key) == (f"{tmp_path}/direct", "1/b/artifacts")
     outside = await estate.place(f"{tmp_path}/elsewhere/1/b/artifacts")
     assert outside.store not in (served.store, direct.store)
+    for location in ("1/" + "c" * 32, "own/" + "d" * 32, "own/models/m-" + "e" * 32):
+        ours, others = [await estate.place(f"{tmp_path}/{location[:-1]}{end}/artifacts") for end in "01"]
+        assert ours.store is others.store  # one is opened for all of an experiment
     assert [root.uri for root in await estate.roots()] == ["mlflow-artifacts:/", f"{tmp_path}/direct"]
 
 

@@ -31,7 +31,7 @@ from shoso.stores.folder import open_folder
 HOPS = 4
 """URIs that may lead from one to the next: a registered version to a logged model, and that to a location."""
 
-_LAYOUT = re.compile(r"/(\d+/(?:[0-9a-f]{32}|models/m-[0-9a-f]{32})/artifacts)$")
+_LAYOUT = re.compile(r"/((?:\d+/)?(?:[0-9a-f]{32}|models/m-[0-9a-f]{32})/artifacts)$")
 
 FLAT = {"s3", "r2", "b2", "gs", "wasbs", "abfss"}
 """Storages without folders, in which a store may be opened at the top: it keeps nothing there of its own."""
