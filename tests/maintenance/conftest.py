@@ -1,4 +1,7 @@
-"""File stores that real versions of MLflow wrote, and servers to bring them to."""
+"""File stores that real versions of MLflow wrote, servers to bring them to, and worlds to kill in.
+
+How often each verb is killed on each storage is SHOSO_TEST_KILLS; where, by SHOSO_TEST_SEED.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,7 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.e2e import storages
 from tests.e2e.servers import Server
+from tests.maintenance import world
+from tests.maintenance.proof import Proof
+from tests.maintenance.victims import Victims
+from tests.maintenance.world import World
+from tests.servers.target import Target, around
 
 ROOT = Path(__file__).parent.parent.parent
 WRITER = Path(__file__).with_name("filestore_writer.py")
@@ -110,3 +120,50 @@ def bring():
         return Done(done.returncode, json.loads(done.stdout or "{}"), done.stderr)
 
     return run
+
+
+KILLS = int(os.environ.get("SHOSO_TEST_KILLS", "3"))
+SEED = int(os.environ.get("SHOSO_TEST_SEED") or random.SystemRandom().randrange(10**6))
+
+STORAGES = {"local": "sqlite", "s3": "postgres", "sftp": "mariadb", "hdfs": "sqlite"}
+
+
+def place(storage: str, folder: Path) -> Target:
+    """An empty place in a storage of that name."""
+    if storage != "local":
+        return storages.fresh(storage)
+    folder.mkdir()
+    return Target(str(folder), {}, *around(folder))
+
+
+@pytest.fixture(scope="session")
+def victims(tmp_path_factory):
+    """A process that has imported all, and is told what to do and when to die."""
+    started = Victims(tmp_path_factory.mktemp("victims"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(params=STORAGES)
+async def proof(request, victims, tmp_path):
+    """An empty world on each storage, and another place in the next one."""
+    sys.stdout.write(f"SHOSO_TEST_SEED={SEED}\n")
+    names = [*STORAGES]
+    here = place(request.param, tmp_path / "artifacts")
+    there = place(names[(names.index(request.param) + 1) % len(names)], tmp_path / "there")
+    flags = await world.database(STORAGES[request.param], tmp_path)
+    flags |= {"artifacts_destination": here.uri, "allow_artifact_root": (there.uri,)}
+    environment = {**here.environment, **there.environment, **SMALL_PARTS}
+    opened = World(flags, environment | {"SHOSO_STATE": str(tmp_path / "state")})
+    made = Proof(opened, victims, random.Random(f"{SEED} {request.node.name}"), KILLS, here, there.uri)
+    yield made
+    await opened.close()
+    sys.stdout.write(f"killed: {made.kills}\n")
+
+
+SMALL_PARTS = {
+    f"MLFLOW_MULTIPART_{way}_{what}": f"{size << 20}"
+    for way in ("UPLOAD", "DOWNLOAD")
+    for what, size in (("MINIMUM_FILE_SIZE", 2), ("CHUNK_SIZE", 1))
+}
+"""So that files of some megabytes go in parts."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from tests.maintenance.victims import Done, Victims
 from tests.maintenance.world import World
+from tests.servers.target import Target
 
 from shoso.metadata.holdings import Kind
 
@@ -31,12 +32,15 @@ class Proof:
     """Counts the kills of each verb, and compares what there is with what must be there.
 
     `things` must be there, whatever their stage, and `loose` objects; of `gone` there is nothing left.
+    `here` are the means to get around the store, `there` is the URI of another place.
     """
 
     world: World
     victims: Victims
     dice: random.Random
     wanted: int
+    here: Target
+    there: str
     things: dict[str, Thing] = field(default_factory=dict)
     loose: dict[str, bytes] = field(default_factory=dict)
     gone: dict[str, Kind] = field(default_factory=dict)
@@ -64,7 +68,8 @@ class Proof:
         return await self._keep(Kind.MODEL, await self.world.model(experiment, files), files)
 
     async def _keep(self, kind: Kind, id_: str, files: dict[str, bytes]) -> str:
-        key = (await self.world.location(kind, id_)).removeprefix(ROOT)
+        location = await self.world.location(kind, id_)
+        key = location.removeprefix(ROOT).removeprefix(f"{self.there}/")
         self.things[id_] = Thing(kind, id_, key, files)
         return id_
 
@@ -104,6 +109,9 @@ class Proof:
         while (outcome := await self.attempt(verb, name, **arguments)) is None:
             await between()
         return outcome
+
+    async def nothing(self) -> None:
+        """What is between, where nothing is."""
 
     def _fuse(self, verb: str) -> dict[str, Any]:
         if self.dice.random() < 0.6:

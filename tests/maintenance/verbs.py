@@ -86,17 +86,14 @@ async def finish(
 
 
 async def rollback(flags: Mapping[str, Any], environment: Mapping[str, str], *, delete: bool) -> Outcome:
-    """`shoso migrate rollback`."""
+    """`shoso migrate rollback --running`."""
     async with _opened(flags, environment) as estate:
-        return _moved(await migration.rollback(estate, (), delete=delete))
+        return _moved(await migration.rollback(estate, (), delete=delete, running=True))
 
 
 def _moved(result: Result) -> Outcome:
-    return {
-        "failed": result.failed,
-        "errors": [one.error for one in result.outcomes],
-        "stopped": result.stopped,
-    }
+    errors = [one.error for one in result.outcomes if one.error]
+    return {"failed": result.failed, "errors": errors, "stopped": result.stopped}
 
 
 VERBS: dict[str, Callable[..., Any]] = {

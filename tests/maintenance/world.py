@@ -42,7 +42,7 @@ FILES = {"a.txt": b"a", "sub/b.bin": b"b" * 5000}
 class World:
     """An estate, and what was put into it."""
 
-    def __init__(self, flags: dict[str, str], environment: dict[str, str]) -> None:
+    def __init__(self, flags: dict[str, Any], environment: dict[str, str]) -> None:
         self.flags, self.environment = flags, environment
         self.estate = Estate.open(flags, environment)
         self.database = self.estate.database
@@ -107,13 +107,8 @@ class World:
         return sorted(await self.database.read(purge.there, kind, ids))
 
 
-async def make(database: str, storage: str, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+async def make(kind: str, storage: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Flags and environment of an empty estate of these kinds."""
-    uri = (
-        f"sqlite:///{folder}/shoso.db"
-        if database == "sqlite"
-        else places.fresh(database, by_mlflow=False).uri
-    )
     environment: dict[str, str] = {}
     if storage == "local":
         destination = str(folder / "artifacts")
@@ -121,6 +116,12 @@ async def make(database: str, storage: str, folder: Path) -> tuple[dict[str, str
     else:
         target: Any = storages.fresh(storage)
         destination, environment = target.uri, dict(target.environment)
+    return {**await database(kind, folder), "artifacts_destination": destination}, environment
+
+
+async def database(kind: str, folder: Path) -> dict[str, Any]:
+    """The flag of an empty database of that kind."""
+    uri = f"sqlite:///{folder}/shoso.db" if kind == "sqlite" else places.fresh(kind, by_mlflow=False).uri
     opened = Database.open(uri, artifact_root=ROOT)
     await opened.close()
-    return {"backend_store_uri": uri, "artifacts_destination": destination}, environment
+    return {"backend_store_uri": uri}

@@ -1,0 +1,116 @@
+"""`migrate`, killed anywhere again and again: what is read is always whole, and the end is as asked for."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from tests.maintenance.proof import ROOT, Proof, Thing
+
+LARGE = 6 << 20
+"""Bytes of an artifact that goes in parts."""
+
+
+class Moved:
+    """An experiment on its way, written to meanwhile."""
+
+    def __init__(self, proof: Proof) -> None:
+        self.proof, self.world, self.dice = proof, proof.world, proof.dice
+        self.things: list[Thing] = []
+        self.late: dict[str, dict[str, bytes]] = {}
+        self.serial = 0
+
+    async def fill(self) -> None:
+        """Runs, one of them deleted, one of them with a large artifact, a model and a version."""
+        name = self.dice.randbytes(6).hex()
+        self.experiment = await self.world.experiment(f"e {name}")
+        ids = [await self.proof.run(self.experiment) for _ in range(3)]
+        await self.world.delete_run(ids[1])
+        self.things = [self.proof.things[id_] for id_ in (*ids, await self.proof.model(self.experiment))]
+        self.version = f"m {name}"
+        await self.world.version(self.version, ids[0], "v")
+        await self._put(self.things[0], {"v/MLmodel": name.encode()})
+        if self.dice.random() < 0.4:
+            await self._put(self.things[2], {"large": self.dice.randbytes(LARGE)})
+
+    async def location(self, thing: Thing) -> str:
+        """Where its row says that it is."""
+        return await self.world.location(thing.kind, thing.id)
+
+    async def between(self) -> None:
+        """All of it is where the rows say; then somebody writes."""
+        await self.check()
+        if self.dice.random() < 0.4:
+            thing = self.dice.choice(self.things)
+            self.serial += 1
+            path = self.dice.choice([f"new {self.serial}", *thing.files])
+            await self._put(thing, {path: self.dice.randbytes(100 + self.serial)})
+        if self.dice.random() < 0.2:
+            self.things.append(self.proof.things[await self.proof.run(self.experiment)])
+
+    async def _put(self, thing: Thing, files: dict[str, bytes]) -> None:
+        await self.world.put(await self.location(thing), files)
+        thing.files |= files
+
+    async def write_late(self) -> None:
+        """Somebody who has begun before the move writes to where the run was."""
+        for thing in self.dice.sample(self.things, 2):
+            self.serial += 1
+            files = {f"late {self.serial}": self.dice.randbytes(50)}
+            await self.world.put(f"{ROOT}{thing.key}", files)
+            self.late.setdefault(thing.id, {}).update(files)
+
+    async def check(self, *, ended: bool = False) -> None:
+        """Everything is read at its recorded location; what came late may be there, at the end it is."""
+        for thing in self.things:
+            late = self.late.get(thing.id, {})
+            found = await self.world.files(await self.location(thing))
+            assert {path: found.get(path) for path in thing.files} == thing.files, thing.key
+            assert found.items() <= (thing.files | late).items(), thing.key
+            assert not ended or found == thing.files | late, thing.key
+        source = await self.world.database.read(_source, self.version)
+        assert source == f"{await self.location(self.things[0])}/v"
+
+    async def ended(self, root: str, left: str | None) -> None:
+        """All of it is below `root`, and nothing below `left`."""
+        await self.check(ended=True)
+        for thing in self.things:
+            thing.files |= self.late.pop(thing.id, {})
+            assert await self.location(thing) == f"{root}{thing.key}"
+            assert left is None or await self.world.files(f"{left}{thing.key}") == {}
+        assert await self.world.database.read(_moves) == (0, 0)
+
+
+def _source(conn: Connection, name: str) -> str:
+    query = text("SELECT source FROM model_versions WHERE name = :name")
+    return str(conn.scalar(query, {"name": name}))
+
+
+def _moves(conn: Connection) -> tuple[int, ...]:
+    return tuple(
+        conn.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in ("shoso_moves", "shoso_moved")
+    )
+
+
+async def test_a_move_that_is_killed_loses_nothing_and_ends_where_it_should(proof):
+    finished: list[Moved] = []
+    there, moved = f"{proof.there}/", None
+    while not proof.enough("migrate", "finish", "rollback"):
+        if moved is None:
+            moved = Moved(proof)
+            await moved.fill()
+        done = await proof.through("migrate", "migrate", moved.between, source=ROOT, to=proof.there)
+        assert not any(done.values()), done
+        await moved.check()
+        if not proof.enough("rollback") and proof.dice.random() < 0.6:
+            delete = proof.dice.random() < 0.7
+            done = await proof.through("rollback", "rollback", moved.between, delete=delete)
+            assert not any(done.values()), done
+            await moved.ended(ROOT, there if delete else None)
+        else:
+            await moved.write_late()
+            done = await proof.through("finish", "finish", moved.check)
+            assert not any(done.values()), done
+            await moved.ended(there, ROOT)
+            finished.append(moved)
+            moved = None
+    for each in finished:
+        await each.check()
