@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from shoso.cli.groups import Interrupted
 from shoso.cli.progress import Lines
@@ -23,7 +24,7 @@ from shoso.core.amounts import count, duration, size
 from shoso.core.locations import shown
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
-from shoso.maintenance.gc.account import Account
+from shoso.maintenance.gc.account import KEPT, Account
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
 from shoso.maintenance.gc.planning import new_id, plan
@@ -64,11 +65,23 @@ def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Co
         path = Path(folder) / "plan.jsonl"
         found = with_estate(asked, lambda estate: _planned(estate, asked, path, new_id()))
         if ask and found.items and _is_terminal():
-            click.echo(looked(found), err=True)
+            click.echo("\n".join([*_first(found), *_sums(found)]), err=True)
             question = "Delete this for good?" if trash is None else "Move this to the trash?"
             if not click.confirm(question, err=True):
                 raise click.ClickException("Nothing was deleted.")
-        return applied(path, asked, trash)
+        elif held := found.kept - found.failed:
+            click.echo(f"{count(held, 'item')} can't go; see why: shoso gc plan", err=True)
+        return _with_failed(applied(path, asked, trash), found)
+
+
+def _with_failed(done: Collected, found: Planned) -> Collected:
+    """Add what couldn't even be looked at when the plan was made."""
+    failed = [
+        Stayed(line.kind, line.id, False, line.reason)
+        for line in (plans.lines(Path(found.plan)) if found.failed else ())
+        if isinstance(line, Kept) and line.failed
+    ]
+    return replace(done, stayed=done.stayed + len(failed), problems=[*failed, *done.problems][:KEPT])
 
 
 def with_estate(asked: Mapping[str, Any], work: Callable[[Estate], Awaitable[T]]) -> T:
@@ -129,7 +142,12 @@ def _shape(done: Account, started: float) -> Collected:
 
 
 def looked(done: Planned) -> str:
-    """The first items of a plan as a table, and what they all come to."""
+    """The first items of a plan as a table, what they all come to, and what to do with it."""
+    last = f"The plan is in {done.plan}; apply it with: shoso gc apply {done.plan}"
+    return "\n".join([*_first(done), *_sums(done), *([last] if done.items else [])])
+
+
+def _first(done: Planned) -> list[str]:
     lines = plans.lines(Path(done.plan))
     first: Sequence[Line] = [*islice((one for one in lines if isinstance(one, Item | Kept)), ROWS)]
     parts = (
@@ -138,8 +156,7 @@ def looked(done: Planned) -> str:
         else []
     )
     more = sum(done.items.values()) + done.kept - len(first)
-    parts += [f"And {more:,} more."] if more > 0 else []
-    return "\n".join([*parts, *_sums(done)])
+    return [*parts, f"And {more:,} more."] if more > 0 else parts
 
 
 def _row(one: Line) -> tuple[str, ...]:
@@ -153,8 +170,7 @@ def _sums(done: Planned) -> list[str]:
     what = kinds(done.items)
     if not what:
         return ["Nothing would go."]
-    said = [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
-    return [*said, f"The plan is in {done.plan}; apply it with: shoso gc apply {done.plan}"]
+    return [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
 
 
 def in_words(done: Collected) -> str:

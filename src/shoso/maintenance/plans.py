@@ -13,6 +13,7 @@ are added are refused, unless they are of what is deleted and has these very art
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,8 +23,10 @@ from typing import IO, TypeVar
 import msgspec
 from msgspec import Struct
 
+from shoso.core.locations import shown
 from shoso.errors import ConfigError
 from shoso.maintenance.retention.policies import Policy
+from shoso.metadata.holdings import Kind
 
 VERSION = 1
 
@@ -31,6 +34,9 @@ P = TypeVar("P", "Plan", "Retention")
 
 ORPHAN, UPLOAD = "orphan", "upload"
 """Kinds of items without a row."""
+
+_IDS = {Kind.RUN: ".+", Kind.MODEL: ".+", Kind.EXPERIMENT: "[0-9]{1,18}", ORPHAN: ".+", UPLOAD: ".+"}
+"""Kinds of items, and how the ids of such look."""
 
 
 class Plan(Struct, frozen=True, tag="plan"):
@@ -41,6 +47,12 @@ class Plan(Struct, frozen=True, tag="plan"):
     database: str
     asked: dict[str, str]
     version: int = VERSION
+
+    def require(self, database: str) -> None:
+        """Raise ConfigError unless it is of that database: what nobody refers to there is needed here."""
+        if shown(database) != self.database:
+            message = f"'{shown(database)}' isn't the database of the plan; write it as then: {self.database}"
+            raise ConfigError("--backend-store-uri", message)
 
 
 class Item(Struct, frozen=True, tag="item", omit_defaults=True):
@@ -62,6 +74,11 @@ class Item(Struct, frozen=True, tag="item", omit_defaults=True):
     newest: float = 0.0
     contents: str = ""
     trash: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what there is no such thing of. Raises ValueError, which is a line's that can't be read."""
+        if self.kind not in _IDS or not re.fullmatch(_IDS[self.kind], self.id):
+            raise ValueError(f"There is no {self.kind} {self.id}.")
 
 
 class Kept(Struct, frozen=True, tag="kept", omit_defaults=True):

@@ -64,6 +64,12 @@ class Account:
         """Whether it is moved to the trash: what was there for its time isn't."""
         return self.trash is not None and not item.trash
 
+    def require(self, store: Store, item: Item) -> None:
+        """Raise UNSUPPORTED, before anything is claimed, if it is to be moved where nothing can be."""
+        if self.shelves(item) and not store.capabilities.move:
+            message = f"{store.info.name} can't move objects; leave --trash out to delete them."
+            raise store_error(Kind.UNSUPPORTED, message, op="move", store=store.info.name)
+
     def went(self, item: Item, objects: int, size: int) -> None:
         """One more that went."""
         self.items[item.kind] += 1
@@ -89,9 +95,6 @@ class Account:
 
 async def remove(store: Store, found: Sequence[Key], trash: Key | None) -> None:
     """Delete these objects, or move them to that folder, several batches at once. Raises StoreError."""
-    if trash is not None and found and not store.capabilities.move:
-        message = f"{store.info.name} can't move objects; leave --trash out to delete them."
-        raise store_error(Kind.UNSUPPORTED, message, op="move", store=store.info.name)
     async with crew() as group:
         for start in range(0, len(found), DELETE_BATCH):
             group.create_task(_remove(store, found[start : start + DELETE_BATCH], trash))

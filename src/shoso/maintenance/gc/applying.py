@@ -41,8 +41,10 @@ async def apply(
 ) -> Account:
     """Delete what the plan has, or move it to the trash, for so many seconds.
 
-    Raises TrackingError where the database fails, StoreError where every location does.
+    Raises ConfigError for a plan of another database, TrackingError where the database fails, StoreError
+    where every location does.
     """
+    plan.require(estate.settings.backend_store_uri)
     account = Account(plan.id, trash)
     guard = await Guard.of(estate.database, registered="registered" in plan.asked)
     async with AsyncExitStack() as stack:

@@ -66,9 +66,10 @@ class LitterJob:
     async def _remove(self, item: Item, orphan: Orphan) -> None:
         database, account = self._estate.database, self._account
         trash = account.folder if account.shelves(item) else None
+        place = await self._estate.place(item.location)  # in the store whose trash `undo` looks into
+        account.require(place.store, item)
         if trash is not None:
             await database.write(_claim, account.plan, item, trash)
-        place = await self._estate.place(item.location)  # in the store whose trash `undo` looks into
         await remove_each(place.store, self._keys(orphan, place.key), trash)
         if trash is not None:
             await database.write(claims.shelve, ORPHAN, [item.id], account.until)

@@ -51,7 +51,7 @@ class OwnedJob:
         """Let a group go."""
         database = self._estate.database
         there, taken = await database.read(_known, kind, [item.id for item in items])
-        left = [item for item in items if item.id in there and not self._is_done(taken.get(item.id))]
+        left = [item for item in items if item.id in there and not self._is_done(item, taken.get(item.id))]
         self._account.gone += len(items) - len(left)
         looked = await asyncio.gather(*(self._look(item, item.id in taken) for item in left))
         same = [one for one in looked if one is not None]
@@ -61,9 +61,14 @@ class OwnedJob:
 
     # -- looking ------------------------------------------------------------------------------------------
 
-    def _is_done(self, claim: Claim | None) -> bool:
+    def _is_done(self, item: Item, claim: Claim | None) -> bool:
         """Whether it was put into the trash by this plan before."""
-        return claim is not None and claim.plan == self._account.plan and claim.until is not None
+        return (
+            not item.trash
+            and claim is not None
+            and claim.plan == self._account.plan
+            and claim.until is not None
+        )
 
     async def _look(self, item: Item, begun: bool) -> _Looked | None:
         """What is there now; None if that isn't what was planned."""
@@ -74,6 +79,7 @@ class OwnedJob:
             return None
         try:
             place = placed(await self._estate.place(item.location), item.trash)
+            self._account.require(place.store, item)
             found = await contents(place, HELD)
             if changed(item, found, begun):
                 self._account.refuse(item, await _difference(item, place))
@@ -180,6 +186,8 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
     if account.trash is not None:
         moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
         refused |= {item.id: _MOVING for item in items if item.experiment_id in moving}
+    shelved = [item for item in items if item.trash and item.id not in refused]
+    refused |= {item.id: NOT_OVER for item in shelved if not claims.take(conn, taken[item.id], account.plan)}
     now = time.time_ns() // 1_000_000
     claims.add(
         conn,

@@ -1,0 +1,113 @@
+"""Plans that aren't as they were made: of another database, for another storage, with lines by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.maintenance import world
+from tests.maintenance.test_gc import Line, Quiet, applied, planned
+from tests.maintenance.world import World
+
+from shoso.errors import ConfigError
+from shoso.layers.check import Check
+from shoso.maintenance import plans
+from shoso.maintenance.gc.trash import undo
+from shoso.metadata import claims, runs
+from shoso.metadata.holdings import Kind
+
+
+@pytest.fixture
+async def plain(tmp_path):
+    """A world on SQLite and a folder."""
+    opened = World(*await world.make("sqlite", "local", tmp_path))
+    yield opened
+    await opened.close()
+
+
+async def deleted(estate, location=""):
+    """A run that is marked deleted."""
+    run_id = await estate.run(await estate.experiment(f"e{location}", location))
+    await estate.delete_run(run_id)
+    return run_id
+
+
+async def test_a_plan_of_another_database_is_refused(plain, tmp_path):
+    (tmp_path / "artifacts/stray.bin").write_text("stray")
+    path, *_ = await planned(plain, tmp_path / "plan", orphans=True)
+    (tmp_path / "other").mkdir()
+    other = World(*await world.make("sqlite", "local", tmp_path / "other"))
+    try:
+        with pytest.raises(ConfigError, match="isn't the database of the plan"):
+            await applied(other, path)
+    finally:
+        await other.close()
+
+
+@pytest.mark.parametrize(
+    "line", ['"kind":"volume","id":"1"', '"kind":"experiment","id":"x"', '"kind":"run","id":""']
+)
+async def test_a_line_of_what_there_isnt_is_refused_before_anything_goes(plain, tmp_path, line):
+    run_id = await deleted(plain)
+    path, *_ = await planned(plain, tmp_path / "plan")
+    with path.open("a") as file:
+        file.write(f'{{"type":"item",{line},"reason":"","location":"mlflow-artifacts:/"}}\n')
+    assert "line 4 is no line of a plan" in Line(plain, tmp_path)("apply", str(path), code=1)
+    assert await plain.there(Kind.RUN, run_id) == [run_id]
+
+
+async def test_a_storage_that_cant_move_objects_leaves_no_claim(plain, tmp_path, monkeypatch):
+    """Such a storage is MLflow's server; here only what a folder says of itself is another one's."""
+    run_id = await deleted(plain)
+    (tmp_path / "artifacts/stray.bin").write_text("stray")
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    path, *_ = await planned(plain, tmp_path / "plan", orphans=True)
+    able = (await plain.estate.place("mlflow-artifacts:/")).store.capabilities
+    unable = property(lambda _: replace(able, move=False))
+    with monkeypatch.context() as patch:
+        patch.setattr(Check, "capabilities", unable)
+        done = await applied(plain, path, trash=60.0)
+    assert [("can't move" in one.message, one.refused) for one in done.problems] == [(True, False)] * 2
+    for kind in ("run", "orphan"):
+        assert await plain.database.read(claims.page, kind) == []
+    await plain.database.write(runs.restore, run_id)
+
+
+async def test_what_is_deleted_from_the_trash_isnt_brought_back_half(plain, tmp_path):
+    run_id = await deleted(plain)
+    first, *_ = await planned(plain, tmp_path / "first")
+    await applied(plain, first, trash=-1.0)
+    over, going, _ = await planned(plain, tmp_path / "over")
+    assert {*going} == {run_id}
+    claim = (await plain.database.read(claims.known, "run", [run_id]))[run_id]
+    assert await plain.database.write(claims.take, claim, plans.read(over)[0].id)  # as its apply does it
+    assert not await plain.database.write(claims.keep, claim)
+    assert (await applied(plain, over)).items == {"run": 1}
+
+
+async def test_what_undo_has_begun_to_bring_back_isnt_deleted(plain, tmp_path):
+    run_id = await deleted(plain)
+    first, *_ = await planned(plain, tmp_path / "first")
+    await applied(plain, first, trash=-1.0)
+    over, *_ = await planned(plain, tmp_path / "over")
+    claim = (await plain.database.read(claims.known, "run", [run_id]))[run_id]
+    assert await plain.database.write(claims.keep, claim)  # as undo does it
+    assert [one.refused for one in (await applied(plain, over)).problems] == [True]
+    assert (await undo(plain.estate, plans.read(first)[0].id, Quiet())).objects == 2
+    await plain.database.write(runs.restore, run_id)
+
+
+async def test_in_one_command_what_cant_be_looked_at_is_named_too(plain, tmp_path):
+    good, bad = await deleted(plain), await deleted(plain, f"{tmp_path}/other")
+    source = await deleted(plain, "mlflow-artifacts:/source")
+    await plain.version("model", source)
+    folder = tmp_path / "other" / bad / "artifacts"
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    folder.rmdir()
+    folder.parent.rmdir()
+    folder.parent.write_text("no folder")
+    text = Line(plain, tmp_path)("--json", code=1)
+    assert f'"id": "{bad}"' in text, text
+    assert '"run": 1' in text
+    assert await plain.there(Kind.RUN, good, bad, source) == sorted([bad, source])
