@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from tests.metadata import places
-from tests.metadata.test_served import cut, new_run, point
+from tests.metadata.test_served import ENDS, cut, new_run, point
 from tests.servers import mariadb
 from tests.servers.processes import Launcher
 
@@ -23,10 +23,6 @@ from shoso.wire.entities import Dataset, DatasetInput
 from shoso.wire.requests import LogInputs
 
 KINDS = tuple(places.SERVERS)
-ENDS = {
-    "postgres": "SELECT pg_terminate_backend(pg_backend_pid())",
-    "mariadb": "KILL CONNECTION_ID()",
-}
 
 
 async def test_what_ends_every_connection_is_given_up_while_others_go_on(place, database, monkeypatch):

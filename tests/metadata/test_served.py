@@ -68,6 +68,16 @@ def point(run_id, key="m", step=1, value=1.0):
 # -- lost and found ---------------------------------------------------------------------------------------
 
 
+ENDS = {
+    "postgres": "SELECT pg_terminate_backend(pg_backend_pid())",
+    "mariadb": "KILL CONNECTION_ID()",
+}
+LIVING = {
+    "postgres": "SELECT pid FROM pg_stat_activity",
+    "mariadb": "SELECT id FROM information_schema.processlist",
+}
+
+
 def cut(place):
     """End every connection to the database but the one that does it."""
     if place.kind == "postgres":
@@ -201,6 +211,43 @@ def test_who_waits_too_long_for_others_to_make_the_tables_is_told_so(place, monk
     second.prepare(lambda _: None)
     first.close()
     second.close()
+
+
+async def test_a_reader_too_leaves_its_connection_when_a_writers_was_lost(place):
+    """It may have reached the old primary meanwhile, and read for long."""
+    dialect = choose(place.uri, places.FEW)
+    database, reading, written = Database(dialect), threading.Event(), threading.Event()
+    number = {"postgres": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}[place.kind]
+    tries = []
+
+    def held(conn):
+        mine = rows(conn, number)
+        reading.set()
+        assert written.wait(10)
+        return mine
+
+    def cut_off(conn):
+        tries.append(1)
+        if len(tries) == 1:
+            conn.exec_driver_sql(ENDS[place.kind])
+        return rows(conn, number)
+
+    long = asyncio.ensure_future(database.read(held))
+    assert await asyncio.to_thread(reading.wait, 10)
+    await database.write(cut_off)
+    written.set()
+    before = await long
+    for _ in range(places.FEW.readers):
+        assert await database.read(rows, number) != before
+    await asyncio.to_thread(wait_until_ended, place, before[0])
+    await database.close()
+
+
+def wait_until_ended(place, session):
+    deadline = time.monotonic() + 10
+    while session in place.execute(LIVING[place.kind]):
+        assert time.monotonic() < deadline, "its connection stayed open"
+        time.sleep(0.05)
 
 
 async def test_a_database_that_restarts_is_waited_for_and_one_that_is_away_is_told(own, monkeypatch, caplog):

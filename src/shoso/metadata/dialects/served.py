@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from shoso.errors import ConfigError, Kind, ShosoError
 from shoso.metadata.commit import Job, fail, grouped, perform
@@ -133,6 +133,7 @@ class Served:
         self._product, self._options = product, options
         self._setting = setting
         self._readers_absence, self._writers_absence = _Absence(self.shown), _Absence(self.shown)
+        self._era = object()
         try:
             self._url = product.url(given, options)
         except ValueError as error:
@@ -171,12 +172,13 @@ class Served:
 
     def close(self) -> None:
         """See Dialect."""
-        self._leave()
+        self._reading.dispose()
+        self._writing.dispose()
 
     # -- transactions -------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with _connected(self._reading) as connection:
+        with self._connected(self._reading) as connection:
             return work(connection)
 
     def _write_group(self, group: list[Job]) -> None:
@@ -200,7 +202,7 @@ class Served:
         return None
 
     def _transact(self, group: Sequence[Job]) -> None:
-        with _connected(self._writing) as connection:
+        with self._connected(self._writing) as connection:
             perform(connection, group)
             try:
                 connection.commit()
@@ -228,16 +230,37 @@ class Served:
                     raise ShosoError(meaning.kind, meaning.message) from error
             else:
                 if absence.end() and absence is self._writers_absence:
-                    self._reading.dispose()  # they may have reached the old primary meanwhile
+                    self._leave()  # readers may have reached the old primary meanwhile
                 return result
             time.sleep(random.uniform(0.2, 1) * min(0.01 * 2**tries, 0.5))  # noqa: S311 - jitter
 
     def _leave(self) -> None:
-        """Let go of all connections, so that the next ones go where the host's name leads now."""
-        self._reading.dispose()
-        self._writing.dispose()
+        """Lend no connection of before again: new ones go where the host's name leads now.
+
+        Disposing of a pool would leave those open that are lent at the time.
+        """
+        self._era = object()
 
     # -- connections --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        """A connection of this era; what the block raises isn't replaced by a rollback's failure.
+
+        It may have caused that. Else a write whose commit went astray would count as one that was never
+        sent, and be run again.
+        """
+        with engine.connect() as connection:
+            while connection.info["era"] is not self._era:
+                connection.invalidate()
+            try:
+                yield connection
+            except Exception:
+                try:
+                    connection.rollback()
+                except DBAPIError:
+                    connection.invalidate()
+                raise
 
     def _pooled(self, isolation: str, *, read_only: bool) -> Engine:
         options, pool = self._options, _NO_POOL
@@ -260,8 +283,13 @@ class Served:
             connect_args=dict(self._product.connect_args(self._options)),
             **pool,
         )
+        event.listen(engine, "do_connect", self._date)
         event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, self._options, read_only))
         return engine
+
+    def _date(self, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
+        """Note the era of a connection before its host's name is looked up."""
+        record.info["era"] = self._era
 
     @contextmanager
     def _opening(self, isolation: str, *, read_only: bool) -> Iterator[Connection]:
@@ -312,23 +340,6 @@ def _may_repeat(meaning: Meaning, tries: int, started: float, absence: _Absence)
         return tries < meaning.tries
     since = min(started, absence.since())
     return tries < 2 or time.monotonic() - since < _PATIENCE_SECONDS
-
-
-@contextmanager
-def _connected(engine: Engine) -> Iterator[Connection]:
-    """A connection; what the block raises isn't replaced by a rollback's failure, which it may have caused.
-
-    Else a write whose commit went astray would count as one that was never sent, and be run again.
-    """
-    with engine.connect() as connection:
-        try:
-            yield connection
-        except Exception:
-            try:
-                connection.rollback()
-            except DBAPIError:
-                connection.invalidate()
-            raise
 
 
 def shown(url: URL) -> str:
