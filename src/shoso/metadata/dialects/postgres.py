@@ -13,12 +13,15 @@ from sqlalchemy.exc import DBAPIError
 from shoso.errors import Kind
 from shoso.metadata.dialects import served
 from shoso.metadata.dialects.options import Options
-from shoso.metadata.dialects.served import Meaning, Served, place
+from shoso.metadata.dialects.served import Meaning, Refused, Served, place
 
 _DRIVERS = {"postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 
 _LOCK = 0x5505_0001
 """The key of the advisory lock under which tables are made."""
+
+_OVERDUE = {"55P03", "57014"}
+"""The limit of a lock, or of a statement."""
 
 _CONNECT_SECONDS = 5
 _SILENCE_MILLISECONDS = 30_000
@@ -81,8 +84,13 @@ class Postgres:
 
     @contextmanager
     def alone(self, conn: Connection) -> Iterator[None]:
-        """See Product."""
-        conn.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        """See Product; the statement's limit may be over before the lock's, which starts later."""
+        try:
+            conn.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _OVERDUE:
+                raise
+            raise Refused(served.OCCUPIED.format(place=place(conn.engine.url))) from None
         yield
 
     def meaning(self, error: DBAPIError) -> Meaning:
@@ -135,6 +143,8 @@ _REFUSALS = {
     " its authority by sslrootcert in the URI",
     "does not support SSL": "PostgreSQL at {place} speaks no TLS; switch it on there, or leave sslmode out",
     "due to lock timeout": served.OCCUPIED,
+    "due to statement timeout": "PostgreSQL at {place} took longer than SHOSO_DATABASE_TIMEOUT allows; raise"
+    " it",
     "timeout": "nothing answers at {place} in time; correct the URI, or open the way there",
 }
 
