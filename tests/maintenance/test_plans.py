@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from tests.maintenance.world import World
 from shoso.errors import ConfigError
 from shoso.layers.check import Check
 from shoso.maintenance import plans
+from shoso.maintenance.gc.owned import _portions
 from shoso.maintenance.gc.trash import undo
 from shoso.metadata import claims, runs
 from shoso.metadata.holdings import Kind
@@ -101,13 +103,15 @@ async def test_in_one_command_what_cant_be_looked_at_is_named_too(plain, tmp_pat
     good, bad = await deleted(plain), await deleted(plain, f"{tmp_path}/other")
     source = await deleted(plain, "mlflow-artifacts:/source")
     await plain.version("model", source)
-    folder = tmp_path / "other" / bad / "artifacts"
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    folder.rmdir()
-    folder.parent.rmdir()
-    folder.parent.write_text("no folder")
+    shutil.rmtree(tmp_path / "other")
+    (tmp_path / "other").write_text("no folder")
     text = Line(plain, tmp_path)("--json", code=1)
     assert f'"id": "{bad}"' in text, text
     assert '"run": 1' in text
     assert await plain.there(Kind.RUN, good, bad, source) == sorted([bad, source])
+
+
+def test_runs_with_many_points_go_in_transactions_of_their_own(monkeypatch):
+    monkeypatch.setattr("shoso.metadata.purge.POINTS", 10)
+    points = {"a": 4, "b": 6, "c": 1, "d": 99, "e": 0}
+    assert [*_portions([*"abcdef"], points)] == [["a", "b"], ["c"], ["d"], ["e", "f"]]

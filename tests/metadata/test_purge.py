@@ -162,7 +162,24 @@ async def test_an_experiment_with_rows_that_shoso_leaves_alone_is_told(database,
     row = {"request_id": "tr-1", "experiment_id": int(made.experiment), "timestamp_ms": 1, "status": "OK"}
     await database.write(lambda conn: conn.execute(insert(SCHEMA.tables["trace_info"]).values(row)))
     assert await database.read(holdings.obstacles, int(made.experiment)) == "trace_info"
+    await database.write(experiments.delete, made.experiment)
+    for kind, id_ in ((Kind.RUN, made.run), (Kind.MODEL, made.model)):
+        assert await database.write(purge.purge, kind, [id_]) == []
+    assert await database.write(purge.purge, Kind.EXPERIMENT, [made.experiment]) == [made.experiment]
     await database.write(lambda conn: conn.exec_driver_sql("DELETE FROM trace_info"))
+    assert await database.write(purge.purge, Kind.EXPERIMENT, [made.experiment]) == []
+
+
+async def test_points_of_a_metric_go_bit_by_bit_and_those_of_others_stay(database, monkeypatch):
+    monkeypatch.setattr("shoso.metadata.purge.POINTS", 2)
+    made, other = await database.write(Made, "e"), await database.write(Made, "other")
+    assert (await database.read(purge.points, [made.run])) == {made.run: {"m": 3, "of model": 1}}
+    assert [await database.write(purge.drop_points, made.run, "m") for _ in range(2)] == [True, False]
+    ids = [made.run, other.run]
+    assert await database.read(purge.points, ids) == {
+        made.run: {"of model": 1},
+        other.run: {"m": 3, "of model": 1},
+    }
 
 
 def test_every_table_of_ours_is_emptied_between_tests():

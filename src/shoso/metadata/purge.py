@@ -31,7 +31,7 @@ from shoso.metadata.datasets import (
     RUN_INPUT,
     RUN_OUTPUT,
 )
-from shoso.metadata.holdings import Kind
+from shoso.metadata.holdings import Kind, obstacles
 from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.schema import (
     datasets,
@@ -81,19 +81,24 @@ def points(conn: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, int]
     return found
 
 
-def drop_metric(conn: Connection, run_id: str, key: str) -> None:
-    """Delete the points of a metric of a claimed run: a run with millions goes bit by bit."""
-    conn.execute(delete(metrics).where(metrics.c.run_uuid == run_id, metrics.c.key == key))
+def drop_points(conn: Connection, run_id: str, key: str) -> bool:
+    """Delete about POINTS points of a metric of a claimed run; whether there are more."""
+    these = and_(metrics.c.run_uuid == run_id, metrics.c.key == key)
+    steps = select(metrics.c.step).where(these).order_by(metrics.c.step)
+    last = conn.scalar(steps.offset(POINTS - 1).limit(1))
+    upto = these if last is None else and_(these, metrics.c.step <= last)
+    conn.execute(delete(metrics).where(upto))
+    return last is not None
 
 
 def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
     """Delete these with all that belongs to them, and the claims; gives the ids of those that stay.
 
-    What was restored stays, and an experiment that has a run or a model.
+    What was restored stays, and an experiment that has a run, a model or rows of MLflow's.
     """
     going = [*marked(conn, kind, ids)]
     if kind is Kind.EXPERIMENT:
-        going = [id_ for id_ in going if not _is_lived_in(conn, int(id_))]
+        going = [id_ for id_ in going if not (_is_lived_in(conn, int(id_)) or obstacles(conn, int(id_)))]
     for some in parts([_key(kind, id_) for id_ in going]):
         for table, condition in _BELONGINGS[kind]:
             conn.execute(delete(table).where(condition(some)))

@@ -116,12 +116,12 @@ class _Choice:
         """What keeps an experiment."""
         if table := await self._database.read(holdings.obstacles, number):
             return f"MLflow keeps rows of it in '{table}', which Shoso leaves alone; delete them with MLflow"
-        for kind in (Kind.RUN, Kind.MODEL):
-            async for page in self._all(kind, Wanted(experiments=[number])):
-                young = kind is Kind.RUN and [one for one in page if not one.deleted or not self._is_old(one)]
-                if young:
-                    stage = "active" if not young[0].deleted else "deleted too lately"
-                    return f"the run {young[0].id} in it is {stage}"
+        async for page in self._all(Kind.RUN, Wanted(experiments=[number])):
+            for one in page:
+                if not one.deleted:
+                    return f"the run {one.id} in it is active"
+                if not self._is_old(one):
+                    return f"the run {one.id} in it is deleted too lately"
         return ""
 
     async def _pages(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -145,13 +145,29 @@ class OwnedJob:
                 self._account.went(one.item, one.found.objects, one.found.bytes)
 
     async def _purge(self, kind: Kind, ids: Sequence[str]) -> set[str]:
-        """Delete the rows; the ids of those that stay."""
-        database = self._estate.database
-        if kind is Kind.RUN:
-            for run_id, metrics in (await database.read(purge.points, ids)).items():
-                for key in metrics if sum(metrics.values()) > purge.POINTS else ():
-                    await database.write(purge.drop_metric, run_id, key)
-        return {*await database.write(purge.purge, kind, ids)}
+        """Delete the rows, in transactions that nobody waits for long; the ids of those that stay."""
+        database, stayed = self._estate.database, set[str]()
+        points = await database.read(purge.points, ids) if kind is Kind.RUN else {}
+        for run_id, metrics in points.items():
+            for key in metrics if sum(metrics.values()) > purge.POINTS else ():
+                while await database.write(purge.drop_points, run_id, key):
+                    pass
+        for some in _portions(ids, {id_: sum(metrics.values()) for id_, metrics in points.items()}):
+            stayed |= {*await database.write(purge.purge, kind, some)}
+        return stayed
+
+
+def _portions(ids: Sequence[str], points: Mapping[str, int]) -> Iterator[list[str]]:
+    """The ids, so many at a time that no more than about POINTS points go with them."""
+    portion: list[str] = []
+    held = 0
+    for id_ in ids:
+        if portion and held + points.get(id_, 0) > purge.POINTS:
+            yield portion
+            portion, held = [], 0
+        portion.append(id_)
+        held += points.get(id_, 0)
+    yield portion
 
 
 async def _known_keys(one: _Looked) -> AsyncIterator[Key]:
