@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,24 @@ def test_runs_with_many_points_go_in_transactions_of_their_own(monkeypatch):
     monkeypatch.setattr("shoso.metadata.purge.POINTS", 10)
     points = {"a": 4, "b": 6, "c": 1, "d": 99, "e": 0}
     assert [*_portions([*"abcdef"], points)] == [["a", "b"], ["c"], ["d"], ["e", "f"]]
+
+
+async def test_locations_are_read_as_whoever_opens_them_reads_them(plain, tmp_path):
+    coded, up = await deleted(plain), await deleted(plain, "mlflow-artifacts:/up")
+    inside = (await plain.location(Kind.RUN, coded)).removeprefix("mlflow-artifacts:/").replace("/", "%2F")
+    hidden = await plain.experiment("hidden", f"mlflow-artifacts:/{inside}/inner")
+    needed = await plain.run(hidden)
+    await plain.put(await plain.location(Kind.RUN, coded), {"more.txt": b"more"})
+    assert len(await plain.files(await plain.location(Kind.RUN, coded))) == 5  # its own, and the other's
+    with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
+        update = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+        connection.execute(update, (f"{tmp_path.as_uri()}/{up}/%2E%2E/artifacts", up))
+    _, going, held = await planned(plain, tmp_path / "plan")
+    assert (going, held) == (
+        {},
+        {
+            coded: f"the experiment {hidden} keeps its artifacts inside of it",
+            up: "its location leads out of the folder that carries its id",
+        },
+    )
+    assert await plain.there(Kind.RUN, needed) == [needed]

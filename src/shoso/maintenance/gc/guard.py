@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from shoso.maintenance.inventory import versions
 from shoso.metadata import holdings
@@ -38,6 +39,8 @@ class Guard:
         """Why what has this id stays; "" where nothing keeps it."""
         if id_ not in _segments(location):
             return "its location doesn't carry its id, so others may have files there"
+        if ".." in _segments(location):
+            return "its location leads out of the folder that carries its id"
         if version := self._versions.get(id_):
             return f"version {version} of a registered model is made from it"
         if number := self._experiments.get(id_):
@@ -46,4 +49,5 @@ class Guard:
 
 
 def _segments(location: str) -> list[str]:
-    return _SEPARATORS.split(location)
+    """The names in it, as they are written and as whoever decodes it reads them."""
+    return _SEPARATORS.split(f"{location}/{unquote(location)}" if "%" in location else location)
