@@ -1,8 +1,9 @@
 """`python -m benchmarks.collecting`: `shoso gc` beside `mlflow gc`, on deleted runs with small artifacts.
 
 Each round makes the same runs anew for each of both, in SQLite and a folder or a bucket of Ceph's radosgw
-with bluestore, where clients would have put them; what is timed is the whole command. `--runs 15000 --only
-shoso` is the size that users report.
+(in memory), where clients would have put them; what is timed is the whole command. Beside them, what nobody
+can do without: as many files deleted by one call, as many objects by bare obstore, which is told their keys.
+`--runs 15000 --only shoso` is the size that users report.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import obstore
 from sqlalchemy import update
 from tests.servers import radosgw
 from tests.servers.processes import Launcher
@@ -34,6 +36,7 @@ from shoso.wire.requests import CreateExperiment, CreateRun
 
 DATA = b"x" * 1024
 WRITERS = 32
+BARE = "bare"
 
 Times = Mapping[str, list[tuple[float, float]]]
 """By tool, seconds and MiB of each round."""
@@ -75,6 +78,19 @@ class Made:
         for at in range(objects):
             await place.store.write(keys.join(place.key, Key(f"{at}.txt")), BytesSource(DATA))
 
+    def bare(self) -> float:
+        """Seconds to delete the objects with the least that can be done, whose keys are known."""
+        if locations.is_local(self.location):
+            started = time.perf_counter()
+            shutil.rmtree(self.location)
+            return time.perf_counter() - started
+        port = int(self.environment["MLFLOW_S3_ENDPOINT_URL"].rpartition(":")[2])
+        bucket = radosgw.bare(self.location.split("/")[2], port)
+        found = [one["path"] for page in obstore.list(bucket) for one in page]
+        started = time.perf_counter()
+        obstore.delete(bucket, found)
+        return time.perf_counter() - started
+
     def time(self, command: list[str]) -> tuple[float, float]:
         """Seconds of the command, which must succeed, and its peak memory in MiB."""
         env = {**os.environ, **self.environment}
@@ -111,8 +127,12 @@ def main() -> None:
     if options.plan:
         tools = {"shoso": lambda: [*_shoso(), "plan"]}
     print(f"{options.runs:,} deleted runs with {options.objects} objects of {len(DATA)} bytes each; medians")
-    print("| storage | " + " | ".join(f"{name}, s" for name in tools) + " | all, with the peak in MiB |")
-    print("|---|" + "---|" * len(tools) + "---|")
+    print(
+        "| storage | "
+        + " | ".join(f"{name}, s" for name in (*tools, BARE))
+        + " | all, with the peak in MiB |"
+    )
+    print("|---|" + "---|" * (len(tools) + 1) + "---|")
     for storage in options.storage or ("local", "s3"):
         with tempfile.TemporaryDirectory(prefix="shoso-bench-", dir=options.scratch) as scratch:
             launcher = Launcher("radosgw", Path(scratch, "ceph"))
@@ -131,7 +151,7 @@ def _rounds(
     place: Callable[[str], tuple[str, Mapping[str, str]]],
     scratch: Path,
 ) -> Times:
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in (*tools, BARE)}
     for number in range(options.rounds):
         for name, command in tools.items():
             folder = scratch / f"{name}{number}"
@@ -140,6 +160,12 @@ def _rounds(
             asyncio.run(made.fill(options.runs, options.objects))
             times[name].append(made.time(command()))
             shutil.rmtree(folder)
+        folder = scratch / f"bare{number}"
+        folder.mkdir()
+        made = Made(folder, *place(f"bare{number}"))
+        asyncio.run(made.fill(options.runs, options.objects))
+        times[BARE].append((made.bare(), 0.0))
+        shutil.rmtree(folder, ignore_errors=True)
     return times
 
 
@@ -164,7 +190,7 @@ def _local(_launcher: Launcher, scratch: Path) -> Callable[[str], tuple[str, Map
 
 
 def _s3(launcher: Launcher, _scratch: Path) -> Callable[[str], tuple[str, Mapping[str, str]]]:
-    gateway = radosgw.started(launcher, kind="bluestore")
+    gateway = radosgw.started(launcher)
     environment = radosgw.environment(gateway.port)
 
     def place(name: str) -> tuple[str, Mapping[str, str]]:
