@@ -16,8 +16,9 @@ from shoso.layers.check import Check
 from shoso.maintenance import plans
 from shoso.maintenance.gc.owned import _portions
 from shoso.maintenance.gc.trash import undo
-from shoso.metadata import claims, runs
+from shoso.metadata import claims, imports, runs
 from shoso.metadata.holdings import Kind
+from shoso.wire.imports import ImportedRun
 
 
 @pytest.fixture
@@ -133,7 +134,31 @@ async def test_locations_are_read_as_whoever_opens_them_reads_them(plain, tmp_pa
         {},
         {
             coded: f"the experiment {hidden} keeps its artifacts inside of it",
-            up: "its location leads out of the folder that carries its id",
+            up: "its location doesn't carry its id, so others may have files there",
         },
     )
     assert await plain.there(Kind.RUN, needed) == [needed]
+
+
+async def test_an_imported_run_takes_nothing_with_it_but_a_folder_of_its_own(plain, tmp_path):
+    folder = await plain.location(Kind.RUN, await plain.run(await plain.experiment("victim")))
+    made, before = int(await plain.experiment("made")), await plain.files()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/precious.txt").write_text("precious")
+    places = {
+        "artifacts": folder,
+        "home": f"{tmp_path}/home",
+        "a" * 32: f"{folder}?/{'a' * 32}/artifacts",
+        "b" * 32: f"mlflow-artifacts://{'b' * 32}/artifacts",
+        "c" * 32: f"{folder}#{'c' * 32}/artifacts",
+        "d" * 32: f"s3://[/{'d' * 32}/artifacts",
+    }
+    rows = [
+        ImportedRun(id_, made, artifact_uri=place, lifecycle_stage="deleted", deleted_time=1)
+        for id_, place in places.items()
+    ]
+    await plain.database.write(imports.add_runs, rows)
+    path, going, held = await planned(plain, tmp_path / "plan")
+    assert ({*going}, {*held}) == (set(), {*places})
+    await applied(plain, path)
+    assert (await plain.files(), (tmp_path / "home/precious.txt").exists()) == (before, True)

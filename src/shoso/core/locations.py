@@ -119,6 +119,11 @@ def is_local(location: str) -> bool:
     return _SCHEME.match(location) is None or location[:5].lower() == "file:"
 
 
+def has_scheme(location: str) -> bool:
+    """Whether it is a URI, and no path."""
+    return _SCHEME.match(location) is not None
+
+
 def below(location: str, *segments: str) -> str:
     """The location of `segments` under `location`; a query string of it stays at the end."""
     cut = _TAIL.search(location) if _SCHEME.match(location) else None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
+from shoso.core import locations
 from shoso.maintenance.inventory import versions
 from shoso.metadata import holdings
 from shoso.metadata.connect import Database
 
+_ID = re.compile(r"(?:m-)?[0-9a-f]{32}")
 _SEPARATORS = re.compile(r"[/:@?#]+")
 
 
@@ -37,14 +39,29 @@ class Guard:
 
     def obstacle(self, id_: str, location: str) -> str:
         """Why what has this id stays; "" where nothing keeps it."""
-        if id_ not in _segments(location):
+        if not _is_own(id_, location):
             return "its location doesn't carry its id, so others may have files there"
-        if ".." in _segments(location):
-            return "its location leads out of the folder that carries its id"
         if version := self._versions.get(id_):
             return f"version {version} of a registered model is made from it"
         if number := self._experiments.get(id_):
             return f"the experiment {number} keeps its artifacts inside of it"
+        return ""
+
+
+def _is_own(id_: str, location: str) -> bool:
+    """Whether the location is the folder that MLflow's layout has for an id like MLflow's, and no other's.
+
+    Rows that were imported name what their importer liked: `artifacts` is in every location, `home` in many.
+    """
+    own = _ID.fullmatch(id_) is not None and _path(location).rstrip("/").endswith(f"/{id_}/artifacts")
+    return own and ".." not in _segments(location)
+
+
+def _path(location: str) -> str:
+    """The location without the host and the query, that say nothing of the folder; "" for what is none."""
+    try:
+        return urlsplit(location).path if locations.has_scheme(location) else location
+    except ValueError:
         return ""
 
 
