@@ -13,16 +13,18 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from tests.e2e import storages
 from tests.e2e.servers import Server
-from tests.maintenance import world
+from tests.maintenance import moves, world
 from tests.maintenance.proof import Proof
 from tests.maintenance.victims import Victims
 from tests.maintenance.world import World
+from tests.servers import radosgw
 from tests.servers.target import Target, around
 
 ROOT = Path(__file__).parent.parent.parent
@@ -167,3 +169,15 @@ SMALL_PARTS = {
     for what, size in (("MINIMUM_FILE_SIZE", 2), ("CHUNK_SIZE", 1))
 }
 """So that files of some megabytes go in parts."""
+
+
+@pytest.fixture(name="world")
+def moving(tmp_path, monkeypatch):
+    """A server and a bucket; the client of this process reaches both."""
+    for name, value in radosgw.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = moves.World(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", opened.server.uri)
+    yield opened
+    opened.server.stop()

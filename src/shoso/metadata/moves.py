@@ -73,6 +73,12 @@ def find(conn: Connection, experiment_id: int) -> Move | None:
     return None if row is None else _move(row)
 
 
+def is_turned(conn: Connection, experiment_id: int) -> bool:
+    """Whether the experiment's rows were rewritten by a move that isn't over."""
+    query = select(moves.c.state).where(moves.c.experiment_id == experiment_id)
+    return conn.scalar(query) not in {None, State.COPYING.value}
+
+
 def begin(conn: Connection, wanted: Move) -> Move:
     """The move of that experiment, begun now or before.
 

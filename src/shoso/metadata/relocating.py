@@ -80,16 +80,38 @@ class Changed(NamedTuple):
 
 
 def folders(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[str, Key]:
-    """Id → path, below either end, of the runs and models that move or have moved."""
+    """Id → path, below either end, of the runs and models that move or have moved.
+
+    Before the rows are rewritten nothing has moved: what is at the target by then has always been there.
+    """
     staying = {one.id for one in _remembered(conn, experiment_id) if one.location is None}
+    ends = (
+        [renaming.inside, renaming.below_target]
+        if moves.is_turned(conn, experiment_id)
+        else [renaming.inside]
+    )
     found: dict[str, Key] = {}
     for one in _of_experiment(conn, experiment_id):
         if one.kind == "experiment" or one.id in staying:
             continue
-        path = renaming.inside(one.location)
-        path = renaming.below_target(one.location) if path is None else path
+        path = next((path for end in ends if (path := end(one.location)) is not None), None)
         if path is not None:
             found[one.id] = path
+    return found
+
+
+def begin(conn: Connection, wanted: Move, renaming: Renaming) -> Move:
+    """As `moves.begin`; what it is about is known from the first moment."""
+    move = moves.begin(conn, wanted)
+    if move.state is State.COPYING:
+        cover(conn, move.experiment_id, renaming)
+    return move
+
+
+def cover(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[str, Key]:
+    """As `folders`, of a move that is copying; they are what it is about from now on. Raises INVALID."""
+    found = folders(conn, experiment_id, renaming)
+    moves.turn(conn, experiment_id, (State.COPYING,), State.COPYING, folder=common(found.values()))
     return found
 
 

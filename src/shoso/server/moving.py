@@ -2,7 +2,8 @@
 
 `migrate` rewrites the rows of an experiment while clients write, so that an artifact may come to the old
 place a moment too late. Until the move is finished, what isn't found is looked for there, and a listing shows
-both; what is deleted is deleted at both. Only places below the server's own roots are looked at.
+both; what is deleted is deleted at both, also while it is copied. Whoever remembers the old place is served
+in the same way from the new one. Only places below the server's own roots are looked at.
 """
 
 from __future__ import annotations
@@ -44,10 +45,20 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Where rows say that something is, and where it may be instead."""
+    """Where something is asked for, and where it may be instead; `copying`: only copies are there yet."""
 
     now: Spot
     other: Spot
+    copying: bool = False
+
+    @property
+    def reverse(self) -> Pair:
+        """For whoever asks at the other place."""
+        return Pair(self.other, self.now)
+
+    def holds(self, store: Moving, key: Key) -> bool:
+        """Whether it is about that key of the store."""
+        return self.now.store is store and keys.contains(self.now.folder, key)
 
     def key(self, key: Key) -> Key:
         """The key at the other place."""
@@ -81,17 +92,31 @@ class Moves:
         self._database = database
 
     async def of(self, store: Moving, key: Key, *, exact: bool) -> Pair | None:
-        """Where else an object or folder of that key may be; `exact`: as the database has it now."""
+        """Where else an object or folder of that key may be; `exact`: as the database has it now.
+
+        Of moves whose folders lie in each other, the innermost is the one that it belongs to.
+        """
+        await self._heed(exact=exact)
+        found = [pair for pair in self._pairs if not pair.copying and pair.holds(store, key)]
+        return max(found, key=lambda pair: len(pair.now.folder), default=None)
+
+    async def copies(self, store: Moving, some: Sequence[Key]) -> dict[Moving, list[Key]]:
+        """Where else objects of these keys are, or are being copied to, as the database has it now."""
+        await self._heed(exact=True)
+        found: dict[Moving, list[Key]] = {}
+        for key in some:
+            for pair in self._pairs:
+                if pair.holds(store, key):
+                    found.setdefault(pair.other.store, []).append(pair.key(key))
+        return found
+
+    async def _heed(self, *, exact: bool) -> None:
         if self._database is None:
-            return None
+            return
         least = time.monotonic() - (0 if exact else FRESH)
         async with self._reading:
             if self._read <= least:
                 await self._refresh(self._database)
-        for pair in self._pairs:
-            if pair.now.store is store and keys.contains(pair.now.folder, key):
-                return pair
-        return None
 
     async def _refresh(self, database: Database) -> None:
         now = time.monotonic()
@@ -101,20 +126,21 @@ class Moves:
         except (ShosoError, TimeoutError) as error:
             _log.warning("Which artifacts are being moved isn't known for now: %s", error)
         else:
-            self._pairs = [pair for move in found if (pair := self._pair(move)) is not None]
+            self._pairs = [pair for move in found for pair in self._both_ways(move)]
         self._read = now
 
-    def _pair(self, move: Move) -> Pair | None:
-        """Its two places; None for one that has all that its rows name, or one outside of our roots."""
-        if move.state is State.COPYING:
-            return None
-        ends = (move.source, move.target) if move.state is State.RETURNED else (move.target, move.source)
+    def _both_ways(self, move: Move) -> list[Pair]:
+        """Its two places, as whoever asks at either sees them; nothing of one outside of our roots."""
+        copying = move.state is State.COPYING
+        at_source = copying or move.state is State.RETURNED
+        ends = (move.source, move.target) if at_source else (move.target, move.source)
         try:
             now, other = (self._spot(end, Key(move.folder)) for end in ends)
         except ShosoError:
             self._tell(ends[1])
-            return None
-        return Pair(now, other)
+            return []
+        pair = Pair(now, other, copying)
+        return [pair] if copying else [pair, pair.reverse]
 
     def _spot(self, end: str, folder: Key) -> Spot:
         spot = self._locate(end)
@@ -181,14 +207,10 @@ class Moving(Layer):
                 yield entry
 
     async def delete(self, keys: Sequence[Key]) -> None:
-        """See Store; at both places, or it would be there again."""
-        await super().delete(keys)
-        other: dict[Moving, list[Key]] = {}
-        for key in keys:
-            if pair := await self.pair(key):
-                other.setdefault(pair.other.store, []).append(pair.key(key))
-        for store, some in other.items():
+        """See Store; at both places, and first where it would be copied from or come to."""
+        for store, some in (await self._moves.copies(self, keys)).items():
             await store.inner.delete(some)
+        await super().delete(keys)
 
     @property
     def batches(self) -> Batches | None:

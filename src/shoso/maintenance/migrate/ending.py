@@ -54,6 +54,8 @@ class Ending:
         if move.state is State.MOVED:
             await mover.follow(outcome, move)
         folders = await mover.folders(move.experiment_id)
+        if move.state is State.FINISHING:  # what came after it had begun
+            await mover.bring(outcome, folders)
         await self._compare(folders, move)
         await self.database.write(_finishing, move.experiment_id)
         outcome.state = State.FINISHING
@@ -86,14 +88,16 @@ class Ending:
 
     async def _return(self, mover: Mover, move: Move, outcome: Outcome) -> None:
         back = Mover(self.database, self.renaming.reverse, self.ends.reverse)
-        for _ in range(ROUNDS):
-            if not await back.bring(outcome, await mover.folders(move.experiment_id)):
+        for left in reversed(range(ROUNDS)):
+            folders = await mover.folders(move.experiment_id)
+            if not await back.bring(outcome, folders, last=not left):
                 break
-        for _ in range(ROUNDS):
+        for left in reversed(range(ROUNDS)):
             changed = await self.database.write(relocating.unflip, move, self.renaming.reverse, now_ms())
             outcome.state = State.RETURNED
             outcome.count(changed)
-            if not await back.bring(outcome, await mover.folders(move.experiment_id)):
+            folders = await mover.folders(move.experiment_id)
+            if not await back.bring(outcome, folders, last=not left):
                 return
 
     async def _compare(self, folders: Collection[Key], move: Move) -> None:

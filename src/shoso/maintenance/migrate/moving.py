@@ -102,7 +102,7 @@ class Mover:
             now_ms(),
             None,
         )
-        move = await self._database.write(moves.begin, wanted)
+        move = await self._database.write(relocating.begin, wanted, self._renaming)
         outcome.state = move.state
         if move.state is State.COPYING:
             await self._copy(outcome, shard)
@@ -114,32 +114,30 @@ class Mover:
 
     async def follow(self, outcome: Outcome, move: Move) -> None:
         """Rewrite the rows, and bring what was written to the source since it was copied."""
-        for _ in range(ROUNDS):
+        for left in reversed(range(ROUNDS)):
             changed = await self._database.write(relocating.flip, move, self._renaming, now_ms())
             outcome.state = State.MOVED
             outcome.count(changed)
-            if not await self.bring(outcome, await self.folders(outcome.experiment_id)):
+            if not await self.bring(outcome, await self.folders(outcome.experiment_id), last=not left):
                 return
 
-    async def bring(self, outcome: Outcome, folders: Collection[Key]) -> int:
-        """Copy what is missing at the target, or was written later at the source; how many it was."""
-        if not folders:
-            return 0
-        report = await self.ends.carry(folders, keep=True)
-        outcome.copied += report.copied
-        outcome.bytes += report.sent
-        return report.copied
+    async def bring(self, outcome: Outcome, folders: Collection[Key], *, last: bool = True) -> int:
+        """Copy what is missing at the target, or was written later at the source.
 
-    async def folders(self, number: int, shard: Shard = WHOLE) -> list[Key]:
-        """Where the runs and models of an experiment are, or a shard of them, below both ends."""
-        found = await self._database.read(relocating.folders, number, self._renaming)
-        return [path for id_, path in found.items() if id_ in shard]
+        How many it was, or should have been: what is deleted or written just then fails only the `last` time.
+        """
+        return await self._pass(outcome, folders, last=last, keep=True) if folders else 0
+
+    async def folders(self, number: int) -> list[Key]:
+        """Where the runs and models of an experiment are, below both ends."""
+        return [*(await self._database.read(relocating.folders, number, self._renaming)).values()]
 
     async def _copy(self, outcome: Outcome, shard: Shard) -> None:
         """Copy until both ends agree. Raises StoreError, CORRUPT where they won't."""
         before: dict[str, str] = {}
         for left in reversed(range(ROUNDS)):
-            folders = await self.folders(outcome.experiment_id, shard)
+            covered = await self._database.write(relocating.cover, outcome.experiment_id, self._renaming)
+            folders = [path for id_, path in covered.items() if id_ in shard]
             if not folders:
                 return
             await self._pass(outcome, folders, last=not left)
@@ -149,16 +147,19 @@ class Mover:
             _refuse_stuck(before, found.different)
             before = found.different
 
-    async def _pass(self, outcome: Outcome, folders: Collection[Key], *, last: bool) -> None:
+    async def _pass(
+        self, outcome: Outcome, folders: Collection[Key], *, last: bool, keep: bool = False
+    ) -> int:
         """Copy what is new; what is just being written has another pass, except after the last."""
         try:
-            report = await self.ends.carry(folders)
+            report = await self.ends.carry(folders, keep=keep)
         except CopyError as error:
             if last or any(failure.kind not in _PASSING for failure in error.failures):
                 raise
             report = error.report
         outcome.copied += report.copied
         outcome.bytes += report.sent
+        return report.copied + report.failed
 
 
 def _refuse_stuck(before: dict[str, str], now: dict[str, str]) -> None:
