@@ -73,10 +73,10 @@ def find(conn: Connection, experiment_id: int) -> Move | None:
     return None if row is None else _move(row)
 
 
-def is_turned(conn: Connection, experiment_id: int) -> bool:
-    """Whether the experiment's rows were rewritten by a move that isn't over."""
-    query = select(moves.c.state).where(moves.c.experiment_id == experiment_id)
-    return conn.scalar(query) not in {None, State.COPYING.value}
+def state(conn: Connection, experiment_id: int) -> State | None:
+    """How far the move of that experiment is; None where there is none."""
+    found = conn.scalar(select(moves.c.state).where(moves.c.experiment_id == experiment_id))
+    return None if found is None else State(found)
 
 
 def begin(conn: Connection, wanted: Move) -> Move:

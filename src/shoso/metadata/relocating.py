@@ -85,11 +85,8 @@ def folders(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[st
     Before the rows are rewritten nothing has moved: what is at the target by then has always been there.
     """
     staying = {one.id for one in _remembered(conn, experiment_id) if one.location is None}
-    ends = (
-        [renaming.inside, renaming.below_target]
-        if moves.is_turned(conn, experiment_id)
-        else [renaming.inside]
-    )
+    turned = moves.state(conn, experiment_id) not in {None, State.COPYING}
+    ends = [renaming.inside, renaming.below_target] if turned else [renaming.inside]
     found: dict[str, Key] = {}
     for one in _of_experiment(conn, experiment_id):
         if one.kind == "experiment" or one.id in staying:

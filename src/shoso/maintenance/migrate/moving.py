@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from shoso.core.digest import digest
 from shoso.core.keys import Key
-from shoso.errors import Kind, store_error
+from shoso.errors import Kind, ShosoError, TrackingError, store_error
 from shoso.maintenance.migrate.ends import Ends
 from shoso.maintenance.migrate.renaming import Renaming
 from shoso.metadata import moves, relocating
@@ -17,9 +19,13 @@ from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
 from shoso.metadata.relocating import Changed
 from shoso.transfer import CopyError
+from shoso.transfer.window import crew
 
 ROUNDS = 5
 """Passes before the rows are rewritten, and again after: of a run that never rests the rest comes later."""
+
+BEAT = 1.0
+"""Seconds after which somebody who copies looks whether the rows are still to be rewritten."""
 
 _PASSING = {Kind.NOT_FOUND, Kind.CHANGED, Kind.INCOMPLETE}
 """Failures of artifacts that somebody is writing or deleting meanwhile."""
@@ -140,12 +146,36 @@ class Mover:
             folders = [path for id_, path in covered.items() if id_ in shard]
             if not folders:
                 return
-            await self._pass(outcome, folders, last=not left)
+            async with self._nobody_turns(outcome.experiment_id):
+                await self._pass(outcome, folders, last=not left)
             found = await self.ends.agree(folders)
             if not found.different:
                 return
             _refuse_stuck(before, found.different)
             before = found.different
+
+    @asynccontextmanager
+    async def _nobody_turns(self, number: int) -> AsyncIterator[None]:
+        """Break off with INVALID when somebody else rewrites the rows, or gives the move up.
+
+        From then on clients write to the target, and what is copied might be older than what is there.
+        """
+        async with crew() as group:
+            watching = group.create_task(self._watch(number))
+            yield
+            watching.cancel()
+
+    async def _watch(self, number: int) -> None:
+        state: State | None = State.COPYING
+        while state is State.COPYING:
+            await asyncio.sleep(BEAT)
+            with suppress(ShosoError):  # a database that is away for a while
+                state = await self._database.read(moves.state, number)
+        message = (
+            f"The move of experiment {number} is {state or 'over'}: somebody else has gone on with it"
+            " while this copied."
+        )
+        raise TrackingError(Kind.INVALID, message)
 
     async def _pass(
         self, outcome: Outcome, folders: Collection[Key], *, last: bool, keep: bool = False
