@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 import urllib.request
 
+from click.testing import CliRunner
 from tests.maintenance.moves import Filled, World
 from tests.servers import radosgw
 
+from shoso.cli import main
 from shoso.maintenance.migrate.moving import Shard
 
 
@@ -21,6 +25,16 @@ def _delete(world: World, key: str) -> None:
 def _change(world: World, statement: str, *values: str) -> None:
     with sqlite3.connect(world.server.database.removeprefix("sqlite:///"), timeout=30) as conn:
         conn.execute(statement, values)
+
+
+def _orphans_of_old(world: World) -> str:
+    """What `shoso fsck` finds when all that is at the old place is two days old."""
+    for path in world.files():
+        os.utime(world.server.artifacts / path, (time.time() - 2 * 86400,) * 2)
+    _, env = world.command()
+    words = ["fsck", "--backend-store-uri", world.server.database]
+    done = CliRunner(env=dict.fromkeys(os.environ) | env).invoke(main, words)
+    return "" if done.exit_code == 0 else done.output
 
 
 def test_what_is_deleted_while_it_is_copied_or_after_it_moved_never_comes_back(world):
@@ -72,6 +86,7 @@ def test_what_comes_to_the_old_place_after_finish_has_begun_is_brought_by_the_ne
     world.client.log_text(run, "late", "late.txt")  # to the old place
     filled.expected[run, "late.txt"] = "late"
     assert f"{filled.experiment}/{run}/artifacts/late.txt" in world.files()
+    assert _orphans_of_old(world) == ""  # the copies aren't nobody's yet
     done = world.migrate("finish", "--running")
     assert (done.code, world.files()) == (0, []), done
     assert world.get(run, "late.txt") == "late"
