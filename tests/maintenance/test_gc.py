@@ -19,8 +19,11 @@ from tests.maintenance.world import FILES, World
 from shoso.cli import main
 from shoso.errors import TrackingError
 from shoso.maintenance import plans
+from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.guard import Guard
+from shoso.maintenance.gc.owned import OwnedJob
 from shoso.maintenance.gc.planning import plan
 from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept
@@ -153,8 +156,7 @@ async def test_the_trash_gives_everything_back_until_its_time_is_over(estate, tm
     plan_id = plans.read(path)[0].id
     back = await undo(estate.estate, plan_id, Quiet())
     assert (sum(back.items.values()), back.problems, await estate.files()) == (6, [], before)
-    with pytest.raises(TrackingError, match="Nothing in the trash"):
-        await undo(estate.estate, plan_id, Quiet())
+    assert (await undo(estate.estate, plan_id, Quiet())).items == {}
     await estate.database.write(experiments.restore, gone)
     await estate.database.write(experiments.delete, gone)
     path, *_ = await planned(estate, tmp_path, orphans=True)
@@ -308,6 +310,32 @@ async def test_a_run_with_more_objects_than_are_held_in_memory_goes_too(plain, t
     path, *_ = await planned(plain, tmp_path)
     done = await applied(plain, path)
     assert (done.items, done.objects, await plain.files()) == ({"run": 4}, 38, {})
+
+
+async def test_a_path_that_is_too_long_for_the_trash_is_refused_before_anything_is_claimed(plain, tmp_path):
+    run_id = await plain.run(
+        await plain.experiment("one"), {"/".join(["d" * 200] * 4) + "/" + "f" * 150: b""}
+    )
+    await plain.delete_run(run_id)
+    path, *_ = await planned(plain, tmp_path)
+    done = await applied(plain, path, trash=60.0)
+    assert "too long for the trash" in done.problems[0].message
+    await plain.database.write(runs.restore, run_id)
+
+
+async def test_a_version_that_is_registered_while_a_plan_is_applied_keeps_its_run(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shoso.maintenance.gc.owned.RENEWED", -1.0)
+    one = await plain.experiment("one")
+    run_id = await plain.run(one)
+    await plain.delete_run(run_id)
+    path, going, _ = await planned(plain, tmp_path)
+    early = await Guard.of(plain.database, registered=False)
+    await plain.version("late", run_id)
+    job = OwnedJob(plain.estate, account := Account(plans.read(path)[0].id), early, registered=False)
+    await job.run("run", [going[run_id]])
+    assert [problem.item.id for problem in account.problems] == [run_id]
 
 
 async def test_a_location_that_fails_is_named_and_the_rest_goes_on(plain, tmp_path):

@@ -44,7 +44,7 @@ _KINDS = ("run", "model", "experiment", "orphan", "upload")
 def planned(asked: Mapping[str, Any], output: Path | None) -> Planned:
     """Make a plan. Raises ConfigError, TrackingError, StoreError."""
     id_ = new_id()
-    path = output or Path(f"gc-{time.strftime('%Y%m%d-%H%M%S')}-{id_}.jsonl")
+    path = output or _path(id_)
     return with_estate(asked, lambda estate: _planned(estate, asked, path, id_))
 
 
@@ -62,8 +62,10 @@ def undone(plan: str, asked: Mapping[str, Any]) -> Collected:
 def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Collected:
     """Make a plan and apply it; on a terminal, show it and ask in between."""
     with tempfile.TemporaryDirectory(prefix="shoso-gc-") as folder:
-        path = Path(folder) / "plan.jsonl"
-        found = with_estate(asked, lambda estate: _planned(estate, asked, path, new_id()))
+        id_ = new_id()
+        # What is moved to the trash by half is moved on by the same plan alone, so that one stays.
+        path = Path(folder) / "plan.jsonl" if trash is None else _path(id_)
+        found = with_estate(asked, lambda estate: _planned(estate, asked, path, id_))
         if ask and found.items and _is_terminal():
             click.echo("\n".join([*_first(found), *_sums(found)]), err=True)
             question = "Delete this for good?" if trash is None else "Move this to the trash?"
@@ -99,6 +101,11 @@ def with_estate(asked: Mapping[str, Any], work: Callable[[Estate], Awaitable[T]]
             return blocking.run(done())
         except KeyboardInterrupt:
             raise Interrupted(GO_ON) from None
+
+
+def _path(id_: str) -> Path:
+    """Where a plan is written if nobody says so."""
+    return Path(f"gc-{time.strftime('%Y%m%d-%H%M%S')}-{id_}.jsonl")
 
 
 def _is_terminal() -> bool:
@@ -170,7 +177,8 @@ def _sums(done: Planned) -> list[str]:
     what = kinds(done.items)
     if not what:
         return ["Nothing would go."]
-    return [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
+    doubt = [] if done.objects else ["None of it has an object: make sure that the storage is the right one."]
+    return [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)}).", *doubt]
 
 
 def in_words(done: Collected) -> str:
@@ -183,6 +191,8 @@ def in_words(done: Collected) -> str:
 
 def back_in_words(done: Collected) -> str:
     """A line for each problem, then what came back."""
+    if not done.items and not done.stayed:
+        return f"Nothing in the trash is of a plan {done.plan}."
     return "\n".join([*_problems(done), f"{_went(done, 'came back')}."])
 
 

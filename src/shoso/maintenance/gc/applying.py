@@ -46,9 +46,10 @@ async def apply(
     """
     plan.require(estate.settings.backend_store_uri)
     account = Account(plan.id, trash)
-    guard = await Guard.of(estate.database, registered="registered" in plan.asked)
+    registered = "registered" in plan.asked
+    guard = await Guard.of(estate.database, registered=registered)
     async with AsyncExitStack() as stack:
-        job: Job = OwnedJob(estate, account, guard)
+        job: Job = OwnedJob(estate, account, guard, registered=registered)
         for kind, alike in groupby(items, key=lambda item: item.kind):
             if kind in {ORPHAN, UPLOAD} and not isinstance(job, LitterJob):
                 inventory = await stack.enter_async_context(Inventory.taken(estate))

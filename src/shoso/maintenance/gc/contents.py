@@ -20,12 +20,16 @@ _WIDTH = 1 << 128
 
 @dataclass(slots=True)
 class Contents:
-    """Objects, their bytes, and when the newest was written, in seconds; `keys` of the first of them."""
+    """Objects, their bytes, and when the newest was written, in seconds; `keys` of the first of them.
+
+    `longest` is the bytes of the longest key.
+    """
 
     objects: int = 0
     bytes: int = 0
     newest: float = 0.0
     sum: int = 0
+    longest: int = 0
     keys: list[Key] = field(default_factory=list)
 
     @property
@@ -38,6 +42,7 @@ class Contents:
         self.objects += 1
         self.bytes += meta.size
         self.newest = max(self.newest, meta.modified)
+        self.longest = max(self.longest, len(meta.key.encode()))
         path = keys.below(meta.key, place.key) if meta.key != place.key else ""
         version = f"{path}\0{meta.size}\0{meta.etag or repr(meta.modified)}"
         self.sum = (self.sum + int(digest(version.encode())[:32], 16)) % _WIDTH

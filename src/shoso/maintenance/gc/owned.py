@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from shoso.client.places import Place
+from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
@@ -25,6 +26,9 @@ from shoso.metadata.purge import Marked
 
 HELD = 4000
 """Objects of an item whose keys are held in memory; one with more is listed once more."""
+
+RENEWED = 10.0
+"""Seconds after which what others need is read again."""
 
 
 @dataclass(slots=True)
@@ -44,12 +48,14 @@ class _Looked:
 class OwnedJob:
     """Lets go of what has rows."""
 
-    def __init__(self, estate: Estate, account: Account, guard: Guard) -> None:
-        self._estate, self._account, self._guard = estate, account, guard
+    def __init__(self, estate: Estate, account: Account, guard: Guard, *, registered: bool) -> None:
+        self._estate, self._account = estate, account
+        self._guard, self._renewed, self._registered = guard, time.monotonic(), registered
 
     async def run(self, kind: str, items: Sequence[Item]) -> None:
         """Let a group go."""
         database = self._estate.database
+        await self._renew_guard()
         there, taken = await database.read(_known, kind, [item.id for item in items])
         left = [item for item in items if item.id in there and not self._is_done(item, taken.get(item.id))]
         self._account.gone += len(items) - len(left)
@@ -58,6 +64,12 @@ class OwnedJob:
         refused = await database.write(_claim, self._account, kind, [one.item for one in same])
         going = [one for one in same if self._may_go(one.item, refused.get(one.item.id))]
         await self._finish(Kind(kind), await self._empty(going))
+
+    async def _renew_guard(self) -> None:
+        """Know, in a long apply, of versions and experiments that were made since it began."""
+        if time.monotonic() - self._renewed > RENEWED:
+            self._renewed = time.monotonic()
+            self._guard = await Guard.of(self._estate.database, registered=self._registered)
 
     # -- looking ------------------------------------------------------------------------------------------
 
@@ -83,6 +95,9 @@ class OwnedJob:
             found = await contents(place, HELD)
             if changed(item, found, begun):
                 self._account.refuse(item, await _difference(item, place))
+                return None
+            if self._account.shelves(item) and found.longest + len(self._account.folder) >= keys.MAX_BYTES:
+                self._account.refuse(item, "a path of it is too long for the trash; leave --trash out")
                 return None
         except ShosoError as error:
             self._account.fail(item, error)

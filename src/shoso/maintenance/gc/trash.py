@@ -9,8 +9,7 @@ from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import DELETE_BATCH, Store, exists, is_folder
 from shoso.core.types import ObjectMeta
-from shoso.errors import Kind as ErrorKind
-from shoso.errors import NotFound, ShosoError, StoreError, TrackingError
+from shoso.errors import NotFound, ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.contents import Contents, objects, placed
@@ -28,16 +27,13 @@ async def undo(estate: Estate, plan: str, told: Told) -> Account:
     """Bring back what the plan of that id moved to the trash, and let it be restored.
 
     What is in the way of an object, because it was written since, is never replaced: its item stays in the
-    trash. Raises NOT_FOUND for a plan that has nothing there, TrackingError where the database fails,
-    StoreError where every location does.
+    trash. Raises TrackingError where the database fails, StoreError where every location does.
     """
     account = Account(plan)
     for kind in KINDS:
         async for claim in _claims(estate, kind, account):
             await _back(estate, claim, account)
             told.done(1)
-    if not account.items and not account.stayed:
-        raise TrackingError(ErrorKind.NOT_FOUND, f"Nothing in the trash is of a plan {plan}.")
     return account
 
 
