@@ -154,10 +154,10 @@ def proxied(uri: str) -> Key:
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts":
         return keys.parse(unquote(parts.path).strip("/"))
-    _, found, below = parts.path.partition(_PROXY_PATH)
+    _, found, below = f"{parts.path}/".partition(_PROXY_PATH)  # the root may end without a slash
     if not found:
         raise _outside(uri)
-    return keys.parse(unquote(below))
+    return keys.parse(unquote(below.removesuffix("/")))
 
 
 def _outside(uri: str) -> TrackingError:

@@ -51,6 +51,8 @@ def end(option: str, uri: str) -> str:
     except (ShosoError, ValueError) as error:
         raise ConfigError(option, f"{error}.".replace("..", ".")) from None
     bare = whole.rstrip("/")
+    if bare.endswith(":") and bare[:-1] in PROXIED:
+        return f"{bare}/"
     return whole if bare.endswith(":") or not bare else bare
 
 
