@@ -48,12 +48,6 @@ class Plan(Struct, frozen=True, tag="plan"):
     asked: dict[str, str]
     version: int = VERSION
 
-    def require(self, database: str) -> None:
-        """Raise ConfigError unless it is of that database: what nobody refers to there is needed here."""
-        if shown(database) != self.database:
-            message = f"'{shown(database)}' isn't the database of the plan; write it as then: {self.database}"
-            raise ConfigError("--backend-store-uri", message)
-
 
 class Item(Struct, frozen=True, tag="item", omit_defaults=True):
     """What goes: a run, a model, an experiment, an orphan or an upload, with everything at `location`.
@@ -119,6 +113,13 @@ class Stays(Struct, frozen=True, tag="stays"):
     name: str
     policy: int
     runs: dict[str, int]
+
+
+def require(plan: Plan | Retention, database: str) -> None:
+    """Raise ConfigError unless the plan is of that database: what nobody refers to there is needed here."""
+    if shown(database) != plan.database:
+        message = f"'{shown(database)}' isn't the database of the plan; write it as then: {plan.database}"
+        raise ConfigError("--backend-store-uri", message)
 
 
 Line = Plan | Retention | Item | Kept | Stays | Total

@@ -19,7 +19,7 @@ from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.gc.litter import LitterJob
 from shoso.maintenance.gc.owned import OwnedJob
 from shoso.maintenance.inventory import Inventory
-from shoso.maintenance.plans import ORPHAN, UPLOAD, Item, Plan
+from shoso.maintenance.plans import ORPHAN, UPLOAD, Item, Plan, require
 from shoso.maintenance.report import Told
 from shoso.transfer.window import Window, crew
 
@@ -44,7 +44,7 @@ async def apply(
     Raises ConfigError for a plan of another database, TrackingError where the database fails, StoreError
     where every location does.
     """
-    plan.require(estate.settings.backend_store_uri)
+    require(plan, estate.settings.backend_store_uri)
     account = Account(plan.id, trash)
     registered = "registered" in plan.asked
     guard = await Guard.of(estate.database, registered=registered)

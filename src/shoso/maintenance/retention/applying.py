@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from shoso.errors import TrackingError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.plans import Item, Retention
+from shoso.maintenance.plans import Item, Retention, require
 from shoso.maintenance.report import Told
 from shoso.maintenance.retention.keeping import Standing, registered
 from shoso.maintenance.retention.policies import matching
@@ -31,7 +31,11 @@ GONE = ""
 
 
 async def apply(estate: Estate, plan: Retention, items: Iterable[Item], told: Told) -> Account:
-    """Mark what the plan has. Raises TrackingError where the database fails."""
+    """Mark what the plan has.
+
+    Raises ConfigError for a plan of another database, TrackingError where the database fails.
+    """
+    require(plan, estate.settings.backend_store_uri)
     done = Account(plan.id)
     database = estate.database
     versions = await database.read(registered)
