@@ -145,6 +145,12 @@ def lock(conn: Connection, experiment_id: int) -> None:
         raise TrackingError(Kind.NOT_FOUND, f"No Experiment with id={experiment_id} exists")
 
 
+def has_experiment(conn: Connection, experiment_id: int) -> bool:
+    """Whether the experiment is there still: gc may have deleted it for good after it had moved."""
+    query = select(experiments.c.experiment_id).where(experiments.c.experiment_id == experiment_id)
+    return conn.scalar(query) is not None
+
+
 def under_way(conn: Connection, experiment_id: int) -> Sequence[str]:
     """Ids of runs that have been RUNNING since before the rows were rewritten, in any number up to ten."""
     query = select(runs.c.run_uuid).where(

@@ -51,7 +51,7 @@ class Ending:
         if move.state not in {State.MOVED, State.FINISHING}:
             raise _not(move, "finished")
         mover = Mover(self.database, self.renaming, self.ends)
-        if move.state is State.MOVED:
+        if move.state is State.MOVED and await self._is_there(move):
             await mover.follow(outcome, move)
         folders = await mover.folders(move.experiment_id)
         if move.state is State.FINISHING:  # what came after it had begun
@@ -74,7 +74,7 @@ class Ending:
         if move.state is State.FINISHING:
             raise _not(move, "rolled back")
         mover = Mover(self.database, self.renaming, self.ends)
-        if move.state is not State.COPYING:
+        if move.state is not State.COPYING and await self._is_there(move):
             await self._return(mover, move, outcome)
         if not running:
             outcome.running = tuple(await self.database.read(moves.under_way, move.experiment_id))
@@ -85,6 +85,9 @@ class Ending:
             await back._delete(await mover.folders(move.experiment_id), move, outcome)
         await self.database.write(moves.end, move.experiment_id)
         outcome.state = "rolled back"
+
+    async def _is_there(self, move: Move) -> bool:
+        return await self.database.read(moves.has_experiment, move.experiment_id)
 
     async def _return(self, mover: Mover, move: Move, outcome: Outcome) -> None:
         back = Mover(self.database, self.renaming.reverse, self.ends.reverse)
