@@ -296,6 +296,26 @@ async def test_an_experiment_stays_while_anything_in_it_does(plain, tmp_path):
         one: "it was restored meanwhile, or something is in it",
     }
     assert done.items == {"model": 1}
+    await plain.database.write(experiments.restore, one)
+    assert (await plain.database.read(runs.get, run_id)).info.lifecycle_stage == "active"
+
+
+async def test_an_experiment_stays_while_it_is_moved_and_isnt_moved_while_it_goes(plain, tmp_path):
+    moved, gone = await plain.experiment("moved"), await plain.experiment("gone")
+    for one in (moved, gone):
+        await plain.database.write(experiments.delete, one)
+    path, *_ = await planned(plain, tmp_path)
+    await plain.database.write(moves.begin, _move(moved))
+    obstacle = "it is being moved; end that first: shoso migrate finish, or rollback"
+    assert (await planned(plain, tmp_path / "later"))[2] == {moved: obstacle}
+    done = await applied(plain, path, trash=3600.0)
+    assert {problem.item.id: problem.message for problem in done.problems} == {moved: obstacle}
+    with pytest.raises(TrackingError, match="shoso gc undo"):
+        await plain.database.write(moves.begin, _move(gone))
+
+
+def _move(experiment):
+    return Move(int(experiment), "mlflow-artifacts:/", "/elsewhere", "", State.COPYING, 1, "", 1, None)
 
 
 async def test_a_run_with_more_objects_than_are_held_in_memory_goes_too(plain, tmp_path, monkeypatch):

@@ -82,11 +82,12 @@ def state(conn: Connection, experiment_id: int) -> State | None:
 def begin(conn: Connection, wanted: Move) -> Move:
     """The move of that experiment, begun now or before.
 
-    Raises INVALID where another one is under way, or something of it is in the trash of gc.
+    Raises INVALID where another one is under way, something of it is in the trash of gc, or gc deletes it.
     """
     lock(conn, wanted.experiment_id)
     found = find(conn, wanted.experiment_id)
     if found is None:
+        claims.refuse_claimed(conn, "experiment", str(wanted.experiment_id))
         claims.refuse_shelved_in(conn, wanted.experiment_id)
         conn.execute(insert(moves).values(**wanted._asdict()))
         return wanted

@@ -94,7 +94,8 @@ def drop_points(conn: Connection, run_id: str, key: str) -> bool:
 def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
     """Delete these with all that belongs to them, and the claims; gives the ids of those that stay.
 
-    What was restored stays, and an experiment that has a run, a model or rows of MLflow's.
+    What was restored stays, and an experiment that has a run, a model or rows of MLflow's:
+    nobody has a claim on one that stays.
     """
     going = [*marked(conn, kind, ids)]
     if kind is Kind.EXPERIMENT:
@@ -104,7 +105,8 @@ def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
             conn.execute(delete(table).where(condition(some)))
         conn.execute(delete(_ID[kind].table).where(_ID[kind].in_(some)))
     staying = there(conn, kind, [id_ for id_ in ids if id_ not in {*going}])
-    claims.release(conn, kind.value, [id_ for id_ in ids if id_ not in staying])
+    claimed = set() if kind is Kind.EXPERIMENT else {*staying}  # an experiment that stays has lost nothing
+    claims.release(conn, kind.value, [id_ for id_ in ids if id_ not in claimed])
     return staying
 
 

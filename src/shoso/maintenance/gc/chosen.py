@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from shoso.core.amounts import count
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
-from shoso.maintenance.gc.guard import Guard
-from shoso.metadata import claims, holdings
+from shoso.maintenance.gc.guard import MOVING, Guard
+from shoso.metadata import claims, holdings, moves
 from shoso.metadata.claims import Claim
 from shoso.metadata.connect import Database
 from shoso.metadata.holdings import Holding, Kind, Wanted
@@ -114,6 +114,8 @@ class _Choice:
 
     async def _lived_in(self, number: int) -> str:
         """What keeps an experiment."""
+        if number in {move.experiment_id for move in await self._database.read(moves.open_moves)}:
+            return MOVING
         if table := await self._database.read(holdings.obstacles, number):
             return f"MLflow keeps rows of it in '{table}', which Shoso leaves alone; delete them with MLflow"
         async for page in self._all(Kind.RUN, Wanted(experiments=[number])):

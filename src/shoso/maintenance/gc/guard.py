@@ -11,6 +11,9 @@ from shoso.maintenance.inventory import versions
 from shoso.metadata import holdings
 from shoso.metadata.connect import Database
 
+MOVING = "it is being moved; end that first: shoso migrate finish, or rollback"
+"""Why an experiment stays: whatever is at the other place would be left there."""
+
 _ID = re.compile(r"(?:m-)?[0-9a-f]{32}")
 _SEPARATORS = re.compile(r"[/:@?#]+")
 

@@ -17,7 +17,7 @@ from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove, remove_each
 from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects, placed
-from shoso.maintenance.gc.guard import Guard
+from shoso.maintenance.gc.guard import MOVING, Guard
 from shoso.maintenance.plans import Item
 from shoso.metadata import claims, moves, purge
 from shoso.metadata.claims import Claim
@@ -214,8 +214,10 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
         for item in items
         if (why := _obstacle(item, marked.get(item.id), taken.get(item.id), account)) is not None
     }
-    if account.trash is not None:
-        moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
+    moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
+    if kind == Kind.EXPERIMENT:
+        refused |= {item.id: MOVING for item in items if item.id in moving}
+    elif account.trash is not None:
         refused |= {item.id: _MOVING for item in items if item.experiment_id in moving}
     shelved = [item for item in items if item.trash and item.id not in refused]
     refused |= {item.id: NOT_OVER for item in shelved if not claims.take(conn, taken[item.id], account.plan)}
