@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, text
 from tests.maintenance.proof import Proof
 
 from shoso.core.keys import Key
+
+pytestmark = pytest.mark.timeout(7200)
+"""There may be asked for more than is tried by default."""
 
 
 async def test_repairs_that_are_killed_go_on_and_touch_nothing_else(proof, tmp_path):

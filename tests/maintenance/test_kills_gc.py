@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.maintenance.proof import ROOT, Proof
 
 from shoso.errors import TrackingError
@@ -12,6 +13,9 @@ from shoso.maintenance.gc import planning
 from shoso.maintenance.gc.chosen import Asked
 from shoso.metadata import experiments, runs
 from shoso.metadata.holdings import Kind
+
+pytestmark = pytest.mark.timeout(7200)
+"""There may be asked for more than is tried by default."""
 
 
 class Collected:
@@ -149,8 +153,9 @@ async def _to_the_trash_and_back(proof: Proof, batch: Collected, path: str) -> N
         for id_ in batch.going:
             assert not any(key.startswith(proof.things[id_].key) for key in found), id_
     plan_id = plans.read(Path(path))[0].id
-    done = await proof.through("undo", "undo", proof.nothing, plan=plan_id)
-    assert done["problems"] == {}
+    over = "Nothing in the trash is of a plan"  # it was killed before the first move, or after the last one
+    done = await proof.through("undo", "undo", proof.nothing, allowed=over, plan=plan_id)
+    assert not done.get("problems")
     await proof.check()
 
 

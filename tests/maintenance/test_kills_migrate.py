@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Connection, text
 from tests.maintenance.proof import ROOT, Proof, Thing
 
 LARGE = 6 << 20
 """Bytes of an artifact that goes in parts."""
+
+pytestmark = pytest.mark.timeout(7200)
+"""There may be asked for more than is tried by default."""
 
 
 class Moved:

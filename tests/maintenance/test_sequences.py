@@ -53,6 +53,9 @@ from shoso.wire.requests import LoggedModelById
 SEQUENCES = int(os.environ.get("SHOSO_TEST_SEQUENCES", "10"))
 STEPS = 40
 
+pytestmark = pytest.mark.timeout(7200)
+"""There may be asked for more than is tried by default."""
+
 ROOT = world.ROOT
 PATHS = st.sampled_from(["a", "b/c", "b/d", "MLmodel"])
 DATA = st.binary(max_size=30)
