@@ -266,9 +266,12 @@ async def test_every_byte_is_compared_and_what_is_damaged_comes_from_a_copy(worl
     assert {(one.kind.value, one.name) for one in found} == damage
     assert (totals.read, totals.unrecorded, totals.recorded) == (9, 1, 0)
     found, totals = await world.check(data=Data(), repair=True, source=str(tmp_path / "copy"))
+    assert {one.kind.value for one in found if one.done} == {"missing"}  # the others somebody wrote since
+    assert (totals.unrecorded, totals.recorded) == (1, 1)
+    world.remove(keys["a/b.txt"])
+    found, _ = await world.check(data=Data(), repair=True, source=str(tmp_path / "copy"), replace=True)
     assert {one.name for one in found if not one.done} == {uri(overwritten)}
     assert {one.kind.value for one in found if one.done} == {"missing", "size", "digest"}
-    assert (totals.unrecorded, totals.recorded) == (1, 1)
     found, totals = await world.check(data=Data())
     assert [one.name for one in found] == [uri(overwritten)]
     assert totals.unrecorded == 0
@@ -388,7 +391,15 @@ def test_whatever_moment_a_repair_is_killed_at_the_next_one_ends_it(tmp_path):
                 (folder / name).unlink()
             elif number % 3 == 1:
                 (folder / name).write_bytes(bytes(20_000 - number % 2))
-        repair = ("--data", "--repair", "--from", str(tmp_path / "copy"), "--limit-rate", "1MB/s")
+        repair = (
+            "--data",
+            "--repair",
+            "--from",
+            str(tmp_path / "copy"),
+            "--replace",
+            "--limit-rate",
+            "1MB/s",
+        )
         for _ in range(KILLS):
             process = world.start("fsck", "--json", *repair)
             time.sleep(chance.uniform(0.3, 3))

@@ -44,7 +44,9 @@ def checked(asked: Mapping[str, Any], as_json: bool) -> CheckTotal:
 async def _checked(asked: Mapping[str, Any], tell: Any) -> Totals:
     estate = Estate.open(asked, os.environ)
     ignored = {Kind(kind) for kind in asked["ignored"]}
-    wanted = Asked(asked["repair"], asked["source"], _data(asked), ignored, told=Lines("object"))
+    wanted = Asked(
+        asked["repair"], asked["source"], asked["replace"], _data(asked), ignored, told=Lines("object")
+    )
     try:
         return await check(estate, wanted, tell)
     finally:

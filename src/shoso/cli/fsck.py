@@ -63,6 +63,10 @@ class _Rate(click.ParamType[float]):
     help="With --repair: a copy of the storage, from which objects are fetched that are missing or damaged.",
 )  # fmt: skip
 @click.option(
+    "--replace", is_flag=True,
+    help="With --from: replace also what somebody wrote past the server since it was stored.",
+)  # fmt: skip
+@click.option(
     "--ignore", "ignored", type=click.Choice(KINDS), multiple=True,
     help="Say nothing of findings of that kind.",
 )  # fmt: skip
@@ -85,6 +89,8 @@ def fsck(as_json: bool, **asked: Any) -> None:
 
     if asked["source"] and not asked["repair"]:
         raise click.UsageError("--from is for what is repaired; say --repair, too.")
+    if asked["replace"] and not asked["source"]:
+        raise click.UsageError("--replace is for what is fetched; say --from, too.")
     done = checked(asked, as_json)
     if done.found:
         raise SystemExit(REPAIRED if done.repaired == done.found else DAMAGED)

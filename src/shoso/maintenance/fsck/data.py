@@ -18,7 +18,7 @@ from shoso.errors import NotFound, StoreError
 from shoso.maintenance.fsck.findings import Data, Finding, Kind, Report
 from shoso.maintenance.fsck.pace import Pace, Paced
 from shoso.maintenance.fsck.progress import Progress
-from shoso.maintenance.fsck.records import FROM, SETTLING, fetching
+from shoso.maintenance.fsck.records import FROM, SETTLING, WRITTEN, fetching
 from shoso.maintenance.inventory import Inventory
 from shoso.metadata import objects
 from shoso.metadata.objects import Row
@@ -119,7 +119,8 @@ class _Reading:
 
     async def _looked_again(self, known: Known, meta: ObjectMeta) -> Finding | None:
         """What is still wrong; what was deleted or written anew meanwhile isn't."""
-        expected = await self._recorded(known)
+        row = await self._recorded(known)
+        expected = known.digest if known.id is None else row and row.digest
         try:
             meta = await self._root.plain.stat(meta.key)
             (got,) = await read_digests(self._store, [meta])
@@ -129,20 +130,21 @@ class _Reading:
             raise got
         if _agrees(expected, got) or (isinstance(got, StoreError) and got.kind is ErrorKind.NOT_FOUND):
             return None
-        return self._finding(meta, meta.digest or expected, got)
+        return self._finding(meta, meta.digest or expected, got, _is_rotten(row, meta, got))
 
-    async def _recorded(self, known: Known) -> str | None:
+    async def _recorded(self, known: Known) -> Row | None:
         if known.id is None:
-            return known.digest
-        rows = await self._inventory.estate.database.read(objects.known, [known.id])
-        return rows[known.id].digest if known.id in rows else None
+            return None
+        return (await self._inventory.estate.database.read(objects.known, [known.id])).get(known.id)
 
-    def _finding(self, meta: ObjectMeta, expected: str | None, got: Digest) -> Finding:
+    def _finding(self, meta: ObjectMeta, expected: str | None, got: Digest, rotten: bool) -> Finding:
         uri = self._root.shown(meta.key)
         if isinstance(got, StoreError) and got.kind is not ErrorKind.CORRUPT:
             return Finding(Kind.UNREADABLE, uri, f"It can't be read: {got.message}")
-        fix = fetching(self._report, self._at, self._inventory, meta.key, expected) if expected else None
-        return Finding(Kind.DIGEST, uri, "Its bytes aren't those that were stored.", FROM, fix=fix)
+        may = expected is not None and (rotten or self._report.asked.replace)
+        fix = fetching(self._report, self._at, self._inventory, meta.key, expected or "") if may else None
+        remedy = FROM if rotten else WRITTEN
+        return Finding(Kind.DIGEST, uri, "Its bytes aren't those that were stored.", remedy, fix=fix)
 
     async def _note(self, right: Sequence[tuple[Known, ObjectMeta, Digest]]) -> None:
         """Count what has no digest, and record it if that is asked for."""
@@ -173,6 +175,13 @@ def _agrees(recorded: str | None, got: Digest) -> bool:
     if isinstance(got, StoreError):
         return False
     return (got.kept or recorded or got.actual) == got.actual
+
+
+def _is_rotten(row: Row | None, meta: ObjectMeta, got: Digest) -> bool:
+    """Whether the very version that was stored has other bytes; else somebody has written a newer one."""
+    if isinstance(got, StoreError) or got.kept is not None:
+        return True  # the storage keeps a digest with this version, and it is another
+    return row is not None and objects.describes(row, meta, time.time_ns() // 1_000_000)
 
 
 def _is_chosen(data: Data, key: str) -> bool:

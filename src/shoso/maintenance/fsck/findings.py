@@ -103,11 +103,14 @@ class Data:
 class Asked:
     """What to check, whether to repair, and by which copy of the storage; kinds in `ignored` aren't told.
 
+    `replace` lets the copy replace also what somebody wrote since it was stored: it may be meant to be new.
+
     What nobody refers to, or goes on with, is found when it is older than `age`, in seconds.
     """
 
     repair: bool = False
     source: str = ""
+    replace: bool = False
     data: Data | None = None
     ignored: Collection[Kind] = ()
     age: float = DAY

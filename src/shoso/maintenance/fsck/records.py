@@ -93,7 +93,9 @@ def _finding(
     uri = inventory.roots[suspect.root].shown(suspect.key)
     fix = fetching(report, suspect.root, inventory, suspect.key, row.digest)
     if meta is not None:
-        return _resized(uri, row, meta, fix) if meta.size != row.size else None
+        return (
+            _resized(uri, row, meta, fix if report.asked.replace else None) if meta.size != row.size else None
+        )
     if owned is None:
         return None
     return _missing(uri, row, fix) if owned else _outlived(inventory.estate.database, uri, row)
@@ -132,7 +134,7 @@ def _missing(uri: str, row: Row, fix: Fix | None) -> Finding:
 
 def _resized(uri: str, row: Row, meta: ObjectMeta, fix: Fix | None) -> Finding:
     problem = f"It has {meta.size:,} bytes; {row.size:,} were stored."
-    return Finding(Kind.SIZE, uri, problem, FROM, fix=fix)
+    return Finding(Kind.SIZE, uri, problem, WRITTEN, fix=fix)
 
 
 def _outlived(database: Database, uri: str, row: Row) -> Finding:
@@ -147,6 +149,10 @@ async def _forget(database: Database, id_: bytes) -> str:
 
 REPAIR = "shoso fsck --repair does that."
 FROM = "shoso fsck --repair --from URI fetches it from a copy of the storage."
+WRITTEN = (
+    "Somebody wrote it since it was stored. If that isn't meant to be so, shoso fsck --repair --from URI"
+    " --replace fetches what was stored from a copy of the storage."
+)
 
 _TABLE = """
 CREATE TABLE records (
