@@ -163,7 +163,8 @@ class Draft:
 
     def discard(self) -> None:
         """Leave nothing behind of a plan that isn't whole."""
-        self._file.close()
+        with suppress(OSError):  # a full disk takes the rest no better now
+            self._file.close()
         with suppress(FileNotFoundError):
             Path(self._file.name).unlink()
 

@@ -105,7 +105,9 @@ class OwnedJob:
         return _Looked(item, place, found)
 
     def _may_go(self, item: Item, obstacle: str | None) -> bool:
-        if obstacle is not None:
+        if obstacle == _GONE:
+            self._account.gone += 1
+        elif obstacle is not None:
             self._account.refuse(item, obstacle)
         return obstacle is None
 
@@ -214,6 +216,8 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
         for item in items
         if (why := _obstacle(item, marked.get(item.id), taken.get(item.id), account)) is not None
     }
+    there = {*purge.there(conn, Kind(kind), [*refused])}
+    refused |= {id_: _GONE for id_ in refused if id_ not in there}
     moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
     if kind == Kind.EXPERIMENT:
         refused |= {item.id: MOVING for item in items if item.id in moving}
@@ -236,6 +240,9 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
 def _folder(account: Account, item: Item) -> str | None:
     return str(account.folder) if account.shelves(item) else None
 
+
+_GONE = ""
+"""Another gc has let it go meanwhile."""
 
 _MOVING = "its experiment is being moved (shoso migrate status), and nothing of it goes to a trash meanwhile"
 
