@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from tests.maintenance.proof import Proof
+from tests.maintenance.proof import ROOT, Proof
 
 from shoso.core.keys import Key
 
@@ -19,6 +19,7 @@ async def test_repairs_that_are_killed_go_on_and_touch_nothing_else(proof, tmp_p
     experiment = await proof.world.experiment("e")
     while not proof.enough("fsck"):
         runs = [await proof.run(experiment) for _ in range(2)]
+        await _put(proof, runs[0], {f"weights {at}": proof.dice.randbytes(1000) for at in range(3)})
         await proof.world.version(f"m {runs[0]}", runs[0], "")
         await _until_recorded(proof)
         _copy(proof, tmp_path / "copy")
@@ -32,6 +33,12 @@ async def test_repairs_that_are_killed_go_on_and_touch_nothing_else(proof, tmp_p
         await proof.check()
         assert await proof.world.database.read(_aliases) == 0
         assert await proof.world.database.read(_recorded) == len(proof.expected())
+
+
+async def _put(proof: Proof, run_id: str, files: dict[str, bytes]) -> None:
+    thing = proof.things[run_id]
+    await proof.world.put(f"{ROOT}{thing.key}", files)
+    thing.files |= files
 
 
 async def _until_recorded(proof: Proof) -> None:
