@@ -61,11 +61,11 @@ def _told(account: Account) -> Outcome:
 
 
 async def check(flags: Mapping[str, Any], environment: Mapping[str, str], source: str) -> Outcome:
-    """`shoso fsck --data --repair`."""
+    """`shoso fsck --data --repair --replace`."""
     data.SETTLING = records.SETTLING = 0.01
     found: list[Finding] = []
     async with _opened(flags, environment) as estate:
-        asked = Asked(repair=True, source=source, data=Data(), age=-60.0)
+        asked = Asked(repair=True, source=source, replace=True, data=Data(), age=-60.0)
         totals = await fsck.check(estate, asked, found.append)
     left = [f"{one.kind} {one.name}: {one.problem} {one.remedy}" for one in found if not one.done]
     return {"found": totals.found, "left": left, "unrecorded": totals.unrecorded - totals.recorded}
