@@ -184,6 +184,7 @@ def test_nothing_else_reads_the_environment():
         if ("environ" in (text := path.read_text()) and "os.environ" in text) or "getenv" in text
     }
     cli = {"cli/db.py", "cli/imported.py", "cli/indexes.py", "cli/server.py", "cli/session.py"}
+    cli |= {"cli/checked.py", "cli/collected.py", "cli/migrated.py"}
     state = {"client/active.py", "client/context.py", "client/current.py", "client/link.py"}
     terminal = {"client/progress.py"}
     assert readers == {*cli, *state, *terminal, "client/settings.py", "client/mlflow_plugin.py"}

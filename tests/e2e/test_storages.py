@@ -13,6 +13,7 @@ from tests.e2e.memory import Watch, resident
 from tests.e2e.raw import Wire, connect, error_code, names
 from tests.e2e.servers import Server
 from tests.e2e.storages import STORAGES, fresh, root_of
+from tests.servers import hdfs
 
 pytestmark = [pytest.mark.shoso_only, pytest.mark.since_3]
 
@@ -188,8 +189,12 @@ def test_a_large_file_goes_through_the_server(server, client, run_id, tmp_path, 
     assert "/mpu/" not in server.log()
 
 
-def test_memory_is_constant_however_much_is_under_way(server, client, run_id):
-    """Eight transfers at once, up and down, of 48 and of 96 MiB each: the peak stays."""
+def test_memory_is_constant_however_much_is_under_way(server, client, run_id, storage):
+    """Eight transfers at once, up and down, of 48 and of 96 MiB each: the peak stays.
+
+    HDFS's writers keep packets that a slow storage hasn't confirmed, the smaller ones perhaps fewer.
+    """
+    queued = 8 * hdfs.QUEUED * 1024 if storage.uri.startswith("hdfs:") else 0
     root = root_of(client, run_id)
     _eight(server, root, MIB)
     idle, growths = resident(server), []
@@ -197,7 +202,7 @@ def test_memory_is_constant_however_much_is_under_way(server, client, run_id):
         with Watch(server) as watch:
             _eight(server, root, size)
         growths.append(watch.peak - idle)
-    assert growths[1] < growths[0] + 96 * MIB, growths
+    assert growths[1] < growths[0] + 96 * MIB + queued, growths
     assert max(growths) < 8 * 40 * MIB, growths
 
 

@@ -36,7 +36,7 @@ async def test_what_ends_every_connection_is_given_up_while_others_go_on(place, 
         conn.exec_driver_sql(ENDS[place.kind])
 
     poison = asyncio.ensure_future(database.write(work))
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 60  # the machine may have much else to do
     while not poison.done() and time.monotonic() < deadline:
         await database.write_each(metrics.log_each, point(run_id, step=len(tries)))
     assert poison.done()

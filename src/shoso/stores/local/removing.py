@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.errors import StoreError
-from shoso.stores.local.tree import unlink
+from shoso.stores.local.tree import segments, unlink
 
 if TYPE_CHECKING:
     from shoso.stores.local import LocalStore
@@ -26,11 +26,16 @@ class Removing:
     def all(self, found: Sequence[Key]) -> list[StoreError]:
         """Remove them; the failures. Folders that are left empty go, too."""
         folders: dict[Key, list[Key]] = defaultdict(list)
+        failures = list[StoreError]()
         for key in found:
-            folders[keys.parent(key)].append(key)
+            refused = self._calls.attempt("delete", key, segments, key)  # before any folder of it is opened
+            if isinstance(refused, StoreError):
+                failures.append(refused)
+            else:
+                folders[keys.parent(key)].append(key)
         with self._tree.commit_lock(exclusive=False):
             outcomes = [one for folder, inside in folders.items() for one in self._remove(folder, inside)]
-        return [outcome for outcome in outcomes if outcome is not None]
+        return failures + [outcome for outcome in outcomes if outcome is not None]
 
     def _remove(self, folder: Key, inside: Sequence[Key]) -> list[StoreError | None]:
         """Remove these of one folder, which is opened once."""

@@ -86,7 +86,7 @@ class Tree:
         """A descriptor of the folder `key`. Raises FileNotFoundError, NotADirectoryError, store errors."""
         current = os.dup(self._root)
         try:
-            for segment in _segments(key):
+            for segment in segments(key):
                 inner = self._enter(current, segment, create)
                 os.close(current)
                 current = inner
@@ -97,7 +97,7 @@ class Tree:
     @contextmanager
     def parent(self, key: Key | str, create: bool = False) -> Iterator[tuple[int, str]]:
         """A descriptor of the folder that holds `key`, and the name in it."""
-        [*_, name] = _segments(key) or [""]
+        [*_, name] = segments(key) or [""]
         with self.folder(key.rpartition("/")[0], create) as folder:
             yield folder, name
 
@@ -266,12 +266,12 @@ def new_draft(drafts: int) -> tuple[str, int]:
     return name, created
 
 
-def _segments(key: str) -> list[str]:
+def segments(key: str) -> list[str]:
     """The names on the way; a second bolt behind `keys.parse`: those that climb are refused here too."""
-    segments = key.split("/") if key else []
-    if not {"", ".", ".."}.isdisjoint(segments):
+    names = key.split("/") if key else []
+    if not {"", ".", ".."}.isdisjoint(names):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), key)
-    return segments
+    return names
 
 
 def _make_root(path: Path) -> None:
