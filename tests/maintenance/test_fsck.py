@@ -82,7 +82,14 @@ class World:
         plain = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
         command = [SHOSO, *arguments, *named]
         env = plain | {**self.environment}
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.server.folder,  # where a plan of gc is left
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def sql(self, statement: str, **values: Any) -> None:
         """Change the database behind the server."""
