@@ -33,14 +33,19 @@ def policy(journals: Path) -> Policy:
 
 
 class Stopping(Silent):
-    """Stops this process, all its threads, when so many bytes have moved; once."""
+    """Stops this process, all its threads, when so many bytes have moved; once.
+
+    What has to be sent again is taken back, so that they may have moved a second time.
+    """
 
     def __init__(self, size: int) -> None:
         self._left = size
+        self._stopped = False
 
     def moved(self, size: int) -> None:
-        before, self._left = self._left, self._left - size
-        if before > 0 >= self._left:
+        self._left -= size
+        if self._left <= 0 and not self._stopped:
+            self._stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
