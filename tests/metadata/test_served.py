@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from tests.metadata import places
@@ -399,7 +400,12 @@ async def test_behind_a_pooler_each_transaction_may_have_another_connection(plac
             )
         run = await servers[1].read(runs.get, run_id)
         assert (len(run.data.tags), run.data.metrics[0].step) == (13, 11)
-        assert await servers[0].read(rows, "SHOW statement_timeout") == [("7s",)]
+        timeouts = await asyncio.gather(
+            *(each.read(rows, "SHOW statement_timeout") for each in servers for _ in range(8))
+        )
+        assert {timeout for [(timeout,)] in timeouts} == {"7s"}
+        with psycopg.connect(str(uri).replace("+psycopg", ""), autocommit=True) as other:
+            assert other.execute("SHOW statement_timeout").fetchone() == ("0",)
         for each in servers:
             await each.close()
 

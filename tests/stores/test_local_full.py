@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 
 import pytest
 from tests.conformance import expect
@@ -53,8 +54,17 @@ async def _old_is_intact(store, small_disk) -> None:
     assert _left(small_disk) == []
     assert {entry.key for entry in await expect.everything(store)} <= {KEY, BALLAST}
     await store.delete([BALLAST])
+    _await_room(small_disk)
     await store.write(KEY, BytesSource(b"new"))
     assert await read_bytes(store, KEY) == b"new"
+
+
+def _await_room(place) -> None:
+    """Wait until what was removed is free again: over NFS, when the server has heard of its close."""
+    deadline = time.monotonic() + 5
+    while not os.statvfs(place).f_bavail:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 async def test_a_small_object_that_doesnt_fit_is_refused(small, small_disk):

@@ -59,28 +59,24 @@ class Postgres:
         pooled = options.pool_class == "QueuePool"
         return {} if pooled else {"prepare_threshold": None}
 
-    def greet(self, raw: Any, options: Options, read_only: bool) -> None:
+    def greet(self, raw: Any, options: Options, read_only: bool) -> str | None:
         """See Product. Behind a pooler that lends a connection for a transaction nothing may be prepared.
 
-        One, such as PgBouncer, says that it has another process id than who answers.
+        Nor set for longer: another transaction may have another connection, and others get this one. A
+        pooler, such as PgBouncer, says that it has another process id than who answers.
         """
-        limit = int(options.timeout * 1000)
-        wait = limit * 9 // 10  # for a lock: else the other limit, which says less, would always come first
-        said = raw.execute(
-            f"SET statement_timeout = {limit}; SET lock_timeout = {wait};"
-            f" SET idle_in_transaction_session_timeout = {limit};"
-            " SET jit = off;"  # compiling a search takes longer than it
-            " SELECT pg_backend_pid()"
-        )
-        while said.nextset():
-            pass
-        if said.fetchone() != (raw.info.backend_pid,):
+        if raw.execute("SELECT pg_backend_pid()").fetchone() != (raw.info.backend_pid,):
             raw.prepare_threshold = None
-        if read_only and raw.info.server_version >= 120000:
-            # A plan for any values goes through a long history from its start, for every page.
-            raw.execute("SET plan_cache_mode = force_custom_plan")
+            first = _settings(options, local=True)
+        else:
+            raw.execute(_settings(options, local=False))
+            if read_only and raw.info.server_version >= 120000:
+                # A plan for any values goes through a long history from its start, for every page.
+                raw.execute("SET plan_cache_mode = force_custom_plan")
+            first = None
         raw.commit()
         raw.read_only = read_only
+        return first
 
     @contextmanager
     def alone(self, conn: Connection) -> Iterator[None]:
@@ -114,6 +110,20 @@ class Postgres:
             if fragment in text:
                 return sentence.format(place=place(url), user=url.username, database=url.database, text=text)
         return f"PostgreSQL at {place(url)} can't be opened: {text}"
+
+
+def _settings(options: Options, *, local: bool) -> str:
+    """A statement that makes them, for a transaction or a connection."""
+    limit = int(options.timeout * 1000)
+    wait = limit * 9 // 10  # for a lock: else the other limit, which says less, would always come first
+    settings = {
+        "statement_timeout": limit,
+        "lock_timeout": wait,
+        "idle_in_transaction_session_timeout": limit,
+        "jit": "off",  # compiling a search takes longer than it
+    }
+    made = (f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
+    return f"SELECT {', '.join(made)}"
 
 
 def _lacking(text: str, url: URL) -> str:

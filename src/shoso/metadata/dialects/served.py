@@ -108,8 +108,8 @@ class Product(Protocol):
     def connect_args(self, options: Options) -> Mapping[str, Any]:
         """Further arguments of the driver's `connect`."""
 
-    def greet(self, raw: Any, options: Options, read_only: bool) -> None:
-        """Set up a new connection."""
+    def greet(self, raw: Any, options: Options, read_only: bool) -> str | None:
+        """Set up a new connection; the SQL that each transaction on it has to begin with, if any."""
 
     def alone(self, conn: Connection) -> AbstractContextManager[None]:
         """Keep others who ask for it waiting until the end of the block, or of the transaction.
@@ -284,7 +284,12 @@ class Served:
             **pool,
         )
         event.listen(engine, "do_connect", self._date)
-        event.listen(engine, "connect", lambda raw, _: self._product.greet(raw, self._options, read_only))
+
+        def connected(raw: Any, record: ConnectionPoolEntry) -> None:
+            record.info["first"] = self._product.greet(raw, self._options, read_only)
+
+        event.listen(engine, "connect", connected)
+        event.listen(engine, "begin", _say_first)
         return engine
 
     def _date(self, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
@@ -306,6 +311,11 @@ class Served:
             raise ConfigError(self._setting, f"{error}") from None
         except TypeError as error:  # a driver's way to refuse an option
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
+
+
+def _say_first(connection: Connection) -> None:
+    if first := connection.info["first"]:
+        connection.exec_driver_sql(first)
 
 
 class _Absence:
