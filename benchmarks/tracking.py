@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import ClassVar
 
-from benchmarks import references
+from benchmarks import at_once, references
 from benchmarks.artifacts import Peak
 from benchmarks.bench import Contender, Scenario, Stage
 from benchmarks.clients import ask_all
@@ -17,6 +17,7 @@ from benchmarks.servers import HEALTH
 from benchmarks.wire import Connection, json_request
 
 KEYS, STEPS = 10, 100  # a batch: 10 metrics at 100 steps each
+AT_ONCE = "the same clients, of a server that answers at once"
 HEAD_START = 0.3  # seconds for every client to have read its order
 
 
@@ -75,20 +76,26 @@ class EightClients(Scenario):
     def measure(self, contender: Contender, number: int) -> list[Reading]:
         """Points per second of all together; every client's points are counted afterwards."""
         del number
-        server, clients = contender.running, self.bench.clients.several(self.count)
-        runs = [new_run(server) for _ in clients]
-        start_at = time.monotonic() + HEAD_START
-        common = {"uri": server.uri, "seconds": self.bench.sizes.seconds, "start_at": start_at}
-        answers = ask_all(clients, "log_metric", [common | {"run": run} for run in runs])
+        server = contender.running
+        runs = [new_run(server) for _ in range(self.count)]
+        answers = self._ask(server.uri, runs)
         for answer, run in zip(answers, runs, strict=True):
             check_kept(stored_points(server, run), answer["calls"])
         worst = max(answer["max_ms"] for answer in answers)
         middle = statistics.median(answer["p50_ms"] for answer in answers)
         return [Reading(self.rows[0], _rate(answers), {"p50_ms": middle, "max_ms": worst})]
 
+    def _ask(self, uri: str, runs: list[str]) -> list[dict[str, float]]:
+        start_at = time.monotonic() + HEAD_START
+        common = {"uri": uri, "seconds": self.bench.sizes.seconds, "start_at": start_at}
+        clients = self.bench.clients.several(self.count)
+        return ask_all(clients, "log_metric", [common | {"run": run} for run in runs])
+
     def references(self) -> dict[str, tuple[float, str]]:
-        """The disk's part."""
-        return _commits(self)
+        """The disk's part, and the clients'."""
+        with at_once.serving() as uri:
+            answers = self._ask(uri, ["0" * 32] * self.count)
+        return {**_commits(self), AT_ONCE: (_rate(answers), "/s")}
 
 
 class RawLogMetric(Scenario):
@@ -157,12 +164,22 @@ class LogBatch(Scenario):
         by_client, by_socket = self._by_client(contender, calls), self._by_socket(contender, calls)
         return [Reading(self.rows[0], points / by_client), Reading(self.rows[1], points / by_socket)]
 
+    def references(self) -> dict[str, tuple[float, str]]:
+        """The client's part."""
+        calls = self.bench.sizes.batches
+        with at_once.serving() as uri:
+            seconds = self._ask(uri, "0" * 32, calls)
+        return {AT_ONCE: (calls * KEYS * STEPS / seconds, "metrics/s")}
+
     def _by_client(self, contender: Contender, calls: int) -> float:
         server, run = contender.running, new_run(contender.running)
-        work = {"calls": calls, "keys": KEYS, "steps": STEPS, "first": 1}
-        answer = self.bench.clients.one().ask("log_batch", uri=server.uri, run=run, **work)
+        seconds = self._ask(server.uri, run, calls)
         check_kept(stored_points(server, run, "metric-0"), calls * STEPS)
-        return float(answer["seconds"])
+        return seconds
+
+    def _ask(self, uri: str, run: str, calls: int) -> float:
+        work = {"calls": calls, "keys": KEYS, "steps": STEPS, "first": 1}
+        return float(self.bench.clients.one().ask("log_batch", uri=uri, run=run, **work)["seconds"])
 
     def _by_socket(self, contender: Contender, calls: int) -> float:
         server, run = contender.running, new_run(contender.running)
