@@ -42,11 +42,12 @@ async def test_a_location_is_found_in_the_root_that_holds_it_whatever_way_it_is_
     for name in ("kept", "direct", "elsewhere"):
         (tmp_path / name).mkdir()
     flags = {**database, "artifacts_destination": "kept", "default_artifact_root": f"{tmp_path}/direct"}
-    estate = opened(flags)
+    estate = opened({**flags, "tracking_uri": "http://old"})
     served = await estate.place("mlflow-artifacts:/0/a/artifacts")
     for location in (
         f"{tmp_path}/kept/0/a/artifacts",
         "http://old/api/2.0/mlflow-artifacts/artifacts/0/a/artifacts",
+        "mlflow-artifacts://old/0/a/artifacts",
     ):
         assert await estate.place(location) == served
     await served.store.write(Key("0/a/artifacts/f"), BytesSource(b"data"))
@@ -59,6 +60,23 @@ async def test_a_location_is_found_in_the_root_that_holds_it_whatever_way_it_is_
         ours, others = [await estate.place(f"{tmp_path}/{location[:-1]}{end}/artifacts") for end in "01"]
         assert ours.store is others.store  # one is opened for all of an experiment
     assert [root.uri for root in await estate.roots()] == ["mlflow-artifacts:/", f"{tmp_path}/direct"]
+
+
+async def test_what_another_server_keeps_isnt_looked_for_in_the_destination_of_this_one(
+    database, opened, tmp_path
+):
+    (tmp_path / "kept").mkdir()
+    flags = {**database, "artifacts_destination": "kept"}
+    here = "http://here:5000/api/2.0/mlflow-artifacts/artifacts/0/a/artifacts"
+    for tracking_uri, own in ((None, []), ("http://here:5000", [here, "mlflow-artifacts://HERE:5000/0/a"])):
+        estate = opened({**flags, "tracking_uri": tracking_uri})
+        for location in own:
+            assert (await estate.place(location)).store.info.name == f"{tmp_path}/kept"
+        for location in {here, "mlflow-artifacts://here:5001/0/a", "https://here/x"} - {*own}:
+            with pytest.raises(
+                ConfigError, match=r"--tracking-uri.* doesn't name here.*, the server that keeps"
+            ):
+                await estate.place(location)
 
 
 async def test_a_root_inside_of_another_is_no_second_one(database, opened, tmp_path):
@@ -97,7 +115,8 @@ async def test_a_folder_that_is_not_mounted_is_not_an_empty_one(database, opened
 
 
 @pytest.mark.parametrize(
-    "location", ["dbfs:/x", "s3://bucket/../x", "file://host/x", "mlflow-artifacts:/../x"]
+    "location",
+    ["dbfs:/x", "s3://bucket/../x", "file://host/x", "mlflow-artifacts:/../x", "mlflow-artifacts://host:x/0"],
 )
 async def test_a_location_that_names_nothing_is_refused(database, opened, location, tmp_path):
     with pytest.raises(ShosoError):

@@ -1,7 +1,8 @@
 """The estate: a database, and the stores that hold what it records, as whoever keeps them up sees them.
 
 It is opened by a server's own settings, whether a server runs or not. `mlflow-artifacts:/` locations are kept
-at --artifacts-destination; where that isn't said, they are reached through the tracking server. Any other
+at --artifacts-destination; where that isn't said, they are reached through the tracking server. One with a
+host is of the server there, and in the destination only if --tracking-uri names that server. Any other
 location is opened with the caller's own credentials, in a root of the server's if it lies in one, so that the
 server's record of digests is heeded and kept up.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import make_url
 
@@ -38,6 +40,8 @@ from shoso.stores import SCHEMES, open_store
 DESTINATION = "--artifacts-destination"
 
 PROXY = "mlflow-artifacts:/"
+
+_PORTS = {"http": 80, "https": 443}
 
 _ENCODED = {ord(character): f"%{ord(character):02X}" for character in "%?#"}
 
@@ -167,6 +171,7 @@ class Estate:
     async def _served(self, location: str) -> Place:
         """In the destination, or through the tracking server."""
         if self._destination is not None:
+            self._require_own(location)
             return Place(await self._store(self._destination), proxied(location))
         if self._server is None:
             message = (
@@ -175,6 +180,18 @@ class Estate:
             )
             raise ConfigError(DESTINATION, message)
         return await self._places.open(location)
+
+    def _require_own(self, location: str) -> None:
+        """Raise ConfigError for what another server keeps: nothing in the destination is meant by it."""
+        host = _host(location)
+        own = [_host(uri) for uri in (self.client.tracking_uri, self.settings.artifact_root)]
+        if host is None or any(one is not None and _is_same(host, one) for one in own):
+            return
+        message = (
+            f"doesn't name {host.netloc.rpartition('@')[2]}, the server that keeps"
+            f" '{locations.shown(location)}'. If {DESTINATION} is that server's, name it here, too."
+        )
+        raise ConfigError("--tracking-uri", message)
 
     def _shown(self, root: Location) -> str:
         return PROXY if root == self._destination else locations.shown(self._named[root].uri)
@@ -236,6 +253,24 @@ def _roots(settings: ServerSettings, *, destination: bool) -> list[_Named]:
     if settings.default_artifact_root and settings.artifact_root.partition(":")[0] not in PROXIED:
         found.append(_Named("--default-artifact-root", settings.artifact_root))
     return [*found, *(_Named("--allow-artifact-root", uri) for uri in settings.allow_artifact_root)]
+
+
+def _host(uri: str) -> SplitResult | None:
+    """The parts of a URI that names a server; None for any other. Raises INVALID."""
+    if uri.partition(":")[0] not in PROXIED:
+        return None
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        raise TrackingError(Kind.INVALID, f"'{locations.shown(uri)}': {error}.") from None
+    return parts if parts.netloc else None
+
+
+def _is_same(one: SplitResult, other: SplitResult) -> bool:
+    """Whether they name one host, and one port if both name any."""
+    ports = {part.port or _PORTS.get(part.scheme) for part in (one, other)} - {None}
+    return one.hostname == other.hostname and len(ports) <= 1
 
 
 def _is_server(uri: str) -> bool:
