@@ -23,7 +23,7 @@ from shoso.cli import main
 from shoso.errors import ConfigError
 from shoso.maintenance import plans
 from shoso.maintenance.plans import Item, Kept
-from shoso.maintenance.retention import policies
+from shoso.maintenance.retention import applying, policies
 from shoso.maintenance.retention.applying import apply
 from shoso.maintenance.retention.planning import plan
 from shoso.maintenance.retention.policies import Best, Policy
@@ -286,6 +286,35 @@ async def test_what_a_policy_keeps_by_now_stays_and_is_named(plain, tmp_path):
     await database.write(runs.restore, goes)
     [problem] = [one for one in (await applied(plain, path)).problems if one.item.id == goes]
     assert "no policy of the plan is about its experiment 'other'" in problem.message
+
+
+async def test_what_is_registered_while_a_plan_is_applied_stays_with_what_it_is_nested_in(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(applying, "BATCH", 1)
+    specs = [Spec(age=50), Spec(age=40), Spec(age=30, parent=1), Spec(age=20)]
+    made = await plain.database.write(Made, "e", specs)
+    path, going, _ = await planned(plain, tmp_path, Policy("e", keep_last=1))
+    assert {*going} == {*made.runs[:3]}
+    mark, marked = applying._mark, []
+
+    def then_register(conn, plan, number, items):
+        if marked:
+            source = f"mlflow-artifacts:/{made.experiment}/{nested}/artifacts/model"
+            register(conn, source, run_id=nested)
+        outcomes = mark(conn, plan, number, items)
+        marked.extend(item.id for item in items)
+        return outcomes
+
+    nested = made.runs[2]
+    items = sorted(plans.read_retention(path)[1], key=lambda item: made.runs.index(item.id))
+    monkeypatch.setattr(applying, "_mark", then_register)
+    done = await apply(plain.estate, plans.read_retention(path)[0], items, Quiet())
+    assert marked == made.runs[:3]
+    assert done.items == {"run": 1}
+    assert [problem.item.id for problem in done.problems] == made.runs[1:3]
+    assert done.problems[0].message == "a run that is nested in it stays"
+    assert "of a registered model is made from it" in done.problems[1].message
 
 
 async def test_a_model_that_another_run_reads_stays_and_so_does_what_nobody_can_rank(plain, tmp_path):

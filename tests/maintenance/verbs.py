@@ -15,6 +15,8 @@ from shoso.maintenance.gc import applying, trash
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Result
+from shoso.maintenance.retention import applying as retaining
+from shoso.maintenance.retention import undoing
 
 # what an estate opens when it is needed is imported before: a process that is killed shall not import
 from shoso.metadata.dialects import mysql, postgres, sqlite  # noqa: F401
@@ -54,6 +56,20 @@ async def undo(flags: Mapping[str, Any], environment: Mapping[str, str], plan: s
     """`shoso gc undo`."""
     async with _opened(flags, environment) as estate:
         return _told(await trash.undo(estate, plan, Quiet()))
+
+
+async def retain(flags: Mapping[str, Any], environment: Mapping[str, str], plan: str) -> Outcome:
+    """`shoso retention apply`, a few at a time."""
+    retaining.BATCH = 3
+    async with _opened(flags, environment) as estate:
+        return _told(await retaining.apply(estate, *plans.read_retention(Path(plan)), Quiet()))
+
+
+async def unretain(flags: Mapping[str, Any], environment: Mapping[str, str], plan: str) -> Outcome:
+    """`shoso retention undo`, a few at a time."""
+    undoing.BATCH = 3
+    async with _opened(flags, environment) as estate:
+        return _told(await undoing.undo(estate, *plans.read_retention(Path(plan)), Quiet()))
 
 
 def _told(account: Account) -> Outcome:
@@ -98,4 +114,5 @@ def _moved(result: Result) -> Outcome:
 
 VERBS: dict[str, Callable[..., Any]] = {
     "apply": apply, "undo": undo, "check": check, "migrate": migrate, "finish": finish, "rollback": rollback,
+    "retain": retain, "unretain": unretain,
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Applying a plan of retention: what it has is marked deleted, unless the policies keep it by now.
 
-The policies are those of the plan, asked again of the database as it is; a run is looked at and marked in one
-transaction. `undoing` brings it back, until gc has been.
+The policies are those of the plan, asked again of the database as it is, in the transaction that marks. What
+is registered later keeps its artifacts from gc. `undoing` brings runs back, until gc has been.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ async def apply(estate: Estate, plan: Retention, items: Iterable[Item], told: To
     require(plan, estate.settings.backend_store_uri)
     done = Account(plan.id)
     database = estate.database
-    versions = await database.read(registered)
     for number, some in groupby(items, key=lambda item: item.experiment_id):
-        standing = await database.read(_standing, plan, number, versions)
         while batch := [*islice(some, BATCH)]:
-            outcomes = await database.write(_mark, number, standing, batch)
+            outcomes = await database.write(_mark, plan, number, batch)
             for item, why in zip(batch, outcomes, strict=True):
                 _note(done, item, why)
             told.done(len(batch))
@@ -58,7 +56,7 @@ def _note(done: Account, item: Item, why: str | None) -> None:
         done.refuse(item, why)
 
 
-def _standing(conn: Connection, plan: Retention, number: str, versions: dict[str, str]) -> Standing | str:
+def _standing(conn: Connection, plan: Retention, number: str) -> Standing | str:
     """What stays of an experiment by now; or what becomes of all its items."""
     try:
         found = experiments.get(conn, number)
@@ -68,18 +66,23 @@ def _standing(conn: Connection, plan: Retention, number: str, versions: dict[str
         return GONE
     if (at := matching(plan.policy, found.name)) is None:
         return f"no policy of the plan is about its experiment '{found.name}'"
-    standing = Standing(conn, int(number), plan.policy[at], plan.made, versions)
+    policy = plan.policy[at]
+    standing = Standing(conn, int(number), policy, plan.made, registered(conn) if policy.registered else {})
     if standing.unmeasured:
         return "no run in its experiment has the metric of keep_best any more"
     return standing
 
 
-def _mark(conn: Connection, number: str, standing: Standing | str, items: Sequence[Item]) -> list[str | None]:
-    """Mark those that go, runs first; of each None, GONE, or why it stays."""
-    if isinstance(standing, str):
-        return [standing for _ in items]
+def _mark(conn: Connection, plan: Retention, number: str, items: Sequence[Item]) -> list[str | None]:
+    """Mark those that go, runs first; of each None, GONE, or why it stays.
+
+    What stays is asked once they are locked: whatever was registered, tagged or logged by then counts.
+    """
     runs = [item.id for item in items if item.kind == Kind.RUN]
     there = retention.those(conn, int(number), runs, lock=True)
+    standing = _standing(conn, plan, number)
+    if isinstance(standing, str):
+        return [standing for _ in items]
     reasons = standing.judged(conn, there)
     found: dict[str, str | None] = {run.id: None for run in there}
     found |= {run_id: reason.text for run_id, reason in reasons.items()}
