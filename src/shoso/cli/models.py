@@ -29,13 +29,7 @@ def models() -> None:
 
 
 @models.command("list")
-@options.experiment_id
-@options.experiment_name
-@options.view
-@click.option("--filter", "wanted", metavar="TEXT", default="", help="""E.g. "name = 'classifier'".""")
-@options.max_results
-@options.as_json
-@options.tracking_uri
+@options.listing("\"name = 'classifier'\"")
 def list_(
     view: int,
     wanted: str,

@@ -42,6 +42,18 @@ view = click.option(
 )
 
 
+def listing(example: str) -> Callable[[F], F]:
+    """What every command has that lists what is in an experiment."""
+    wanted = click.option("--filter", "wanted", metavar="TEXT", default="", help=f"E.g. {example}.")
+
+    def add(command: F) -> F:
+        for option in (tracking_uri, as_json, max_results, wanted, view, experiment_name, experiment_id):
+            command = option(command)
+        return command
+
+    return add
+
+
 def globs(command: F) -> F:
     """`--include` and `--exclude`, as often as one likes."""
     for name, what in (("--exclude", "Leave out"), ("--include", "Take only")):

@@ -22,13 +22,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@options.experiment_id
-@options.experiment_name
-@options.view
-@click.option("--filter", "wanted", metavar="TEXT", default="", help="E.g. 'metrics.loss < 0.1'.")
-@options.max_results
-@options.as_json
-@options.tracking_uri
+@options.listing("'metrics.loss < 0.1'")
 def list_(
     view: int,
     wanted: str,
