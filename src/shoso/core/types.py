@@ -177,12 +177,16 @@ class UploadRef:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part the store really has: number from 1, size in bytes, the store's tag, BLAKE3 where known."""
+    """A part the store really has: number from 1, size in bytes, the store's tag, BLAKE3 where known.
+
+    `modified` in seconds since the epoch, where a store is asked which there are, and can tell.
+    """
 
     number: int
     size: int
     etag: str
     digest: str | None = None
+    modified: float | None = field(default=None, compare=False)
 
 
 async def _nothing() -> None:

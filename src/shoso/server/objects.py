@@ -200,4 +200,4 @@ def object_entry(entry: Entry) -> objects.ObjectEntry:
 
 
 def _part(part: Part) -> objects.PartEntry:
-    return objects.PartEntry(part.number, part.size, part.etag, part.digest)
+    return objects.PartEntry(part.number, part.size, part.etag, part.digest, part.modified)

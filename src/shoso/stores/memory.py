@@ -211,7 +211,7 @@ class _MemoryUploads:
         """See Uploads."""
         upload = self._find("put", ref)
         data, actual = await _received(ref.key, source)
-        part = Part(number, len(data), actual, actual)
+        part = Part(number, len(data), actual, actual, time.time())
         upload.parts[number] = (part, data)
         return part
 

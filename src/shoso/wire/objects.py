@@ -182,6 +182,7 @@ class PartEntry(Struct, frozen=True, omit_defaults=True):
     size: Count
     etag: str
     digest: str | None = None
+    modified: float | None = None
 
 
 class PartList(Struct, frozen=True):

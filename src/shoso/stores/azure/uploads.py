@@ -201,7 +201,7 @@ class AzureUploads:
 
 def _part(number: int, meta: ObjectMeta) -> Part:
     """A part's tag is its digest, so that the same bytes are the same part; else the blob's etag."""
-    return Part(number, meta.size, meta.digest or meta.etag or "", meta.digest)
+    return Part(number, meta.size, meta.digest or meta.etag or "", meta.digest, meta.modified)
 
 
 def _key(text: str) -> Key | None:

@@ -213,7 +213,7 @@ class FileUploads:
         """Every part that is there, by name; the later of those with one number behind the earlier."""
         found = await self._store.run(op, ref.key, self._system.entries, _place(ref))
         return [
-            (entry.name, Part(int(match[1]), entry.status.size, match[3], match[3]))
+            (entry.name, Part(int(match[1]), entry.status.size, match[3], match[3], entry.status.modified))
             for entry in sorted(found, key=lambda entry: (entry.status.modified, entry.name))
             if (match := _PART.fullmatch(entry.name))
         ]

@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Protocol
 
@@ -97,7 +98,8 @@ class FolderUploads:
     def _parts(self, ref: UploadRef) -> list[Part]:
         with files_of(self._tree, ref) as files:
             lines = files.read().lines
-        return [lines[number].part for number in sorted(lines)]
+            modified = os.stat(files.record, dir_fd=files.folder).st_mtime  # of the newest
+        return [replace(lines[number].part, modified=modified) for number in sorted(lines)]
 
     def _finish(self, ref: UploadRef, parts: Sequence[Part], expected: str | None) -> ObjectMeta:
         with files_of(self._tree, ref) as files:

@@ -184,4 +184,4 @@ def _tag(item: Item) -> str:
 
 
 def _part(number: int, item: Item) -> Part:
-    return Part(number, item.size, _tag(item), item.metadata.get(DIGEST))
+    return Part(number, item.size, _tag(item), item.metadata.get(DIGEST), item.time_created.timestamp())

@@ -110,7 +110,8 @@ class Files:
         for found in self._tree.entries(self.place):
             if match := _PART.fullmatch(found.name):
                 number, digest, size = int(match[1]), match[2], match[3]
-                part = Part(number, int(size or found.status.st_size), digest, digest)
+                held, modified = int(size or found.status.st_size), found.status.st_mtime
+                part = Part(number, held, digest, digest, modified)
                 start = (number - 1) * ((about and about.part_size) or 0)
                 piece = Piece(part, _WHOLE, start) if size else Piece(part, found.name, 0)
                 if number not in newest or newest[number][0] <= found.status.st_mtime_ns:

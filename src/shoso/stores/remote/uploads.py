@@ -80,4 +80,4 @@ def _upload(ref: UploadRef) -> str:
 
 
 def _part(part: objects.PartEntry) -> Part:
-    return Part(part.number, part.size, part.etag, part.digest)
+    return Part(part.number, part.size, part.etag, part.digest, part.modified)

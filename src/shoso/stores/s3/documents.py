@@ -120,6 +120,7 @@ def parts(data: bytes) -> tuple[list[Part], str | None]:
             _number(one, "PartNumber"),
             _number(one, "Size"),
             bare(one.findtext("ETag", "")),
+            modified=moment(when) if (when := one.findtext("LastModified")) else None,
         )
         for one in document.all("Part")
     ]
