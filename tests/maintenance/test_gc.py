@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
+from sqlalchemy import Engine, event
 from tests.maintenance import world
 from tests.maintenance.world import FILES, World
 
@@ -298,6 +299,22 @@ async def test_an_experiment_stays_while_anything_in_it_does(plain, tmp_path):
     assert done.items == {"model": 1}
     await plain.database.write(experiments.restore, one)
     assert (await plain.database.read(runs.get, run_id)).info.lifecycle_stage == "active"
+
+
+async def test_a_plan_asks_no_more_of_the_database_for_more_deleted_experiments(plain, tmp_path):
+    async def statements(more):
+        for number in range(more):
+            await plain.database.write(experiments.delete, await plain.experiment(f"{more} {number}"))
+        asked = []
+        note = lambda *of: asked.append(of[2])  # noqa: E731
+        event.listen(Engine, "before_cursor_execute", note)
+        _, going, _ = await planned(plain, tmp_path)
+        event.remove(Engine, "before_cursor_execute", note)
+        return len(going), len(asked)
+
+    few, many = await statements(1), await statements(20)
+    assert (few[0], many[0]) == (1, 21)
+    assert 0 < few[1] == many[1]
 
 
 async def test_an_experiment_stays_while_it_is_moved_and_isnt_moved_while_it_goes(plain, tmp_path):

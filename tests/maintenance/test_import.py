@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_what_a_real_mlflow_wrote_is_read_from_the_server(tmp_path, launch, brin
     assert done.out["counts"]["runs"] == len(store.seen["runs"]) >= 6
 
 
+def stays(uri):
+    """How many runs and models have their artifacts where they were, as gc is told."""
+    query = "SELECT kind, count(*) FROM shoso_imported GROUP BY kind"
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        return dict(database.execute(query).fetchall())
+
+
 def test_a_database_gets_the_same(template, launch, bring, tmp_path):
     uri = f"sqlite:///{tmp_path}/made.db"
     done = bring(template.folder, uri)
@@ -65,6 +73,7 @@ def test_a_database_gets_the_same(template, launch, bring, tmp_path):
     server = launch("--backend-store-uri", uri)
     same(read(server.uri), template.seen)
     assert set(template.seen) == set(PARTS)
+    assert stays(uri) == {"run": len(template.seen["runs"]), "model": done.out["counts"]["models"]}
 
 
 def test_mlflow_itself_reads_the_database(template, bring, tmp_path):
@@ -335,6 +344,7 @@ def test_artifacts_go_to_a_databases_own_root(template, bring, tmp_path):
     flags = ["--artifacts", "copy", "--artifact-root", str(tmp_path / "kept")]
     done = bring(template.folder, f"sqlite:///{tmp_path}/made.db", *flags)
     assert (done.code, done.out["problems"]) == (0, [])
+    assert stays(f"sqlite:///{tmp_path}/made.db") == {}
     files = {
         path.name: path.read_text() for path in (tmp_path / "kept").rglob("*.*") if ".shoso" not in path.parts
     }

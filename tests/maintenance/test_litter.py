@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from tests.maintenance import world
 from tests.maintenance.test_gc import Quiet, applied, planned
 from tests.maintenance.world import World
 
+from shoso.core.amounts import age, as_age
+from shoso.core.keys import Key
+from shoso.core.streams import BytesSource
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.trash import undo
@@ -141,3 +145,43 @@ async def test_a_location_is_shown_as_it_is_read(plain, tmp_path, uri):
                     assert inventory.find(root.shown(key)) == (at, key)
     finally:
         await estate.close()
+
+
+@pytest.fixture
+async def upload(plain, tmp_path, monkeypatch):
+    """An upload of one part, begun 90 days ago; how to let the part have come so many days ago."""
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", 86_400.0)
+    uploads = (await plain.estate.place("mlflow-artifacts:/")).store.uploads
+    ref = await uploads.begin(Key("0/x"))
+    await uploads.put(ref, 1, BytesSource(b"part"))
+    [folder] = (tmp_path / "artifacts/.shoso/uploads").iterdir()
+
+    def came(days):
+        for path in (*folder.iterdir(), folder):  # the folder's time stands for that of the beginning
+            ago = days if path.name.startswith("00001-") else 90
+            os.utime(path, (time.time() - ago * 86_400,) * 2)
+
+    return came
+
+
+async def test_an_upload_whose_parts_are_coming_stays_however_long_ago_it_was_begun(plain, tmp_path, upload):
+    for came, older_than, goes in ((0.5, 0, False), (2, 0, True), (29, 30, False), (31, 30, True)):
+        upload(came)
+        path, going, _ = await planned(
+            plain, tmp_path / "plan", orphans=True, older_than=older_than * 86_400.0
+        )
+        assert [item.kind for item in going.values()] == ["upload"] * goes, came
+    upload(10)  # more than a day, and less than the plan's --older-than
+    done = await applied(plain, path)
+    assert (done.items, [one.message for one in done.problems]) == ({}, ["somebody went on with it lately"])
+    upload(40)
+    assert (await applied(plain, path)).items == {"upload": 1}
+    assert (await applied(plain, path)).gone == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2_592_000, "30d"), (5400, "90m"), (129_600, "36h"), (1.5, "1.5s")]
+)
+def test_a_plan_says_how_old_in_the_words_of_the_option(seconds, text):
+    assert as_age(seconds) == text
+    assert age(text) == seconds

@@ -5,20 +5,25 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.maintenance import world
 from tests.maintenance.test_gc import Line, Quiet, applied, planned
-from tests.maintenance.world import World
+from tests.maintenance.world import FILES, World
 
+from shoso.core.locations import parse
 from shoso.errors import ConfigError
 from shoso.layers.check import Check
 from shoso.maintenance import plans
+from shoso.maintenance.gc.applying import apply
+from shoso.maintenance.gc.guard import IMPORTED
 from shoso.maintenance.gc.owned import _portions
 from shoso.maintenance.gc.trash import undo
-from shoso.metadata import claims, imports, runs
+from shoso.metadata import claims, import_models, imported, imports, runs
 from shoso.metadata.holdings import Kind
-from shoso.wire.imports import ImportedRun
+from shoso.server.locations import proxied
+from shoso.wire.imports import ImportedModel, ImportedRun
 
 
 @pytest.fixture
@@ -162,3 +167,61 @@ async def test_an_imported_run_takes_nothing_with_it_but_a_folder_of_its_own(pla
     assert ({*going}, {*held}) == (set(), {*places})
     await applied(plain, path)
     assert (await plain.files(), (tmp_path / "home/precious.txt").exists()) == (before, True)
+
+
+async def test_what_was_imported_goes_only_when_asked_for_while_its_artifacts_are_where_they_were(
+    plain, tmp_path
+):
+    made = int(await plain.experiment("made"))
+    ids = ["a" * 32, "b" * 32, "c" * 32]
+    rows = [
+        ImportedRun(id_, made, artifact_uri=f"mlflow-artifacts:/7/{id_}/artifacts", stays=id_ != ids[2])
+        for id_ in ids
+    ]
+    await plain.database.write(imports.add_runs, rows)
+    id_ = "m-" + "d" * 32
+    model = ImportedModel(id_, made, "net", f"mlflow-artifacts:/7/models/{id_}/artifacts", stays=True)
+    await plain.database.write(import_models.add_model, model)
+    for row in rows:
+        await plain.put(row.artifact_uri, FILES)
+        await plain.delete_run(row.run_id)
+    await plain.delete_model(model.model_id)
+    before = await plain.files()
+    path, going, held = await planned(plain, tmp_path / "plan")
+    assert ({*going}, held) == ({ids[2]}, dict.fromkeys([*ids[:2], model.model_id], IMPORTED))
+    by_id, named, _ = await planned(plain, tmp_path / "named", run_ids=[ids[0]])
+    done = await apply(plain.estate, plans.read(path)[0], [named[ids[0]]], Quiet())  # a line by hand
+    assert [problem.message for problem in done.problems] == [IMPORTED]
+    assert await plain.files() == before
+    assert (await applied(plain, by_id, trash=-1.0)).items == {"run": 1}
+    everything, going, _ = await planned(plain, tmp_path / "all", imported=True)
+    assert {*going} == {*ids, model.model_id}
+    assert (await applied(plain, everything)).problems == []
+    places = [(row.run_id, row.artifact_uri) for row in rows]
+    assert await plain.database.read(imported.among, "run", places) == set()
+
+
+@pytest.mark.parametrize("storage", ["local", "sftp"])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_run_whose_folder_is_a_link_stays_with_what_it_leads_to(tmp_path, storage, whole):
+    """`mlflow gc` fails there, too: shutil.rmtree refuses a link."""
+    opened = World(*await world.make("sqlite", storage, tmp_path))
+    try:
+        run_id = await deleted(opened)
+        path, *_ = await planned(opened, tmp_path / "before")
+        location = proxied(await opened.location(Kind.RUN, run_id))
+        folder = Path("/", parse(opened.flags["artifacts_destination"]).folder, location)
+        linked = folder.parent if whole else folder
+        shutil.move(linked, tmp_path / "kept")
+        linked.symlink_to(tmp_path / "kept")
+        await opened.close()
+        opened = World(opened.flags, opened.environment)  # one that doesn't know the folder
+        _, going, held = await planned(opened, tmp_path / "plan")
+        assert going == {}
+        assert "leads through a symbolic link; move the files, or mount the folder" in held[run_id]
+        done = await applied(opened, path)
+        assert ([*done.items], "symbolic link" in done.problems[0].message) == ([], True)
+        assert len([*(tmp_path / "kept").rglob("*.*")]) == 2
+        assert await opened.there(Kind.RUN, run_id) == [run_id]
+    finally:
+        await opened.close()

@@ -158,14 +158,18 @@ async def test_holdings_come_page_by_page_by_what_is_asked(database, monkeypatch
 
 async def test_an_experiment_with_rows_that_shoso_leaves_alone_is_told(database, place):
     made = await database.write(Made, "e")
-    assert await database.read(holdings.obstacles, int(made.experiment)) == ""
-    row = {"request_id": "tr-1", "experiment_id": int(made.experiment), "timestamp_ms": 1, "status": "OK"}
+    number = int(made.experiment)
+    assert await database.read(holdings.obstacles, [number]) == {}
+    row = {"request_id": "tr-1", "experiment_id": number, "timestamp_ms": 1, "status": "OK"}
     await database.write(lambda conn: conn.execute(insert(SCHEMA.tables["trace_info"]).values(row)))
-    assert await database.read(holdings.obstacles, int(made.experiment)) == "trace_info"
+    assert await database.read(holdings.obstacles, [0, number]) == {number: "trace_info"}
+    lived = await database.read(holdings.lived_in, [0, number], None)
+    assert lived == {number: ("trace_info", made.run, None)}
     await database.write(experiments.delete, made.experiment)
     for kind, id_ in ((Kind.RUN, made.run), (Kind.MODEL, made.model)):
         assert await database.write(purge.purge, kind, [id_]) == []
     assert await database.write(purge.purge, Kind.EXPERIMENT, [made.experiment]) == [made.experiment]
+    assert await database.read(holdings.lived_in, [number], 1) == {number: ("trace_info", None, None)}
     await database.write(lambda conn: conn.exec_driver_sql("DELETE FROM trace_info"))
     assert await database.write(purge.purge, Kind.EXPERIMENT, [made.experiment]) == []
 

@@ -53,10 +53,10 @@ def applied(path: Path, asked: Mapping[str, Any], trash: float | None) -> Collec
     return with_estate(asked, lambda estate: _applied(estate, path, trash))
 
 
-def undone(plan: str, asked: Mapping[str, Any]) -> Collected:
+def undone(plan: str, asked: Mapping[str, Any], missing_ok: bool) -> Collected:
     """Bring back what the plan, by its file or its id, moved to the trash."""
     id_ = plans.read(Path(plan))[0].id if Path(plan).is_file() else plan
-    return with_estate(asked, lambda estate: _undone(estate, id_))
+    return with_estate(asked, lambda estate: _undone(estate, id_, missing_ok))
 
 
 def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Collected:
@@ -126,9 +126,9 @@ async def _applied(estate: Estate, path: Path, trash: float | None) -> Collected
     return _shape(await apply(estate, found, items, told, trash=trash), started)
 
 
-async def _undone(estate: Estate, plan: str) -> Collected:
+async def _undone(estate: Estate, plan: str, missing_ok: bool) -> Collected:
     started = time.monotonic()
-    return _shape(await undo(estate, plan, Lines("item")), started)
+    return _shape(await undo(estate, plan, Lines("item"), missing_ok=missing_ok), started)
 
 
 def _shape(done: Account, started: float) -> Collected:

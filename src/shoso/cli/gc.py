@@ -88,6 +88,10 @@ _WHAT = (
         help="Also runs and models that versions of registered models are made from.",
     ),
     click.option(
+        "--imported", is_flag=True,
+        help="Also what was imported while its artifacts stayed where another store has them.",
+    ),
+    click.option(
         "--orphans", is_flag=True,
         help="Also objects that nothing refers to, and uploads that nobody goes on with, for a day at least.",
     ),
@@ -179,9 +183,13 @@ def apply(plan: Path, trash: float | None, as_json: bool, **asked: Any) -> None:
 
 @click.command()
 @click.argument("plan")
+@click.option(
+    "--missing-ok", is_flag=True,
+    help="Bring back also that of which objects are missing in the trash, once you know that they are gone.",
+)  # fmt: skip
 @options.as_json
 @options.estate
-def undo(plan: str, as_json: bool, **asked: Any) -> None:
+def undo(plan: str, missing_ok: bool, as_json: bool, **asked: Any) -> None:
     """Bring back what a plan, or the plan of that id, has moved to the trash.
 
     Runs, models and experiments stay marked deleted, with their artifacts where they were; restore them as
@@ -190,7 +198,7 @@ def undo(plan: str, as_json: bool, **asked: Any) -> None:
     from shoso.cli.collected import back_in_words, undone
     from shoso.cli.shapes import show
 
-    done = undone(plan, asked)
+    done = undone(plan, asked, missing_ok)
     show(done, back_in_words(done), as_json)
     if done.stayed:
         raise SystemExit(1)

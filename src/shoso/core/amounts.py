@@ -37,6 +37,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def as_age(seconds: float) -> str:
+    """The same time as `age` reads it: 30d, 90s, 1.5s."""
+    for letter, unit in zip("dhm", _SECONDS, strict=False):
+        if seconds and not seconds % unit:
+            return f"{seconds / unit:.0f}{letter}"
+    return f"{seconds!r}s" if seconds % 1 else f"{seconds:.0f}s"
+
+
 def age(text: str) -> float | None:
     """The seconds of 30d, 1d12h, 0.5h or 90s, as MLflow writes them; None for what is no such time."""
     if not text or (found := _AGE.fullmatch(text)) is None:

@@ -179,7 +179,7 @@ class _Job:
                 if known.get(run.run_id, to) == to:
                     self._want(copies, run.run_id, folder, run.artifact_uri, to)
             if run.run_id not in copies.wanted:
-                yield replace(run, experiment_id=number)
+                yield replace(run, experiment_id=number, stays=run.part == 0)
                 continue
             uri = copies.wanted[run.run_id][2] if run.part == 0 else ""
             yield replace(run, experiment_id=number, artifact_uri=uri, more=True)
@@ -216,7 +216,7 @@ class _Job:
             self._want(copies, found.model_id, folder, found.artifact_location, to)
         number = one.there.experiment_id
         if found.model_id not in copies.wanted:
-            return replace(found, experiment_id=number)
+            return replace(found, experiment_id=number, stays=True)
         to = copies.wanted[found.model_id][2]
         return replace(found, experiment_id=number, artifact_location=to, more=True)
 

@@ -24,16 +24,17 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from shoso.core.keys import Key
+from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, UploadRef
 from shoso.errors import Kind as ErrorKind
-from shoso.errors import StoreError
+from shoso.errors import NotFound, StoreError
 from shoso.maintenance.estate import Estate, Root
 from shoso.metadata import references
 from shoso.metadata.connect import Database
@@ -96,17 +97,17 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload that was begun, in seconds, and not finished."""
+    """An upload that isn't finished, and when it was begun or its newest part came, in seconds."""
 
     root: int
     ref: UploadRef
     uri: str
-    begun: float
+    touched: float
 
     @property
     def age(self) -> float:
-        """How long ago, in seconds."""
-        return max(0.0, time.time() - self.begun)
+        """How long ago that was, in seconds."""
+        return max(0.0, time.time() - self.touched)
 
 
 class Inventory:
@@ -191,14 +192,19 @@ class Inventory:
             yield ObjectMeta(Key(key), size, modified, etag)
 
     async def uploads(self, older_than: float = DAY) -> AsyncIterator[Upload]:
-        """Uploads that were begun longer ago than so many seconds. Raises StoreError."""
+        """Uploads that were begun, and got their newest part, longer ago than so many seconds.
+
+        Raises StoreError.
+        """
         limit = time.time() - older_than
         for at, root in enumerate(self.roots):
             try:
                 async with closing(root.plain.uploads.pending(Key(""))) as found:
                     async for ref in found:
                         if ref.begun is not None and ref.begun < limit:
-                            yield Upload(at, ref, root.shown(ref.key), ref.begun)
+                            touched = max(ref.begun, await _newest(root.plain, ref))
+                            if touched < limit:
+                                yield Upload(at, ref, root.shown(ref.key), touched)
             except StoreError as error:
                 if error.kind is not ErrorKind.UNSUPPORTED:
                     raise
@@ -238,6 +244,13 @@ class Inventory:
         return Orphan(
             group.root, Key(group.folder), uri, group.objects, group.bytes, group.newest, why, owner, group.id
         )  # fmt: skip
+
+
+async def _newest(store: Store, ref: UploadRef) -> float:
+    """When the newest part of an upload came, in seconds; 0 where there is none, or nobody knows."""
+    with suppress(NotFound):  # it is finished meanwhile
+        return max((part.modified or 0.0 for part in await store.uploads.parts(ref)), default=0.0)
+    return 0.0
 
 
 async def recorded(database: Database, owner: Owner) -> AsyncIterator[list[Recorded]]:

@@ -48,6 +48,16 @@ class Plan(Struct, frozen=True, tag="plan"):
     asked: dict[str, str]
     version: int = VERSION
 
+    def names(self, item: Item) -> bool:
+        """Whether the item, or the experiment that it is in, was asked for by its id."""
+        ids = {Kind.RUN: "run-ids", Kind.MODEL: "logged-model-ids"}
+        return item.id in self._ids(ids.get(Kind(item.kind), "")) or item.experiment_id in self._ids(
+            "experiment-ids"
+        )
+
+    def _ids(self, option: str) -> list[str]:
+        return self.asked.get(option, "").split(",") if option in self.asked else []
+
 
 class Item(Struct, frozen=True, tag="item", omit_defaults=True):
     """What goes: a run, a model, an experiment, an orphan or an upload, with everything at `location`.

@@ -19,9 +19,18 @@ from shoso.metadata.clauses import locked, parts
 from shoso.metadata.own import claims
 from shoso.metadata.schema import logged_models, runs
 
+DAY = 86_400_000
+"""Milliseconds."""
+
+FOREVER = 2**53
+"""A time, in milliseconds, that is never over."""
+
 
 class Claim(NamedTuple):
-    """A row; `trash` is where its artifacts are until `until`, in milliseconds."""
+    """A row; `trash` is the folder of the trash, as a URI, where its `objects` are until `until`.
+
+    Without `until` (milliseconds) they are on their way there. It is FOREVER while they are brought back.
+    """
 
     kind: str
     id: str
@@ -30,10 +39,27 @@ class Claim(NamedTuple):
     location: str
     trash: str | None = None
     until: int | None = None
+    objects: int | None = None
+
+    @property
+    def is_shelved(self) -> bool:
+        """Whether all of it is in the trash, and nobody brings it back."""
+        return self.until is not None and self.until < FOREVER
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its artifacts began to go to the trash over a day ago, and not all have gone there."""
+        return self.trash is not None and self.until is None and self.time <= _now() - DAY
+
+    @property
+    def shelved(self) -> int:
+        """How many objects must be in the trash: none has gone from there unless another plan took it."""
+        is_whole = self.trash is not None and self.trash.endswith(f"/{self.plan}") and self.until is not None
+        return (self.objects or 0) if is_whole else 0
 
     def is_over(self, location: str, trash: str) -> bool:
         """Whether what was at that location has been in that folder of the trash for its time."""
-        over = self.until is not None and self.until <= time.time_ns() // 1_000_000
+        over = self.until is not None and self.until <= _now()
         return over and (self.location, self.trash) == (location, trash)
 
 
@@ -58,17 +84,22 @@ def shelve(conn: Connection, kind: str, ids: Sequence[str], until: int) -> None:
         conn.execute(update(claims).where(_these(kind, some)).values(until=until))
 
 
+def end(conn: Connection, claim: Claim, until: int, objects: int) -> bool:
+    """Shelve what was left on the way to the trash: so many of its objects; whether it is left still."""
+    same = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until.is_(None))
+    return bool(conn.execute(update(claims).where(same).values(until=until, objects=objects)).rowcount)
+
+
 def take(conn: Connection, claim: Claim, plan: str) -> bool:
     """Whether its time in the trash is over; then it is the other plan's, and nobody brings it back."""
-    now = time.time_ns() // 1_000_000
-    over = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until <= now)
+    over = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until <= _now())
     return bool(conn.execute(update(claims).where(over).values(plan=plan)).rowcount)
 
 
 def keep(conn: Connection, claim: Claim) -> bool:
     """Whether it is its plan's still; then its time in the trash isn't over before it is brought back."""
     same = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan)
-    return bool(conn.execute(update(claims).where(same).values(until=None)).rowcount)
+    return bool(conn.execute(update(claims).where(same).values(until=FOREVER)).rowcount)
 
 
 def release(conn: Connection, kind: str, ids: Sequence[str]) -> None:
@@ -119,6 +150,10 @@ def _refuse(conn: Connection, condition: ColumnElement[bool]) -> None:
     query = locked(select(claims), claims).where(condition).limit(1)  # locked: of now, whatever was read
     if (row := conn.execute(query).one_or_none()) is not None:
         raise _claimed(Claim(*row))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _these(kind: str, ids: Sequence[str]) -> ColumnElement[bool]:

@@ -10,7 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from shoso.metadata.clauses import parts
 from shoso.metadata.compatibility import FOR_MLFLOW  # noqa: F401 - whose tables are in SCHEMA then
@@ -76,13 +87,37 @@ def page(conn: Connection, kind: Kind, wanted: Wanted, after: str = "") -> list[
     return found[:PAGE]
 
 
-def obstacles(conn: Connection, experiment_id: int) -> str:
-    """What keeps an experiment: its rows of MLflow's that Shoso leaves alone; "" where there are none."""
-    for table in _LEFT_ALONE:
-        query = select(table.c.experiment_id).where(table.c.experiment_id == experiment_id).limit(1)
-        if conn.scalar(query) is not None:
-            return table.name
-    return ""
+class Lived(NamedTuple):
+    """What keeps an experiment: a table of MLflow's, a run that is active, one that is deleted too lately."""
+
+    table: str | None
+    active: str | None
+    late: str | None
+
+
+def lived_in(conn: Connection, experiment_ids: Sequence[int], before: int | None) -> dict[int, Lived]:
+    """Those of the experiments that have rows which keep them; runs deleted before that millisecond don't."""
+    tables, row = obstacles(conn, experiment_ids), runs.c
+    active = or_(row.lifecycle_stage.is_(None), row.lifecycle_stage != DELETED)
+    late = false() if before is None else or_(row.deleted_time.is_(None), row.deleted_time > before)
+    kept = [func.min(case((condition, row.run_uuid))) for condition in (active, and_(~active, late))]
+    found = {number: Lived(table, None, None) for number, table in tables.items()}
+    for some in parts(experiment_ids):
+        query = select(row.experiment_id, *kept).where(row.experiment_id.in_(some), or_(active, late))
+        for number, *ids in conn.execute(query.group_by(row.experiment_id)):
+            found[number] = Lived(tables.get(number), *ids)
+    return found
+
+
+def obstacles(conn: Connection, experiment_ids: Sequence[int]) -> dict[int, str]:
+    """Those of the experiments that have rows of MLflow's which Shoso leaves alone, and in which table."""
+    found: dict[int, str] = {}
+    for some in parts(experiment_ids):
+        query = select(experiments.c.experiment_id).where(experiments.c.experiment_id.in_(some))
+        for table in _LEFT_ALONE:
+            inside = select(table.c.experiment_id).where(table.c.experiment_id == experiments.c.experiment_id)
+            found |= dict.fromkeys(conn.scalars(query.where(exists(inside))), table.name)
+    return found
 
 
 def folders(conn: Connection) -> list[tuple[int, str]]:

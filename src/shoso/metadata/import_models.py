@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import registry_rules
+from shoso.metadata import imported, registry_rules
 from shoso.metadata.clauses import parts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import of_model, of_version
@@ -67,6 +67,7 @@ def add_model(conn: Connection, given: ImportedModel) -> Imported:
         conn.execute(delete(table).where(table.c.model_id == given.model_id))
     if conn.scalar(_one(logged_models, "model_id", given.model_id)) is None:
         conn.execute(insert(logged_models), _model_row(given))
+        imported.remember(conn, "model", [(given.model_id, given.artifact_location)] if given.stays else [])
     owner = {"model_id": given.model_id, "experiment_id": given.experiment_id}
     marks = [(IMPORTING, "true")] if given.more else []
     pairs = {**{tag.key: tag.value for tag in given.tags}, **dict(marks)}

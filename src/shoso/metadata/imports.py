@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from shoso.core import locations
 from shoso.errors import Kind, TrackingError
-from shoso.metadata import datasets, metrics, rules
+from shoso.metadata import datasets, imported, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
 from shoso.metadata.clauses import parts
 from shoso.metadata.dialects.texts import same
@@ -77,6 +77,7 @@ def add_runs(conn: Connection, given: Sequence[ImportedRun]) -> Imported:
     wanted = [run for run in given if run.run_id in begun or run.run_id in there]
     refused: list[Refused] = []
     _RUNS.execute(conn, [_run_row(run) for run in new])
+    imported.remember(conn, "run", [(run.run_id, run.artifact_uri) for run in new if run.stays])
     _clear(conn, [run.run_id for run in wanted if run.part == 0 and there.get(run.run_id) is False])
     _end(conn, [run for run in wanted if run.part == 0 and run.run_id in there])
     added = {

@@ -8,6 +8,7 @@ already, from before there was a version, is left as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +20,9 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    inspect,
     select,
+    text,
     update,
 )
 
@@ -54,6 +57,7 @@ claims = Table(
     Column("location", Text, nullable=False),
     Column("trash", Text),
     Column("until", BigInteger),
+    Column("objects", BigInteger),
     primary("shoso_claims_pk", "kind id"),
 )
 """What `gc` is deleting, so that nobody restores it; see `claims`. `time` and `until` in milliseconds."""
@@ -85,6 +89,16 @@ moved = Table(
 )
 """What these have moved, and where it was; NULL is what had been at the target before. See `relocating`."""
 
+imported = Table(
+    "shoso_imported",
+    OWN,
+    Column("kind", String(16), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("location", Text, nullable=False),
+    primary("shoso_imported_pk", "kind id"),
+)
+"""Runs and models of another store that keep their artifacts where they were there; see `imported`."""
+
 version = Table(
     "shoso_version",
     OWN,
@@ -92,10 +106,20 @@ version = Table(
     primary("shoso_version_pk", "version"),
 )
 
+
+def _add(conn: Connection, column: Column[Any]) -> None:
+    """Add a column, unless it was made with its table."""
+    if column.name not in {there["name"] for there in inspect(conn).get_columns(column.table.name)}:
+        kind = column.type.compile(conn.dialect)
+        conn.execute(text(f"ALTER TABLE {column.table.name} ADD {column.name} {kind}"))
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     lambda conn: objects.create(conn, checkfirst=True),
     lambda conn: claims.create(conn, checkfirst=True),
     lambda conn: OWN.create_all(conn, [moves, moved]),
+    lambda conn: _add(conn, claims.c.objects),
+    lambda conn: imported.create(conn, checkfirst=True),
 )
 
 UNFINISHED = -1

@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from shoso.metadata import claims
+from shoso.metadata import claims, imported
 from shoso.metadata.clauses import locked, parts
 from shoso.metadata.datasets import (
     MODEL_INPUT,
@@ -99,11 +99,13 @@ def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
     """
     going = [*marked(conn, kind, ids)]
     if kind is Kind.EXPERIMENT:
-        going = [id_ for id_ in going if not (_is_lived_in(conn, int(id_)) or obstacles(conn, int(id_)))]
+        kept = obstacles(conn, [int(id_) for id_ in going])
+        going = [id_ for id_ in going if not (int(id_) in kept or _is_lived_in(conn, int(id_)))]
     for some in parts([_key(kind, id_) for id_ in going]):
         for table, condition in _BELONGINGS[kind]:
             conn.execute(delete(table).where(condition(some)))
         conn.execute(delete(_ID[kind].table).where(_ID[kind].in_(some)))
+    imported.forget(conn, kind.value, going)
     staying = there(conn, kind, [id_ for id_ in ids if id_ not in {*going}])
     claimed = set() if kind is Kind.EXPERIMENT else {*staying}  # an experiment that stays has lost nothing
     claims.release(conn, kind.value, [id_ for id_ in ids if id_ not in claimed])

@@ -28,7 +28,7 @@ _log = logging.getLogger("shoso.server")
 _DEFAULT = "--default-artifact-root"
 
 PROXIED = {"mlflow-artifacts", "http", "https"}
-_PROXY_PATH = "/mlflow-artifacts/artifacts/"
+PROXY_PATH = "/mlflow-artifacts/artifacts/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def proxied(uri: str) -> Key:
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts":
         return keys.parse(unquote(parts.path).strip("/"))
-    _, found, below = f"{parts.path}/".partition(_PROXY_PATH)  # the root may end without a slash
+    _, found, below = f"{parts.path}/".partition(PROXY_PATH)  # the root may end without a slash
     if not found:
         raise _outside(uri)
     return keys.parse(unquote(below.removesuffix("/")))

@@ -70,7 +70,10 @@ class ImportedModelPoint(Struct, frozen=True, array_like=True):
 
 
 class ImportedRun(Struct, frozen=True, omit_defaults=True):
-    """A run, or the next `part` of one: only params, tags, metrics and datasets are in any but the first."""
+    """A run, or the next `part` of one: only params, tags, metrics and datasets are in any but the first.
+
+    `stays`: its artifacts stay at `artifact_uri`, where the store that it comes from has them.
+    """
 
     run_id: RunId
     experiment_id: Number
@@ -94,10 +97,11 @@ class ImportedRun(Struct, frozen=True, omit_defaults=True):
     model_outputs: Sequence[ModelOutput] = ()
     part: Count = 0
     more: bool = False
+    stays: bool = False
 
 
 class ImportedModel(Struct, frozen=True, omit_defaults=True):
-    """A logged model."""
+    """A logged model; `stays` as with a run."""
 
     model_id: ModelId
     experiment_id: Number
@@ -114,6 +118,7 @@ class ImportedModel(Struct, frozen=True, omit_defaults=True):
     tags: Sequence[TagInput] = ()
     metrics: Sequence[ImportedModelPoint] = ()
     more: bool = False
+    stays: bool = False
 
 
 class ImportedVersion(Struct, frozen=True, omit_defaults=True):

@@ -57,7 +57,7 @@ def _orphan(orphan: Orphan) -> Finding:
 
 
 def _upload(inventory: Inventory, upload: Upload) -> Finding:
-    problem = f"An upload of it was begun {duration(upload.age)} ago and not finished."
+    problem = f"An upload of it that isn't finished got nothing for {duration(upload.age)}."
     fix = partial(_drop, inventory, upload)
     return Finding(Kind.UPLOAD, upload.uri, problem, "shoso fsck --repair drops it.", fix=fix)
 

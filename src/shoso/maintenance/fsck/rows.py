@@ -192,7 +192,8 @@ async def _check_claims(database: Database, report: Report) -> None:
         while page := await database.read(claims.page, kind, after=after):
             after = page[-1].id
             for claim in page:
-                if max(claim.time, claim.until or 0) < now - DAY * 1000:
+                until = claim.until if claim.until and claim.is_shelved else 0
+                if max(claim.time, until) < now - DAY * 1000:
                     problem = f"gc has begun to delete this {kind} and not finished (plan {claim.plan})."
                     remedy = f"Run shoso gc apply with the plan {claim.plan} again."
                     await report.add(Finding(Kind.CLAIM, f"{kind} {claim.id}", problem, remedy))

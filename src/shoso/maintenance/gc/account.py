@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from shoso.core import keys
@@ -37,11 +37,13 @@ class Problem:
 class Account:
     """What went by a plan: items by kind, objects and bytes; what was gone before; what stayed.
 
-    `trash` is for how many seconds artifacts are kept in the trash; None deletes them.
+    `trash` is for how many seconds artifacts are kept in the trash; None deletes them. `may_share` says of
+    what was imported whether it may go although another store may need its artifacts.
     """
 
     plan: str
     trash: float | None = None
+    may_share: Callable[[Item], bool] = lambda _: False
     items: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     objects: int = 0
     bytes: int = 0

@@ -18,6 +18,7 @@ from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.gc.litter import LitterJob
 from shoso.maintenance.gc.owned import OwnedJob
+from shoso.maintenance.gc.planning import idle
 from shoso.maintenance.inventory import Inventory
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Item, Plan, require
 from shoso.maintenance.report import Told
@@ -45,7 +46,7 @@ async def apply(
     where every location does.
     """
     require(plan, estate.settings.backend_store_uri)
-    account = Account(plan.id, trash)
+    account = Account(plan.id, trash, lambda item: "imported" in plan.asked or plan.names(item))
     registered = "registered" in plan.asked
     guard = await Guard.of(estate.database, registered=registered)
     async with AsyncExitStack() as stack:
@@ -53,7 +54,7 @@ async def apply(
         for kind, alike in groupby(items, key=lambda item: item.kind):
             if kind in {ORPHAN, UPLOAD} and not isinstance(job, LitterJob):
                 inventory = await stack.enter_async_context(Inventory.taken(estate))
-                job = LitterJob(estate, account, inventory)
+                job = LitterJob(estate, account, inventory, idle(plan.asked))
             window = Window(GROUPS, 0)
             async with crew() as group:  # an experiment goes when what is in it has gone
                 for some in _groups(alike):

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from shoso.core.amounts import count
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
-from shoso.maintenance.gc.guard import MOVING, Guard
-from shoso.metadata import claims, holdings, moves
+from shoso.maintenance.gc.guard import IMPORTED, MOVING, Guard
+from shoso.metadata import claims, holdings, imported, moves
 from shoso.metadata.claims import Claim
 from shoso.metadata.connect import Database
-from shoso.metadata.holdings import Holding, Kind, Wanted
+from shoso.metadata.holdings import Holding, Kind, Lived, Wanted
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -28,7 +28,8 @@ DAY = 86_400_000
 class Asked:
     """What to collect: what is deleted for `older_than` seconds; if anything is named, that alone.
 
-    `registered` takes also what registered versions are made from; `orphans` also what nobody refers to.
+    `registered` takes also what registered versions are made from, `imported` what was imported while its
+    artifacts stayed where they were, `orphans` what nobody refers to.
     """
 
     older_than: float = 0.0
@@ -36,6 +37,7 @@ class Asked:
     experiment_ids: Sequence[str] = ()
     model_ids: Sequence[str] = ()
     registered: bool = False
+    imported: bool = False
     orphans: bool = False
 
     @property
@@ -107,24 +109,22 @@ class _Choice:
         else:
             wanted = Wanted(deleted=True, before=self._before)
             pages = [page async for page in self._all(Kind.EXPERIMENT, wanted)]
-        for one in (one for page in pages for one in page):
-            claim = (await self._database.read(claims.known, one.kind.value, [one.id])).get(one.id)
-            obstacle = self._shelved(claim) or await self._lived_in(int(one.id))
-            yield Chosen(one, f"deleted {_ago(self._now, one.since)}", obstacle, _trash(claim))
+        for page in pages:
+            for one in await self._settled(page):
+                yield one
 
-    async def _lived_in(self, number: int) -> str:
-        """What keeps an experiment."""
-        if number in {move.experiment_id for move in await self._database.read(moves.open_moves)}:
-            return MOVING
-        if table := await self._database.read(holdings.obstacles, number):
-            return f"MLflow keeps rows of it in '{table}', which Shoso leaves alone; delete them with MLflow"
-        async for page in self._all(Kind.RUN, Wanted(experiments=[number])):
-            for one in page:
-                if not one.deleted:
-                    return f"the run {one.id} in it is active"
-                if not self._is_old(one):
-                    return f"the run {one.id} in it is deleted too lately"
-        return ""
+    async def _settled(self, page: Sequence[Holding]) -> list[Chosen]:
+        """These experiments, each with what keeps it."""
+        read, ids = self._database.read, [one.id for one in page]
+        taken = await read(claims.known, Kind.EXPERIMENT.value, ids)
+        moving = {move.experiment_id for move in await read(moves.open_moves)}
+        lived = await read(holdings.lived_in, [int(id_) for id_ in ids], self._before)
+        found = []
+        for one in page:
+            claim, number = taken.get(one.id), int(one.id)
+            obstacle = self._shelved(claim) or (MOVING if number in moving else _lived_in(lived.get(number)))
+            found.append(Chosen(one, f"deleted {_ago(self._now, one.since)}", obstacle, _trash(claim)))
+        return found
 
     async def _pages(
         self, kind: Kind, named: Sequence[Holding], going: Sequence[int]
@@ -153,19 +153,41 @@ class _Choice:
         self, kind: Kind, page: Sequence[Holding], going: Collection[int], guard: Guard
     ) -> list[Chosen]:
         taken = await self._database.read(claims.known, kind.value, [one.id for one in page])
+        others = await self._others(kind, page)
         found = []
         for one in page:
             reason = f"deleted {_ago(self._now, one.since)}"
             reason = "its experiment is deleted" if one.experiment_id in going else reason
             claim = taken.get(one.id)
-            obstacle = guard.obstacle(one.id, one.location) or self._shelved(claim)
+            shared = IMPORTED if one.id in others and claim is None else ""
+            obstacle = shared or guard.obstacle(one.id, one.location) or self._shelved(claim)
             found.append(Chosen(one, reason, obstacle, _trash(claim)))
         return found
+
+    async def _others(self, kind: Kind, page: Sequence[Holding]) -> set[str]:
+        """Those of these whose artifacts may be another store's; what is named may go all the same."""
+        if self._asked.named or self._asked.imported:
+            return set()
+        places = [(one.id, one.location or "") for one in page]
+        return await self._database.read(imported.among, kind.value, places)
 
     def _shelved(self, claim: Claim | None) -> str:
         if claim is None or claim.trash is None or (claim.until is not None and claim.until <= self._now):
             return ""
         return f"it is in the trash (shoso gc undo {claim.plan})"
+
+
+def _lived_in(found: Lived | None) -> str:
+    """What keeps an experiment."""
+    if found is None:
+        return ""
+    if found.table:
+        return (
+            f"MLflow keeps rows of it in '{found.table}', which Shoso leaves alone; delete them with MLflow"
+        )
+    if found.active:
+        return f"the run {found.active} in it is active"
+    return f"the run {found.late} in it is deleted too lately"
 
 
 def _trash(claim: Claim | None) -> str:

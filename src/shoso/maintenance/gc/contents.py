@@ -72,11 +72,6 @@ async def objects(place: Place) -> AsyncIterator[ObjectMeta]:
             yield await place.store.stat(place.key)
 
 
-def placed(place: Place, trash: str) -> Place:
-    """The place of what was moved to that folder of the trash; "" for what wasn't."""
-    return Place(place.store, keys.join(keys.parse(trash), place.key)) if trash else place
-
-
 def changed(item: Item, found: Contents, begun: bool) -> bool:
     """Whether there is something that the plan doesn't know; what was begun may have lost some of it."""
     if not begun:

@@ -14,6 +14,12 @@ from shoso.metadata.connect import Database
 MOVING = "it is being moved; end that first: shoso migrate finish, or rollback"
 """Why an experiment stays: whatever is at the other place would be left there."""
 
+IMPORTED = (
+    "it was imported and its artifacts stayed where they were, so the store that it came from may need them;"
+    " name it by its id, or say --imported, once that store is given up"
+)
+"""Why a run or model stays that has artifacts in common with the rows of another store."""
+
 _ID = re.compile(r"(?:m-)?[0-9a-f]{32}")
 _SEPARATORS = re.compile(r"[/:@?#]+")
 
@@ -56,7 +62,8 @@ def _is_own(id_: str, location: str) -> bool:
 
     Rows that were imported name what their importer liked: `artifacts` is in every location, `home` in many.
     """
-    own = _ID.fullmatch(id_) is not None and _path(location).rstrip("/").endswith(f"/{id_}/artifacts")
+    folder = f"/models/{id_}/artifacts" if id_.startswith("m-") else f"/{id_}/artifacts"
+    own = _ID.fullmatch(id_) is not None and _path(location).rstrip("/").endswith(folder)
     return own and ".." not in _segments(location)
 
 

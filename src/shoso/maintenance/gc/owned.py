@@ -13,13 +13,15 @@ from sqlalchemy import Connection
 from shoso.client.places import Place
 from shoso.core import keys
 from shoso.core.keys import Key
+from shoso.core.locations import shown
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove, remove_each
-from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects, placed
-from shoso.maintenance.gc.guard import MOVING, Guard
+from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects
+from shoso.maintenance.gc.guard import IMPORTED, MOVING, Guard
+from shoso.maintenance.gc.shelves import missing, place_of, shelf
 from shoso.maintenance.plans import Item
-from shoso.metadata import claims, moves, purge
+from shoso.metadata import claims, imported, moves, purge
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Kind
 from shoso.metadata.purge import Marked
@@ -61,7 +63,7 @@ class OwnedJob:
         self._account.gone += len(items) - len(left)
         looked = await asyncio.gather(*(self._look(item, item.id in taken) for item in left))
         same = [one for one in looked if one is not None]
-        refused = await database.write(_claim, self._account, kind, [one.item for one in same])
+        refused = await database.write(_claim, self._account, kind, same)
         going = [one for one in same if self._may_go(one.item, refused.get(one.item.id))]
         await self._finish(Kind(kind), await self._empty(going))
 
@@ -75,12 +77,7 @@ class OwnedJob:
 
     def _is_done(self, item: Item, claim: Claim | None) -> bool:
         """Whether it was put into the trash by this plan before."""
-        return (
-            not item.trash
-            and claim is not None
-            and claim.plan == self._account.plan
-            and claim.until is not None
-        )
+        return not item.trash and claim is not None and claim.plan == self._account.plan and claim.is_shelved
 
     async def _look(self, item: Item, begun: bool) -> _Looked | None:
         """What is there now; None if that isn't what was planned."""
@@ -90,7 +87,7 @@ class OwnedJob:
             self._account.refuse(item, obstacle)
             return None
         try:
-            place = placed(await self._estate.place(item.location), item.trash)
+            place = await place_of(self._estate, item)
             self._account.require(place.store, item)
             found = await contents(place, HELD)
             if changed(item, found, begun):
@@ -206,16 +203,20 @@ def _known(conn: Connection, kind: str, ids: Sequence[str]) -> tuple[set[str], M
     return {*purge.there(conn, Kind(kind), ids)}, claims.known(conn, kind, ids)
 
 
-def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item]) -> dict[str, str]:
+def _claim(conn: Connection, account: Account, kind: str, looked: Sequence[_Looked]) -> dict[str, str]:
     """Claim what may go; for anything else why it stays, by id."""
+    items = [one.item for one in looked]
     ids = [item.id for item in items]
     taken = claims.known(conn, kind, ids)
+    new = [item for item in items if item.id not in taken and not account.may_share(item)]
+    others = imported.among(conn, kind, [(item.id, item.location) for item in new])
     marked = purge.marked(conn, Kind(kind), ids)
     refused = {
-        item.id: why
-        for item in items
-        if (why := _obstacle(item, marked.get(item.id), taken.get(item.id), account)) is not None
+        one.item.id: why
+        for one in looked
+        if (why := _obstacle(one, marked.get(one.item.id), taken.get(one.item.id), account)) is not None
     }
+    refused |= dict.fromkeys(others, IMPORTED)
     there = {*purge.there(conn, Kind(kind), [*refused])}
     refused |= {id_: _GONE for id_ in refused if id_ not in there}
     moving = {str(move.experiment_id) for move in moves.open_moves(conn)}
@@ -225,20 +226,22 @@ def _claim(conn: Connection, account: Account, kind: str, items: Sequence[Item])
         refused |= {item.id: _MOVING for item in items if item.experiment_id in moving}
     shelved = [item for item in items if item.trash and item.id not in refused]
     refused |= {item.id: NOT_OVER for item in shelved if not claims.take(conn, taken[item.id], account.plan)}
-    now = time.time_ns() // 1_000_000
-    claims.add(
-        conn,
-        [
-            Claim(kind, item.id, account.plan, now, item.location, _folder(account, item))
-            for item in items
-            if item.id not in refused and item.id not in taken
-        ],
-    )
+    left = [one for one in looked if one.item.id not in refused and one.item.id not in taken]
+    claims.add(conn, [_new(account, one) for one in left])
     return refused
 
 
-def _folder(account: Account, item: Item) -> str | None:
-    return str(account.folder) if account.shelves(item) else None
+def _new(account: Account, one: _Looked) -> Claim:
+    item, now = one.item, time.time_ns() // 1_000_000
+    trash, objects = _shelf(account, one), one.found.objects
+    return Claim(item.kind, item.id, account.plan, now, item.location, trash, None, objects)
+
+
+def _shelf(account: Account, one: _Looked) -> str | None:
+    """The folder of the trash that it goes to; None for what is deleted."""
+    if not account.shelves(one.item):
+        return None
+    return str(account.folder) if one.place is None else shelf(one.item.location, one.place.key, account.plan)
 
 
 _GONE = ""
@@ -247,7 +250,8 @@ _GONE = ""
 _MOVING = "its experiment is being moved (shoso migrate status), and nothing of it goes to a trash meanwhile"
 
 
-def _obstacle(item: Item, marked: Marked | None, claim: Claim | None, account: Account) -> str | None:
+def _obstacle(one: _Looked, marked: Marked | None, claim: Claim | None, account: Account) -> str | None:
+    item = one.item
     if marked is None:
         return "it was restored since the plan was made"
     if marked.since != item.since:
@@ -255,13 +259,15 @@ def _obstacle(item: Item, marked: Marked | None, claim: Claim | None, account: A
     if marked.location != item.location:
         return "its artifacts are elsewhere than the plan says"
     if item.trash:
-        return None if claim is not None and claim.is_over(item.location, item.trash) else NOT_OVER
-    if claim is not None and (claim.trash or "") != (_folder(account, item) or ""):
+        if claim is None or not claim.is_over(item.location, item.trash):
+            return NOT_OVER
+        return missing(claim, one.found.objects) if one.found.objects < claim.shelved else None
+    if claim is not None and (claim.trash or "") != (_shelf(account, one) or ""):
         return f"gc (plan {claim.plan}) has begun to {_begun(claim)}"
     return None
 
 
 def _begun(claim: Claim) -> str:
     if claim.trash:
-        return f"move it to the trash; bring it back with: shoso gc undo {claim.plan}"
+        return f"move it to the trash, {shown(claim.trash)}; bring it back with: shoso gc undo {claim.plan}"
     return "delete it; apply without --trash"

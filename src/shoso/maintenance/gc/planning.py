@@ -6,19 +6,20 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from shoso.core.amounts import duration
+from shoso.core.amounts import age, as_age
 from shoso.core.digest import digest
 from shoso.core.locations import shown
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
-from shoso.maintenance.gc.contents import Contents, contents, placed
+from shoso.maintenance.gc.contents import Contents, contents
+from shoso.maintenance.gc.shelves import place_of
 from shoso.maintenance.inventory import DAY, UNNAMED, Inventory, Orphan, Why
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
 from shoso.maintenance.report import Told
@@ -29,6 +30,8 @@ from shoso.metadata.moves import Move
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_OVER = "in the trash for its time"
 
 PARALLEL = 16
 """Locations that are listed at once."""
@@ -80,13 +83,11 @@ async def litter(estate: Estate, older_than: float, plan: str) -> AsyncIterator[
     Raises ConfigError, TrackingError, StoreError.
     """
     async for claim in _expired(estate):
-        item = Item(ORPHAN, claim.id, "in the trash for its time", claim.location, trash=claim.trash or "")
-        found = await contents(placed(await estate.place(claim.location), item.trash))
-        yield summed(item, found)
-    age = max(older_than, DAY)
+        yield await _shelved(estate, claim)
+    least = max(older_than, DAY)
     async with Inventory.taken(estate) as inventory:
         moving: list[Move] = await estate.database.read(moves.open_moves)
-        async for orphan in inventory.orphans(age):
+        async for orphan in inventory.orphans(least):
             id_ = digest(f"{plan}\0{orphan.uri}".encode())[:32]
             if orphan.why is Why.MOVED and moving:
                 yield Kept(ORPHAN, id_, "shoso migrate keeps copies until it is finished", orphan.uri)
@@ -94,8 +95,13 @@ async def litter(estate: Estate, older_than: float, plan: str) -> AsyncIterator[
                 yield Kept(ORPHAN, id_, UNNAMED, orphan.uri)
             else:
                 yield _orphan(orphan, id_)
-        async for upload in inventory.uploads(age):
+        async for upload in inventory.uploads(least):
             yield Item(UPLOAD, upload.ref.id, "an upload that nobody goes on with", upload.uri)
+
+
+def idle(asked: Mapping[str, str]) -> float:
+    """For how many seconds nobody touched what has no row, by what a plan was asked for."""
+    return max(age(asked.get("older-than", "")) or 0.0, DAY)
 
 
 def _orphan(orphan: Orphan, id_: str) -> Item:
@@ -111,12 +117,23 @@ def _orphan(orphan: Orphan, id_: str) -> Item:
 
 
 async def _expired(estate: Estate) -> AsyncIterator[Claim]:
+    """What has been in the trash for its time, and what was left on the way there."""
     now, after = time.time_ns() // 1_000_000, ""
     while page := await estate.database.read(claims.page, ORPHAN, after=after):
         for claim in page:
-            if claim.until is not None and claim.until <= now:
+            if claim.is_left or (claim.until is not None and claim.until <= now):
                 yield claim
         after = page[-1].id
+
+
+async def _shelved(estate: Estate, claim: Claim) -> Item | Kept:
+    """What there is of it in the trash; what can't be looked at stays."""
+    reason = f"left on the way to the trash by plan {claim.plan}" if claim.is_left else _OVER
+    item = Item(ORPHAN, claim.id, reason, claim.location, trash=claim.trash or "")
+    try:
+        return summed(item, await contents(await place_of(estate, item)))
+    except ShosoError as error:
+        return Kept(item.kind, item.id, error.message, failed=True)
 
 
 async def _line(estate: Estate, one: Chosen) -> Item | Kept:
@@ -146,8 +163,7 @@ async def _item(estate: Estate, one: Chosen, experiment: str) -> Item:
     )
     if holding.kind is Kind.EXPERIMENT:  # its runs and models have lines of their own
         return item
-    found = await contents(placed(await estate.place(holding.location), one.trash))
-    return summed(item, found)
+    return summed(item, await contents(await place_of(estate, item)))
 
 
 def summed(item: Item, found: Contents) -> Item:
@@ -160,10 +176,11 @@ def summed(item: Item, found: Contents) -> Item:
 def _words(asked: Asked) -> dict[str, str]:
     """What was asked for, by the names of the options."""
     return {
-        "older-than": duration(asked.older_than) if asked.older_than else "",
+        "older-than": as_age(asked.older_than) if asked.older_than else "",
         "run-ids": ",".join(asked.run_ids),
         "experiment-ids": ",".join(asked.experiment_ids),
         "logged-model-ids": ",".join(asked.model_ids),
         "registered": "yes" if asked.registered else "",
+        "imported": "yes" if asked.imported else "",
         "orphans": "yes" if asked.orphans else "",
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from shoso.client.places import Place
-from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import DELETE_BATCH, Store, exists, is_folder
-from shoso.core.types import ObjectMeta
-from shoso.errors import NotFound, ShosoError, StoreError
+from shoso.core.types import Move, ObjectMeta
+from shoso.errors import Kind as ErrorKind
+from shoso.errors import NotFound, ShosoError, StoreError, TrackingError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.gc.contents import Contents, objects, placed
+from shoso.maintenance.gc.contents import Contents, contents, objects
+from shoso.maintenance.gc.shelves import Shelf, missing, shelved
 from shoso.maintenance.plans import ORPHAN, Item
 from shoso.maintenance.report import Told
 from shoso.metadata import claims
@@ -23,38 +24,41 @@ from shoso.transfer.reading import Digested, read_digests
 KINDS = (*(kind.value for kind in Kind), ORPHAN)
 
 
-async def undo(estate: Estate, plan: str, told: Told) -> Account:
+async def undo(estate: Estate, plan: str, told: Told, *, missing_ok: bool = False) -> Account:
     """Bring back what the plan of that id moved to the trash, and let it be restored.
 
     What is in the way of an object, because it was written since, is never replaced: its item stays in the
-    trash. Raises TrackingError where the database fails, StoreError where every location does.
+    trash, and so does one of which objects aren't found, unless `missing_ok`. Raises TrackingError where the
+    database fails, StoreError where every location does.
     """
     account = Account(plan)
     for kind in KINDS:
         async for claim in _claims(estate, kind, account):
-            await _back(estate, claim, account)
+            await _back(estate, claim, account, missing_ok)
             told.done(1)
     return account
 
 
 async def _claims(estate: Estate, kind: str, account: Account) -> AsyncIterator[Claim]:
-    after, folder = "", str(account.folder)
+    after, folder = "", f"/{account.folder}"
     while page := await estate.database.read(claims.page, kind, plan=account.plan, after=after):
         for claim in page:
-            if claim.trash == folder:  # what another plan deletes, as its time is over, isn't brought back
+            if f"/{claim.trash}".endswith(folder):  # else another plan deletes it, as its time is over
                 yield claim
         after = page[-1].id
 
 
-async def _back(estate: Estate, claim: Claim, account: Account) -> None:
+async def _back(estate: Estate, claim: Claim, account: Account, missing_ok: bool) -> None:
     item, found = Item(claim.kind, claim.id, "", claim.location), Contents()
     if not await estate.database.write(claims.keep, claim):
         account.refuse(item, "it is back by now, or its time in the trash is over and gc is deleting it")
         return
     try:
         if claim.kind != Kind.EXPERIMENT:
-            place = await estate.place(claim.location)
-            found = await _moved_back(place, claim.trash or "")
+            shelf = await shelved(estate, claim.location, claim.trash or "")
+            found = await _moved_back(shelf)
+            if not missing_ok:
+                await _require_all(claim, shelf, found)
     except _InTheWayError as error:
         account.refuse(item, f"'{error}' was written since; remove that, and undo again")
     except ShosoError as error:
@@ -68,21 +72,28 @@ class _InTheWayError(Exception):
     """An object has the key that another one is to have again."""
 
 
-async def _moved_back(place: Place, trash: str) -> Contents:
-    """Move everything of this place out of the trash."""
-    found, batch = Contents(), list[Key]()
-    empty = not (await is_folder(place.store, place.key) or await _is_object(place))
-    async for meta in objects(placed(place, trash)):
-        back = Key(keys.below(meta.key, Key(trash)))
-        if not empty and await _is_in_the_way(place.store, back, meta):
+async def _moved_back(shelf: Shelf) -> Contents:
+    """Move everything of an item out of the trash."""
+    found, batch, store = Contents(), list[Move](), shelf.place.store
+    empty = not (await is_folder(store, shelf.origin.key) or await _is_object(shelf.origin))
+    async for meta in objects(shelf.place):
+        back = shelf.back(meta.key)
+        if not empty and await _is_in_the_way(store, back, meta):
             raise _InTheWayError(back)
-        found.add(place, meta)
-        batch.append(back)
+        found.add(shelf.place, meta)
+        batch.append((meta.key, back))
         if len(batch) == DELETE_BATCH:
-            await _move(place, batch, trash)
+            await store.move(batch)
             batch = []
-    await _move(place, batch, trash)
+    await store.move(batch)
     return found
+
+
+async def _require_all(claim: Claim, shelf: Shelf, found: Contents) -> None:
+    """Raise NOT_FOUND where fewer came back than went to the trash, and weren't back already."""
+    wanted = claim.objects or 0
+    if found.objects < wanted and (there := (await contents(shelf.origin)).objects) < wanted:
+        raise TrackingError(ErrorKind.NOT_FOUND, missing(claim, there))
 
 
 async def _is_in_the_way(store: Store, back: Key, shelved: ObjectMeta) -> bool:
@@ -105,7 +116,3 @@ def _digest(read: Digested | StoreError) -> str:
 
 async def _is_object(place: Place) -> bool:
     return bool(place.key) and await exists(place.store, place.key)
-
-
-async def _move(place: Place, back: list[Key], trash: str) -> None:
-    await place.store.move([(keys.join(Key(trash), key), key) for key in back])

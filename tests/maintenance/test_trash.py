@@ -1,0 +1,165 @@
+"""The trash is found again by whatever settings; what isn't found there is never taken for gone."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.e2e.servers import Server
+from tests.maintenance import world
+from tests.maintenance.test_gc import Quiet, applied, planned
+from tests.maintenance.world import FILES, World
+
+from shoso.maintenance import plans
+from shoso.maintenance.gc import litter
+from shoso.maintenance.gc.trash import undo
+from shoso.metadata import claims, runs
+from shoso.metadata.holdings import Kind
+
+
+@pytest.fixture
+async def plain(tmp_path):
+    """A world on SQLite and a folder."""
+    opened = World(*await world.make("sqlite", "local", tmp_path))
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def seen(opened, **flags):
+    """The same world by other settings; None leaves one out."""
+    changed = {name: value for name, value in {**opened.flags, **flags}.items() if value is not None}
+    other = World(changed, {})
+    yield other
+    await other.close()
+
+
+async def shelved(opened, folder, location="", trash=3600.0):
+    """A run whose artifacts are in the trash, and the plan's path."""
+    run_id = await opened.run(await opened.experiment(folder.name, location))
+    await opened.delete_run(run_id)
+    path, *_ = await planned(opened, folder, run_ids=[run_id])
+    assert (await applied(opened, path, trash=trash)).items == {"run": 1}
+    return run_id, path
+
+
+async def undone(opened, path, **asked):
+    return await undo(opened.estate, plans.read(path)[0].id, Quiet(), **asked)
+
+
+@pytest.mark.parametrize("first", ["outside", "inside"])
+async def test_other_roots_find_what_was_moved_from_a_folder_of_its_own(plain, tmp_path, first):
+    folder = tmp_path / "own/direct"
+    async with seen(plain, allow_artifact_root=(str(tmp_path / "own"),)) as inside:
+        here, there = (plain, inside) if first == "outside" else (inside, plain)
+        folder.mkdir(parents=True)
+        run_id, path = await shelved(here, tmp_path / "back", str(folder))
+        location = await plain.location(Kind.RUN, run_id)
+        assert await plain.files(location) == {}
+        assert (await undone(there, path)).objects == 2
+        assert await plain.files(location) == FILES
+        run_id, _ = await shelved(here, tmp_path / "over", f"file://{folder}", trash=-1.0)
+        over, going, _ = await planned(there, tmp_path / "later", run_ids=[run_id])
+        assert going[run_id].objects == 2
+        assert (await applied(there, over)).objects == 2
+        assert [*(tmp_path / "own").rglob("b.bin")] == [(folder / location.split("direct/")[1] / "sub/b.bin")]
+
+
+async def test_what_isnt_found_in_the_trash_stays_there_and_the_setting_is_named(plain, tmp_path):
+    run_id, path = await shelved(plain, tmp_path / "first")
+    late, _ = await shelved(plain, tmp_path / "second", trash=-1.0)
+    (tmp_path / "other").mkdir()
+    async with seen(plain, artifacts_destination=str(tmp_path / "other")) as wrong:
+        [problem] = (await undone(wrong, path)).problems
+        assert problem.message.startswith("2 of its 2 objects aren't in mlflow-artifacts:/.shoso-trash/")
+        assert "--artifacts-destination" in problem.message
+        over, *_ = await planned(wrong, tmp_path / "over", run_ids=[late])
+        [problem] = (await applied(wrong, over)).problems
+        assert "2 of its 2 objects aren't in" in problem.message
+    (aside,) = (tmp_path / "artifacts/.shoso-trash").glob(f"{plans.read(path)[0].id}/**/a.txt")
+    aside.unlink()
+    assert "1 of its 2 objects" in (await undone(plain, path)).problems[0].message
+    assert (await undone(plain, path, missing_ok=True)).items == {"run": 1}
+    assert await plain.files(await plain.location(Kind.RUN, run_id)) == {"sub/b.bin": FILES["sub/b.bin"]}
+    await plain.database.write(runs.restore, run_id)
+    over, *_ = await planned(plain, tmp_path / "over", run_ids=[late])
+    assert (await applied(plain, over)).objects == 2
+
+
+async def test_the_trash_is_found_through_a_server_too(tmp_path):
+    server = Server(tmp_path).start()
+    flags = {"backend_store_uri": server.database, "artifacts_destination": str(server.artifacts)}
+    opened = World(flags, {})
+    try:
+        run_id, path = await shelved(opened, tmp_path / "there")
+        late, _ = await shelved(opened, tmp_path / "over", trash=-1.0)
+        async with seen(opened, artifacts_destination=None, tracking_uri=server.uri) as behind:
+            assert (await undone(behind, path)).objects == 2
+            assert await opened.files(await opened.location(Kind.RUN, run_id)) == FILES
+            over, *_ = await planned(behind, tmp_path / "later", run_ids=[late])
+            assert (await applied(behind, over)).objects == 2
+            back, path = await shelved(behind, tmp_path / "back")
+        assert (await undone(opened, path)).objects == 2
+        assert await opened.files(await opened.location(Kind.RUN, back)) == FILES
+    finally:
+        await opened.close()
+        server.stop()
+
+
+class _Died(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+@pytest.mark.parametrize("trash", [None, 3600.0])
+async def test_orphans_that_were_moved_by_half_are_taken_up_by_a_later_plan(
+    plain, tmp_path, monkeypatch, moved, trash
+):
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    monkeypatch.setattr(claims, "DAY", -60_000)
+    await plain.put(f"mlflow-artifacts:/0/{'0' * 32}/artifacts", FILES)
+    path, *_ = await planned(plain, tmp_path / "first", orphans=True)
+    whole = litter.remove_each
+
+    async def dying(store, found, folder):
+        some = [key async for key in found]
+
+        async def first():
+            for key in some[:moved]:
+                yield key
+
+        await whole(store, first(), folder)
+        raise _Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(litter, "remove_each", dying)
+        with pytest.raises((_Died, BaseExceptionGroup)):
+            await applied(plain, path, trash=3600.0)
+    later, going, _ = await planned(plain, tmp_path / "later", orphans=True)
+    first, *rest = sorted(going.values(), key=lambda item: not item.trash)
+    assert (first.objects, [item.objects for item in rest]) == (moved, [2 - moved] * (moved == 1))
+    assert first.reason == f"left on the way to the trash by plan {plans.read(path)[0].id}"
+    done = await applied(plain, later, trash=trash)
+    assert (done.problems, done.objects) == ([], 2)
+    assert (await planned(plain, tmp_path / "none", orphans=True))[1] == {}
+    left = await plain.database.read(claims.page, "orphan")
+    assert len(left) == (len(going) if trash else 0)
+    if trash:
+        assert (await undone(plain, path)).objects == moved
+        assert (await undone(plain, later)).objects == 2 - moved
+        assert len(await plain.files()) == 2
+
+
+async def test_the_same_plan_ends_what_had_all_been_moved(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    await plain.put("mlflow-artifacts:/", {"stray.bin": b"stray"})
+    path, *_ = await planned(plain, tmp_path, orphans=True)
+    await applied(plain, path, trash=-1.0)
+    [claim] = await plain.database.read(claims.page, "orphan")
+    await plain.database.write(claims.release, "orphan", [claim.id])
+    await plain.database.write(claims.add, [claim._replace(until=None)])  # as it was before the last step
+    await applied(plain, path, trash=-1.0)
+    over, going, _ = await planned(plain, tmp_path, orphans=True)
+    assert [item.reason for item in going.values()] == ["in the trash for its time"]
+    assert (await applied(plain, over)).objects == 1
+    assert await plain.files() == {}
