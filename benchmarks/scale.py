@@ -1,11 +1,13 @@
 """`python -m benchmarks.scale`: how a search grows with the runs there are; Shoso alone.
 
-The search of the `search_*` rows, raw HTTP, on databases of the same recipe with ever more runs.
+The search of the `search_*` rows, raw HTTP, on databases of the same recipe with ever more runs; on
+PostgreSQL once more with the indexes of `shoso db index`.
 """
 
 import argparse
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -29,7 +31,9 @@ def main() -> None:
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="shoso-bench-", dir=options.scratch))
     print(f"filter {FILTER}, order {ORDER}, first page of {PAGE}; p50 of {CALLS} calls, {options.database}")
-    print("| runs | first call | p50 |\n|---|---|---|")
+    indexed = options.database == "postgres"
+    print("| runs | first call | p50 |" + " first call, indexed | p50, indexed |" * indexed)
+    print("|---|---|---|" + "---|---|" * indexed)
     try:
         with ExitStack() as stack:
             place = databases.KINDS[options.database](scratch, stack)
@@ -41,11 +45,20 @@ def main() -> None:
                 uri = place.filled(server.home, replace(Sizes(), runs=runs, points=0))
                 stack.callback(server.stop)
                 server.start(uri)
-                first, *times = raw_search(server.port, CALLS + 1)[0]
-                print(f"| {runs:,} | {first:.0f} ms | {statistics.median(times):.1f} ms |", flush=True)
+                line = f"| {runs:,} |{_searched(server)}"
+                if indexed:
+                    index = [str(kind.executable), "db", "index", uri]
+                    subprocess.run(index, stdout=subprocess.DEVNULL, check=True)
+                    line += _searched(server)
+                print(line, flush=True)
                 server.stop()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _searched(server: Server) -> str:
+    first, *times = raw_search(server.port, CALLS + 1)[0]
+    return f" {first:.0f} ms | {statistics.median(times):.1f} ms |"
 
 
 if __name__ == "__main__":

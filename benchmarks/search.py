@@ -9,7 +9,7 @@ from benchmarks.bench import Contender, Scenario, Stage
 from benchmarks.rows import Reading
 from benchmarks.wire import Connection, ReplyError, json_request
 
-FILTER = "metrics.`metric-3` > 0.5 and params.`param-2` = 'value-3'"
+FILTER = "metrics.`metric-3` > 0.01 and params.`param-2` = 'value-3' and tags.`tag-2` = 'value-8'"
 ORDER = ["metrics.`metric-5` DESC"]
 PAGE = 100
 WARM_UP = 3
