@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -96,7 +97,8 @@ class Proof:
     ) -> dict[str, Any] | None:
         """Once; the outcome, or None if it was killed, which counts for `verb`; no error but that one."""
         fuse = {} if self.enough(verb) else self._fuse(verb)
-        done = self.victims.run(name, self.world.flags, self.world.environment, **fuse, **arguments)
+        given = (name, self.world.flags, self.world.environment)
+        done = await asyncio.to_thread(self.victims.run, *given, **fuse, **arguments)
         self._learn(verb, fuse, done)
         if done.outcome is None:
             self.kills[verb] = self.kills.get(verb, 0) + 1

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import Connection, text
 from tests.maintenance.proof import ROOT, Proof, Thing
+
+from shoso.maintenance.migrate import migration
+from shoso.maintenance.migrate.migration import Asked
+from shoso.maintenance.migrate.moving import Shard
 
 LARGE = 6 << 20
 """Bytes of an artifact that goes in parts."""
@@ -92,6 +98,43 @@ def _moves(conn: Connection) -> tuple[int, ...]:
     return tuple(
         conn.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in ("shoso_moves", "shoso_moved")
     )
+
+
+async def _beside(proof: Proof) -> None:
+    """The second half, as somebody else copies it, again and again."""
+    for _ in range(3):
+        asked = Asked(ROOT, proof.there, (), Shard(2, 2))
+        done = await migration.migrate(proof.world.estate, asked)
+        errors = [outcome.error for outcome in done.outcomes]
+        assert all(not error or "somebody else" in error for error in errors), errors
+
+
+@pytest.mark.parametrize("proof", ["local", "s3"], indirect=True)
+async def test_a_shard_that_is_killed_beside_another_one_loses_nothing_and_leaves_no_copies(proof):
+    there = f"{proof.there}/"
+    while not proof.enough("shard"):
+        moved = Moved(proof)
+        await moved.fill()
+        while not all(any(thing.id in Shard(n, 2) for thing in moved.things) for n in (1, 2)):
+            moved.things.append(proof.things[await proof.run(moved.experiment)])
+        give_up = proof.dice.random() < 0.5
+        half = {"source": ROOT, "to": proof.there, "shard": (1, 2)}
+        beside, done = asyncio.create_task(_beside(proof)), None
+        while done is None:
+            done = await proof.attempt("shard", "migrate", **half)
+            await moved.check()
+            if done is None and give_up:
+                break
+        await beside
+        if done is None:
+            done = await proof.through("rollback", "rollback", moved.check, delete=True)
+            assert not any(done.values()), done
+            await moved.ended(ROOT, there)
+        done = await proof.through("shard", "migrate", moved.between, **half)
+        await _beside(proof)
+        done = await proof.through("finish", "finish", moved.check)
+        assert not any(done.values()), done
+        await moved.ended(there, ROOT)
 
 
 async def test_a_move_that_is_killed_loses_nothing_and_ends_where_it_should(proof):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 import subprocess
@@ -62,6 +63,27 @@ def test_a_move_and_its_way_back_keep_every_artifact_and_every_row(world):
     filled.check()
     assert world.migrate("status").out == []
     assert "nothing that" in world.move().err
+
+
+def test_a_rollback_by_the_command_deletes_the_copies_and_keeps_what_was_written_since(world):
+    filled = Filled(world)
+    before, files = world.places(), world.files()
+    assert world.move().code == 0
+    _artifact_repos_cache.clear()
+    for run, path in ((filled.runs[1], "late.txt"), (filled.runs[1], "a/1.txt")):
+        filled.expected[run, path] = f"written to the new place: {path}"
+        world.client.log_text(run, filled.expected[run, path], path)
+    command, env = world.command("rollback", "--delete-copies", "--running", "--yes")
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    states = [(one["state"], one["deleted"]) for one in json.loads(done.stdout)["experiments"]]
+    assert states == [("rolled back", 0), ("rolled back", 14)]
+    assert world.objects() == []
+    assert world.places() == before
+    late = f"{filled.experiment}/{filled.runs[1]}/artifacts/late.txt"
+    assert world.files() == sorted([*files, late])
+    assert world.migrate("status").out == []
+    filled.check()
 
 
 class Busy:

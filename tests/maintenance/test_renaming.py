@@ -17,7 +17,7 @@ SERVED = "http://host:5000/api/2.0/mlflow-artifacts/artifacts"
         ("mlflow-artifacts:", "mlflow-artifacts:/1/r/artifacts"),
         ("mlflow-artifacts://host:5000/", "mlflow-artifacts:/1/r/artifacts"),
         ("/srv/a b/", "file:///srv/a%20b/1/r/artifacts"),
-        ("sftp://u:secret@h/x/", "sftp://u@H:22/x/1/r/artifacts"),
+        ("sftp://u@h/x/", "sftp://u:secret@H:22/x/1/r/artifacts"),
     ],
 )
 @pytest.mark.parametrize(

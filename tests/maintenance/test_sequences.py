@@ -188,8 +188,8 @@ class Sequences(RuleBasedStateMachine):
     @rule(index=st.integers(0, 9))
     def delete_artifact(self, index: int) -> None:
         thing = self.pick(index, [one for one in self.writable() if one.files])
-        if thing.copies:
-            return  # from the other place it would come back
+        if self.experiments[thing.experiment].moving == "moved":
+            return  # past the server, it would come back from the other place
         path = min(thing.files)
 
         async def delete() -> None:
@@ -425,16 +425,14 @@ class Sequences(RuleBasedStateMachine):
     @rule(index=st.integers(0, 9), delete=st.booleans())
     def roll_back(self, index: int, delete: bool) -> None:
         one = self.pick(index, [one for one in self.experiments.values() if one.moving])
-        if one.moving == "copying":
-            delete = False  # copies of what was written since would be kept, and named
         result = self.do(migration.rollback(self.world.estate, [one.id], delete=delete, running=True))
         assert not any(outcome.error for outcome in result.outcomes)
         one.moving = ""
         self._set_root(one, "")
         inside = [thing for thing in self._inside(one) if not thing.trash]
         self._located(inside, self._here)
-        for thing in inside if delete else ():
-            thing.copies = set()
+        for thing in inside:  # also of what was made at the new place, which stays there
+            thing.copies = set() if delete else thing.copies | {self._there(thing)}
 
     def _set_root(self, one: Experiment, root: str) -> None:
         if one.location != root:

@@ -15,6 +15,7 @@ from shoso.maintenance.gc import applying, trash
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Result
+from shoso.maintenance.migrate.moving import Shard
 from shoso.maintenance.retention import applying as retaining
 from shoso.maintenance.retention import undoing
 
@@ -87,10 +88,16 @@ async def check(flags: Mapping[str, Any], environment: Mapping[str, str], source
     return {"found": totals.found, "left": left, "unrecorded": totals.unrecorded - totals.recorded}
 
 
-async def migrate(flags: Mapping[str, Any], environment: Mapping[str, str], source: str, to: str) -> Outcome:
-    """`shoso migrate --from --to`."""
+async def migrate(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    source: str,
+    to: str,
+    shard: tuple[int, int] = (1, 1),
+) -> Outcome:
+    """`shoso migrate --from --to --shard`."""
     async with _opened(flags, environment) as estate:
-        return _moved(await migration.migrate(estate, migration.Asked(source, to)))
+        return _moved(await migration.migrate(estate, migration.Asked(source, to, (), Shard(*shard))))
 
 
 async def finish(

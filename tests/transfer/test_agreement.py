@@ -1,4 +1,4 @@
-"""A copy that keeps what was written later at its end, and the comparison of both ends."""
+"""A copy that writes over certain versions alone, and the comparison of both ends."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 from tests.transfer.ends import EVERY_WAY, HURRIED, Undigested, fill, memory
 
+from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.streams import BytesSource
 from shoso.core.types import CREATE
 from shoso.layers import standard
 from shoso.layers.layer import Layer
 from shoso.stores.memory import MemoryStore
-from shoso.transfer import Policy, Selection, Unchanged, compare, copy
-
-KEEPING = Policy(unchanged=Unchanged.KEEP)
+from shoso.transfer import Policy, Selection, Settled, compare, copy
+from shoso.transfer.journal import Done
+from shoso.transfer.plan import version
 
 
 def held(store: MemoryStore) -> dict[str, bytes]:
@@ -23,37 +24,24 @@ def held(store: MemoryStore) -> dict[str, bytes]:
     return {key: bytes(data) for key, (_, data) in store.objects.items()}
 
 
-def older(store: MemoryStore, key: str, seconds: float) -> None:
-    """Make an object older."""
-    meta, data = store.objects[Key(key)]
-    store.objects[Key(key)] = (replace(meta, modified=meta.modified - seconds), data)
+def versions(store: MemoryStore) -> dict[str, str]:
+    """The version of each object."""
+    return {key: version(meta) for key, (meta, _) in store.objects.items()}
 
 
-async def test_what_was_written_later_at_the_destination_stays_and_what_was_not_is_replaced():
+async def test_only_the_versions_that_may_be_are_written_over_whatever_the_times():
     inner, other = MemoryStore(), MemoryStore()
-    await fill(inner, {"missing": b"1", "changed here": b"new", "changed there": b"base", "same": b"s"})
-    await fill(other, {"changed here": b"base!", "changed there": b"later", "same": b"s", "own": b"o"})
-    older(other, "changed here", 9)
-    older(inner, "changed there", 9)
-    report = await copy(memory(inner), memory(other), Selection(), KEEPING)
-    assert (report.copied, report.skipped) == (2, 2)
+    await fill(inner, {"missing": b"1", "may": b"new", "came": b"mine", "changed": b"new", "same": b"s"})
+    await fill(other, {"may": b"base", "changed": b"base", "same": b"s", "own": b"o"})
+    over = {**versions(other), "missing": ""}
+    await fill(other, {"came": b"theirs", "changed": b"newer"})
+    meta, data = other.objects[Key("changed")]
+    other.objects[Key("changed")] = (replace(meta, modified=meta.modified - 99), data)
+    report = await copy(memory(inner), memory(other), Selection(), Policy(over=over))
+    assert (report.copied, report.skipped) == (2, 3)
     assert held(other) == {
-        "missing": b"1", "changed here": b"new", "changed there": b"later", "same": b"s", "own": b"o",
+        "missing": b"1", "may": b"new", "came": b"theirs", "changed": b"newer", "same": b"s", "own": b"o",
     }  # fmt: skip
-
-
-async def test_by_the_journal_a_copy_is_told_from_what_was_written_over_it(tmp_path):
-    inner, other = Undigested("far"), Undigested("far")
-    here, there = standard(inner, HURRIED), standard(other, HURRIED)
-    journaled = Policy(journal=tmp_path)
-    await fill(inner, {"overwritten": b"base", "rewritten": b"base"})
-    await copy(here, there, Selection(), journaled)
-    await fill(other, {"overwritten": b"newer"})
-    await fill(inner, {"rewritten": b"newer"})
-    older(other, "overwritten", 99)  # by a clock that is slow
-    older(inner, "rewritten", 99)
-    await copy(here, there, Selection(), replace(journaled, unchanged=Unchanged.KEEP))
-    assert held(other) == {"overwritten": b"newer", "rewritten": b"newer"}
 
 
 class Hasty(Layer):
@@ -77,7 +65,8 @@ async def test_what_somebody_writes_there_in_the_last_moment_stays(there):
     await fill(other, there)
     await fill(inner, {"a": b"ours"})
     hasty = Hasty(other)
-    report = await copy(memory(inner), standard(hasty, HURRIED), Selection(), KEEPING)
+    chosen = Policy(over={"a": "", **versions(other)})
+    report = await copy(memory(inner), standard(hasty, HURRIED), Selection(), chosen)
     assert (report.copied, report.skipped, len(hasty.modes)) == (0, 1, 1)
     assert (hasty.modes[0] is CREATE) == (there == {})
     assert held(other) == {"a": b"somebody else's"}
@@ -88,21 +77,19 @@ async def test_both_ends_are_compared_by_digests_and_what_differs_is_named(kind)
     inner, other = MemoryStore(), kind()
     await fill(inner, EVERY_WAY | {"missing": b"1", "other size": b"22", "other bytes": b"333"})
     await fill(other, EVERY_WAY | {"other size": b"2", "other bytes": b"334", "own": b"o"})
-    agreed = []
+    told: dict[str, Settled] = {}
 
-    async def note(metas):
-        agreed.extend(meta.key for meta in metas)
+    async def settle(group):
+        told.update((one.path, one) for one in group)
+        return [one.same or one.path == "other bytes" for one in group]
 
-    found = await compare(memory(inner), standard(other, HURRIED), Selection(), Policy(), agreed=note)
+    found = await compare(memory(inner), standard(other, HURRIED), Selection(), Policy())
     assert (found.agreed, found.size) == (len(EVERY_WAY), sum(map(len, EVERY_WAY.values())))
-    assert sorted(agreed) == sorted(EVERY_WAY)
     assert {*found.different} == {"missing", "other size", "other bytes"}
-
-    def newer(meta, there):
-        return meta.key == "other bytes"
-
-    found = await compare(memory(inner), standard(other, HURRIED), Selection(), Policy(), superseded=newer)
+    found = await compare(memory(inner), standard(other, HURRIED), Selection(), Policy(), settle=settle)
     assert {*found.different} == {"missing", "other size"}
+    assert {path for path, one in told.items() if one.same} == {*EVERY_WAY}
+    assert all(one.digest == digest(EVERY_WAY[path]) for path, one in told.items() if one.same)
 
 
 class Unread(Undigested):
@@ -120,4 +107,10 @@ async def test_what_the_journal_knows_is_not_read_again(tmp_path):
     policy = Policy(journal=tmp_path)
     await copy(here, there, Selection(), policy)
     found = await compare(here, there, Selection(), policy)
+    assert (found.agreed, found.different) == (len(EVERY_WAY), {})
+
+    async def recall(paths):
+        return [Done(path, versions(inner)[path], versions(other)[path], None) for path in paths]
+
+    found = await compare(here, there, Selection(), Policy(), recall=recall)
     assert (found.agreed, found.different) == (len(EVERY_WAY), {})

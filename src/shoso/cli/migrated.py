@@ -28,6 +28,9 @@ from shoso.transfer import Progress, Silent
 
 T = TypeVar("T")
 
+SHOWN = 10
+"""Artifacts that are told by name."""
+
 GO_ON = "Interrupted. Run the same command again: it goes on with what is missing."
 
 Work = Callable[[Estate, Progress], Awaitable[T]]
@@ -171,6 +174,8 @@ def _experiment(one: Outcome) -> MigratedExperiment:
         deleted_bytes=one.deleted_bytes,
         waiting=list(one.waiting),
         running=list(one.running),
+        unsure=sorted(one.unsure),
+        kept=sorted(one.kept),
         error=one.error or None,
     )
 
@@ -179,7 +184,7 @@ def _in_words(verb: str, done: Migrated) -> Iterator[str]:
     """A line for each experiment that isn't done, then the sums."""
     for each in done.experiments:
         yield from _trouble(each)
-    found = [each for each in done.experiments if not each.error and not each.waiting and not each.running]
+    found = [each for each in done.experiments if not (each.error or each.waiting or each.running)]
     rows = ", ".join(
         count(sum(getattr(each, what) for each in found), word)
         for what, word in (("runs", "run"), ("models", "logged model"), ("versions", "registered version"))
@@ -199,12 +204,29 @@ def _trouble(each: MigratedExperiment) -> Iterator[str]:
         yield f"{who}: {each.error}"
     if each.waiting:
         yield f"{who} is copied, but for the shards {_waiting(each.waiting)}."
+    if each.unsure:
+        yield (
+            f"{who}: {count(len(each.unsure), 'artifact')} that nobody can tell which place has the later one"
+            f" of, kept at both: {_some(each.unsure)}. Delete, in the storage, those at the old place that"
+            " aren't wanted, or bring them to the new one, and give the same command again."
+        )
+    if each.kept:
+        yield (
+            f"{who}: {count(len(each.kept), 'object')} kept at the new place, where no move has put them:"
+            f" {_some(each.kept)}."
+        )
     if each.running:
         ids = ", ".join(each.running)
         yield (
             f"{who} is {each.state}, and not done with: runs that began before are still RUNNING, and write"
             f" to where it was ({ids}). Give the same command again when they have ended, or say --running."
         )
+
+
+def _some(paths: Sequence[str]) -> str:
+    """A few of them, and how many there are."""
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(f"'{path}'" for path in paths[:SHOWN]) + more
 
 
 def _waiting(shards: Sequence[int]) -> str:

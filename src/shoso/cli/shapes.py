@@ -275,7 +275,9 @@ class MigratedExperiment(Struct, frozen=True):
     """An experiment of a migration: rows that were rewritten, artifacts copied, and deleted at the old place.
 
     `state` is one of copying, moved, finishing, finished, returned and rolled back, or empty in a dry run.
-    `waiting` are shards that aren't complete, `running` runs that keep it from being finished.
+    `waiting` are shards that aren't complete, `running` runs that keep it from being finished. `unsure` are
+    artifacts that were written at both places, and stay at both; `kept` are objects at the new place that
+    stay, for no move has put them there: paths below both places.
     """
 
     experiment_id: str
@@ -290,11 +292,13 @@ class MigratedExperiment(Struct, frozen=True):
     deleted_bytes: int
     waiting: list[int]
     running: list[str]
+    unsure: list[str]
+    kept: list[str]
     error: str | None
 
 
 class Migrated(Struct, frozen=True):
-    """What became of a migration; `failed` experiments have an `error`, or `running` runs."""
+    """What became of a migration; `failed` experiments have an `error`, `running` runs, or are `unsure`."""
 
     dry_run: bool
     experiments: list[MigratedExperiment]

@@ -23,6 +23,7 @@ _RELATIVE_FILE = re.compile(r"file:([^/].*)")
 _PORT = r"\d*(?:[/?#]|$)"
 _SECRET = re.compile(rf"(?<=://)(?!arn:)([^/@:\[]*):(?:[^/?#]*|(?!{_PORT}).*)(?=@)", re.DOTALL)
 """A password; one that isn't encoded, as it should be, may hold what ends it for everybody else."""
+_USER = re.compile(r"[^:/?#]+://[^/?#]*@")
 _TAIL = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -112,6 +113,16 @@ def shown(uri: str) -> str:
 def has_password(uri: str) -> bool:
     """Whether a password stands in the URI."""
     return _SECRET.search(uri) is not None
+
+
+def has_user(uri: str) -> bool:
+    """Whether the URI says who logs in; the password may stand beside, or be left out."""
+    return _USER.match(uri) is not None
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be kept: without the password; whoever opens it has one of their own."""
+    return _SECRET.sub(r"\1", uri) if "://" in uri else uri
 
 
 def is_local(location: str) -> bool:

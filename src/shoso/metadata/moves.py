@@ -20,7 +20,7 @@ from shoso.core.locations import shown
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import claims
 from shoso.metadata.clauses import locked
-from shoso.metadata.own import moved, moves
+from shoso.metadata.own import copied, moved, moves
 from shoso.metadata.schema import experiments, runs
 from shoso.metadata.workspace import SERVED
 
@@ -52,6 +52,11 @@ class Move(NamedTuple):
     turned: int | None
 
     @property
+    def has_turned(self) -> bool:
+        """Whether its rows have ever named the target."""
+        return self.turned is not None
+
+    @property
     def missing(self) -> list[int]:
         """The shards that aren't complete."""
         done = {int(number) for number in self.done.split(",") if number}
@@ -77,6 +82,11 @@ def state(conn: Connection, experiment_id: int) -> State | None:
     """How far the move of that experiment is; None where there is none."""
     found = conn.scalar(select(moves.c.state).where(moves.c.experiment_id == experiment_id))
     return None if found is None else State(found)
+
+
+def has_turned(conn: Connection, experiment_id: int) -> bool:
+    """Whether the rows of that experiment have named the target in its move."""
+    return conn.scalar(select(moves.c.turned).where(moves.c.experiment_id == experiment_id)) is not None
 
 
 def begin(conn: Connection, wanted: Move) -> Move:
@@ -133,9 +143,9 @@ def turn(conn: Connection, experiment_id: int, allowed: Sequence[State], to: Sta
     return move
 
 
-def end(conn: Connection, experiment_id: int) -> None:
-    """The move is over: finished, or rolled back."""
-    for table in (moved, moves):
+def end(conn: Connection, experiment_id: int, *, forget: bool = True) -> None:
+    """The move is over: finished, or rolled back; unless to `forget` them, its copies are known still."""
+    for table in (moved, moves, copied) if forget else (moved, moves):
         conn.execute(delete(table).where(table.c.experiment_id == experiment_id))
 
 

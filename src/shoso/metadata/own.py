@@ -99,6 +99,19 @@ imported = Table(
 )
 """Runs and models of another store that keep their artifacts where they were there; see `imported`."""
 
+
+copied = Table(
+    "shoso_copied",
+    OWN,
+    Column("experiment_id", Integer, nullable=False, autoincrement=False),
+    Column("id", IDENTITY, nullable=False),
+    Column("source", Text),
+    Column("target", Text, nullable=False),
+    Column("digest", String(64)),
+    primary("shoso_copied_pk", "experiment_id id"),
+)
+"""The versions of objects that `migrate` has seen to be the same at both places; see `copied`."""
+
 version = Table(
     "shoso_version",
     OWN,
@@ -120,6 +133,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     lambda conn: OWN.create_all(conn, [moves, moved]),
     lambda conn: _add(conn, claims.c.objects),
     lambda conn: imported.create(conn, checkfirst=True),
+    lambda conn: copied.create(conn, checkfirst=True),
 )
 
 UNFINISHED = -1

@@ -33,6 +33,7 @@ from shoso.metadata.datasets import (
 )
 from shoso.metadata.holdings import Kind, obstacles
 from shoso.metadata.lifecycle import DELETED
+from shoso.metadata.own import copied
 from shoso.metadata.schema import (
     datasets,
     experiment_tags,
@@ -219,6 +220,10 @@ _BELONGINGS: dict[Kind, Sequence[tuple[Table, Condition]]] = {
         _by(logged_model_tags.c.model_id),
         (inputs, _OF_MODEL),
     ),
-    Kind.EXPERIMENT: (_by(experiment_tags.c.experiment_id), _by(datasets.c.experiment_id)),
+    Kind.EXPERIMENT: (
+        _by(experiment_tags.c.experiment_id),
+        _by(datasets.c.experiment_id),
+        _by(copied.c.experiment_id),
+    ),
 }
 """What goes before the rows themselves, in this order; the edges of a dataset are those of runs."""

@@ -2,7 +2,8 @@
 
 That is where it keeps artifacts, where its runs and logged models do, and what registered versions are made
 of that lie in one of these. What a row said before is remembered, so that it says the same again after a
-rollback; and what had been at the target already is remembered too, so that nobody takes it for moved.
+rollback (but for a password in it, which is never kept); and what had been at the target already is
+remembered too, so that nobody takes it for moved.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from shoso.core import keys
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.locations import shown
+from shoso.core.locations import without_password as bare
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import moves
 from shoso.metadata.clauses import parts
@@ -62,6 +64,9 @@ _SOURCES = (
     _Source("run", runs.c.run_uuid, runs.c.artifact_uri, "run"),
     _Source("model", logged_models.c.model_id, logged_models.c.artifact_location, "logged model"),
 )
+_SEEN = "seen"
+"""What is remembered of runs and models before they move, beside what is remembered when they do."""
+
 _OF_VERSIONS = (model_versions.c.source, model_versions.c.storage_location)
 
 
@@ -85,7 +90,7 @@ def folders(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[st
     Before the rows are rewritten nothing has moved: what is at the target by then has always been there.
     """
     staying = {one.id for one in _remembered(conn, experiment_id) if one.location is None}
-    turned = moves.state(conn, experiment_id) not in {None, State.COPYING}
+    turned = moves.has_turned(conn, experiment_id)
     ends = [renaming.inside, renaming.below_target] if turned else [renaming.inside]
     found: dict[str, Key] = {}
     for one in _of_experiment(conn, experiment_id):
@@ -110,6 +115,19 @@ def cover(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[str,
     found = folders(conn, experiment_id, renaming)
     moves.turn(conn, experiment_id, (State.COPYING,), State.COPYING, folder=common(found.values()))
     return found
+
+
+def unseen(conn: Connection, experiment_id: int, ids: Iterable[str]) -> list[str]:
+    """Those of these runs and models of whose folders at the target nobody knows what was there before."""
+    known = {one.id for one in _remembered(conn, experiment_id) if one.kind == _SEEN}
+    return [id_ for id_ in ids if id_ not in known]
+
+
+def see(conn: Connection, experiment_id: int, ids: Iterable[str]) -> None:
+    """What was there is known now, of a move that is copying. Raises INVALID."""
+    moves.turn(conn, experiment_id, (State.COPYING,), State.COPYING)
+    new = unseen(conn, experiment_id, ids)
+    _remember(conn, experiment_id, [(_SEEN, id_, "") for id_ in new])
 
 
 def gone(conn: Connection, experiment_id: int) -> list[str]:
@@ -241,7 +259,7 @@ def _remembered(conn: Connection, experiment_id: int) -> list[Any]:
 
 def _remember(conn: Connection, experiment_id: int, places: Sequence[tuple[str, str, str | None]]) -> None:
     rows = [
-        {"experiment_id": experiment_id, "kind": kind, "id": id_, "location": location}
+        {"experiment_id": experiment_id, "kind": kind, "id": id_, "location": location and bare(location)}
         for kind, id_, location in places
     ]
     for some in parts(rows):

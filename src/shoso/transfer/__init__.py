@@ -10,7 +10,7 @@ has everything, `remove` deletes.
 A copy that failed or was stopped goes on where it was by being made again.
 """
 
-from shoso.transfer.agreement import Comparison, compare
+from shoso.transfer.agreement import Comparison, Settle, Settled, compare
 from shoso.transfer.engine import copy
 from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.progress import Progress, Silent
@@ -27,6 +27,8 @@ __all__ = [
     "Removal",
     "Report",
     "Selection",
+    "Settle",
+    "Settled",
     "Silent",
     "Unchanged",
     "Verification",

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shoso.core.store import Store
 from shoso.core.streams import closing
@@ -23,8 +24,26 @@ from shoso.transfer.selection import Selection
 from shoso.transfer.shelf import open_journal
 from shoso.transfer.window import Window, crew
 
-Judge = Callable[[ObjectMeta, ObjectMeta], bool]
-Agreed = Callable[[Sequence[ObjectMeta]], Awaitable[None]]
+
+class Settled(NamedTuple):
+    """An object and what is there of it: whether both are the `same`, then with their digest if it is known.
+
+    `done` is what is known of an earlier copy.
+    """
+
+    path: str
+    meta: ObjectMeta
+    there: ObjectMeta | None
+    same: bool
+    digest: str | None
+    done: Done | None
+
+
+Recall = Callable[[Sequence[str]], Awaitable[Sequence[Done | None]]]
+"""What is known of earlier copies of these paths."""
+
+Settle = Callable[[Sequence[Settled]], Awaitable[Sequence[bool]]]
+"""Which of these are as they should be."""
 
 
 @dataclass(slots=True)
@@ -36,12 +55,12 @@ class Comparison:
     different: dict[str, str] = field(default_factory=dict)
 
 
-def _never(meta: ObjectMeta, there: ObjectMeta) -> bool:
-    return False
+async def _nothing(paths: Sequence[str]) -> Sequence[Done | None]:
+    return [None] * len(paths)
 
 
-async def _nothing(found: Sequence[ObjectMeta]) -> None:
-    return
+async def _same(group: Sequence[Settled]) -> Sequence[bool]:
+    return [each.same for each in group]
 
 
 async def compare(
@@ -50,16 +69,17 @@ async def compare(
     selection: Selection,
     policy: Policy,
     *,
-    superseded: Judge = _never,
-    agreed: Agreed = _nothing,
+    recall: Recall = _nothing,
+    settle: Settle = _same,
 ) -> Comparison:
-    """Look whether `dst` has all that is selected, with the same bytes, or with what superseded them.
+    """Look whether `dst` has all that is selected, with the same bytes.
 
-    Nothing is read whose digests both ends keep, or of which the journal of a copy knows that it arrived.
-    `agreed` is told, group by group, of the source's objects that are there. Raises StoreError.
+    Nothing is read whose digests both ends keep, or of which it is known that it arrived: by `recall`, else
+    by the journal of a copy. `settle` is told, group by group, what was found, and says which of it agrees.
+    Raises StoreError.
     """
     with contextlib.closing(open_journal(policy.journal, src, dst, selection)) as journal:
-        return await _Comparing(src, dst, selection, policy, journal, superseded, agreed).run()
+        return await _Comparing(src, dst, selection, policy, journal, recall, settle).run()
 
 
 class _Comparing:
@@ -72,11 +92,11 @@ class _Comparing:
         selection: Selection,
         policy: Policy,
         journal: Journal,
-        superseded: Judge,
-        agreed: Agreed,
+        recall: Recall,
+        settle: Settle,
     ) -> None:
         self._src, self._dst, self._selection = src, dst, selection
-        self._journal, self._superseded, self._tell = journal, superseded, agreed
+        self._journal, self._recall, self._tell = journal, recall, settle
         self._held = policy.part_size
         self._window = Window(policy.parallel, policy.window)
         self._started = time.time()
@@ -105,45 +125,53 @@ class _Comparing:
 
     async def _settle(self, group: Sequence[Pair]) -> None:
         """Judge each: by what is known, and then by reading the rest."""
-        same: list[bool | None] = [self._known(*pair) for pair in group]
-        unsure = [at for at, (_, _, there) in enumerate(group) if there is not None and same[at] is None]
-        for at, read in zip(unsure, await self._read([group[at] for at in unsure]), strict=True):
-            same[at] = read
-        agreed = []
-        for (path, meta, there), answer in zip(group, same, strict=True):
-            if answer or (there is not None and self._superseded(meta, there)):
-                agreed.append(meta)
+        settled = [_known(*pair, done) for pair, done in zip(group, await self._done(group), strict=True)]
+        unsure = [at for at, (one, sure) in enumerate(settled) if not sure]
+        read = await self._read([settled[at][0] for at in unsure])
+        found = [one for one, _ in settled]
+        for at, one in zip(unsure, read, strict=True):
+            found[at] = one
+        for one, right in zip(found, await self._tell(found), strict=True):
+            if right:
+                self._found.agreed += 1
+                self._found.size += one.meta.size
             else:
-                self._found.different[path] = version(meta)
-        self._found.agreed += len(agreed)
-        self._found.size += sum(meta.size for meta in agreed)
-        await self._tell(agreed)
+                self._found.different[one.path] = version(one.meta)
 
-    def _known(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> bool | None:
-        """Whether they are the same; None where that isn't known yet."""
-        if there is None or there.size != meta.size:
-            return False
-        if unchanged(meta, there, self._journal.find(path)):
-            return True
-        return False if meta.digest is not None and there.digest is not None else None
+    async def _done(self, group: Sequence[Pair]) -> list[Done | None]:
+        recalled = await self._recall([path for path, _, _ in group])
+        return [done or self._journal.find(path) for (path, _, _), done in zip(group, recalled, strict=True)]
 
-    def _noted(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> ObjectMeta:
-        """What is there, with the digest that the journal knows of it."""
-        found = candidate(meta, there, self._journal.find(path))
-        assert found is not None  # noqa: S101  (of another size, or missing, it is different)
+    async def _read(self, group: Sequence[Settled]) -> list[Settled]:
+        """Each with its digests: those that the stores keep, else those of the bytes."""
+        ours = await _digests(self._src, [one.meta for one in group])
+        theirs = await _digests(self._dst, [_noted(one) for one in group])
+        found = []
+        for one, mine, other in zip(group, ours, theirs, strict=True):
+            same = mine is not None and mine == other
+            found.append(one._replace(same=same, digest=mine if same else None))
+            young = near(self._src) and one.meta.modified > self._started - YOUNG
+            if same and one.there is not None and not young:
+                self._journal.note(Done(one.path, version(one.meta), version(one.there), mine))
+        self._journal.flush()
         return found
 
-    async def _read(self, group: Sequence[Pair]) -> list[bool]:
-        """Whether they have the same digests: those that the stores keep, else those of their bytes."""
-        ours = await _digests(self._src, [meta for _, meta, _ in group])
-        theirs = await _digests(self._dst, [self._noted(*pair) for pair in group])
-        same = [mine is not None and mine == other for mine, other in zip(ours, theirs, strict=True)]
-        for (path, meta, there), digest, equal in zip(group, ours, same, strict=True):
-            young = near(self._src) and meta.modified > self._started - YOUNG
-            if equal and there is not None and not young:
-                self._journal.note(Done(path, version(meta), version(there), digest))
-        self._journal.flush()
-        return same
+
+def _known(path: str, meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> tuple[Settled, bool]:
+    """What is known of it, and whether that is enough."""
+    digest = meta.digest or (there.digest if there else None) or (done.digest if done else None)
+    if same := unchanged(meta, there, done):
+        return Settled(path, meta, there, same, digest, done), True
+    kept = meta.digest is not None and there is not None and there.digest is not None
+    sure = there is None or there.size != meta.size or kept
+    return Settled(path, meta, there, same, None, done), sure
+
+
+def _noted(one: Settled) -> ObjectMeta:
+    """What is there, with the digest that is known of it."""
+    found = candidate(one.meta, one.there, one.done)
+    assert found is not None  # noqa: S101  (of another size, or missing, it is different)
+    return found
 
 
 async def _digests(store: Store, metas: Sequence[ObjectMeta]) -> list[str | None]:

@@ -13,16 +13,16 @@ from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, StoreError, store_error
 from shoso.transfer.batches import copy_batch
 from shoso.transfer.comparison import compared
-from shoso.transfer.journal import Done, Journal
+from shoso.transfer.journal import Journal
 from shoso.transfer.listing import pairs, target
 from shoso.transfer.parts import clear, copy_in_parts
-from shoso.transfer.plan import Item, Job, Planner, Way, candidate, later, unchanged, version
+from shoso.transfer.plan import Item, Job, Planner, Way, candidate, unchanged, version
 from shoso.transfer.policy import Policy, Unchanged
 from shoso.transfer.report import CopyError, Report, Tally
 from shoso.transfer.route import Route
 from shoso.transfer.selection import Selection
 from shoso.transfer.shelf import left_behind, open_journal
-from shoso.transfer.streams import copy_later, copy_whole
+from shoso.transfer.streams import copy_over, copy_whole
 from shoso.transfer.window import Window, crew
 
 TRIES = 3
@@ -95,7 +95,7 @@ class _Copy:
         if self._policy.unchanged is Unchanged.SEND:
             there = None
         done = self._route.journal.find(path) if there is not None else None
-        if there is not None and (unchanged(meta, there, done) or self._keeps(meta, there, done)):
+        if there is not None and (unchanged(meta, there, done) or self._stays(path, there)):
             self._policy.progress.planned(there.key, meta.size)
             self._policy.progress.skipped(there.key, meta.size)
             self._route.tally.skipped += 1
@@ -103,8 +103,10 @@ class _Copy:
         over = version(there) if there is not None else ""
         return self._item(path, meta, candidate(meta, there, done), over)
 
-    def _keeps(self, meta: ObjectMeta, there: ObjectMeta, done: Done | None) -> bool:
-        return self._policy.unchanged is Unchanged.KEEP and later(meta, there, done)
+    def _stays(self, path: str, there: ObjectMeta) -> bool:
+        """Whether that version may not be written over."""
+        over = self._policy.over
+        return over is not None and version(there) != over.get(path, "")
 
     def _item(self, path: str, meta: ObjectMeta, there: ObjectMeta | None, over: str) -> Item | None:
         """The object and where it goes, unless it has a name that no object can have."""
@@ -125,7 +127,7 @@ class _Copy:
             await self._large.start(group, 0, self._each(job.items, copy_in_parts))
         else:
             size = min(job.size, self._policy.part_size)  # of a longer stream only a few buffers are held
-            move = copy_later if self._policy.unchanged is Unchanged.KEEP else copy_whole
+            move = copy_whole if self._policy.over is None else copy_over
             work = self._batch(job.items) if job.way is Way.BATCH else self._each(job.items, move)
             await self._route.window.start(group, size, work)
 

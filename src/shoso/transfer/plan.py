@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from shoso.core.keys import Key
 from shoso.core.types import Capabilities, ObjectMeta, UploadStyle
 from shoso.transfer.journal import Done
-from shoso.transfer.policy import MIB, Policy, Unchanged
+from shoso.transfer.policy import MIB, Policy
 
 SMALL = 256 * 1024
 """Objects of at most so many bytes travel in batches."""
@@ -68,32 +68,23 @@ def unchanged(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> 
         return False
     if meta.digest is not None and there.digest is not None:
         return meta.digest == there.digest
-    return done is not None and _is(done.source, meta) and _is(done.target, there)
+    return done is not None and is_version(done.source, meta) and is_version(done.target, there)
 
 
 def candidate(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> ObjectMeta | None:
     """What the destination has of the object's size, with the digest that the journal knows of it."""
     if there is None or there.size != meta.size:
         return None
-    if there.digest is None and done is not None and _is(done.target, there):
+    if there.digest is None and done is not None and is_version(done.target, there):
         return replace(there, digest=done.digest)
     return there
 
 
-def later(meta: ObjectMeta, there: ObjectMeta, done: Done | None) -> bool:
-    """Whether what is there was written after the object here: by the journal, else by their times."""
-    if done is not None and _is(done.source, meta):
-        return True
-    if done is not None and _is(done.target, there):
-        return False
-    return there.modified >= meta.modified
-
-
 class Planner:
-    """Objects in, jobs out. Where what is there may be kept, each goes in one stream: it is conditional."""
+    """Objects in, jobs out. What may be written over one version alone goes in one stream."""
 
     def __init__(self, policy: Policy, src: Capabilities, dst: Capabilities) -> None:
-        alone = policy.unchanged is Unchanged.KEEP
+        alone = policy.over is not None
         in_parts = src.ranges and dst.uploads is UploadStyle.PARTS and not alone
         self._parts = range(policy.parts_from, dst.part_max * dst.parts_max + 1) if in_parts else range(0)
         self._small = -1 if alone else min(SMALL, policy.parts_from - 1)
@@ -145,6 +136,6 @@ def version(meta: ObjectMeta) -> str:
     return meta.etag or (f"{meta.modified!r}-{meta.size}" if meta.modified else "")
 
 
-def _is(noted: str, meta: ObjectMeta) -> bool:
+def is_version(noted: str, meta: ObjectMeta) -> bool:
     """Whether the object is of the version that was noted, as far as there is one."""
     return noted != "" and noted == version(meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +13,10 @@ MIB = 1024 * 1024
 
 
 class Unchanged(enum.Enum):
-    """What becomes of an object that the destination has already.
-
-    SKIP it if it's the same, or SEND it all the same; or KEEP what was written there later than here, as the
-    journal knows, or as their times say.
-    """
+    """What becomes of an object that the destination has already: SKIP what is the same, or SEND it again."""
 
     SKIP = "skip"
     SEND = "send"
-    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +29,7 @@ class Policy:
     window        bytes begun and not yet acknowledged
     journal       the folder of journals, by which a copy goes on later; None for no journal
     dry_run       list and compare, but copy nothing
+    over          path → the version there that may be written over, "" for none; None: over any version
     """
 
     part_size: int = 32 * MIB
@@ -43,3 +40,4 @@ class Policy:
     progress: Progress = field(default_factory=Silent)
     dry_run: bool = False
     unchanged: Unchanged = Unchanged.SKIP
+    over: Mapping[str, str] | None = None

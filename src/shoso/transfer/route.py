@@ -44,6 +44,11 @@ class Route:
         self.policy.progress.skipped(item.to, there.size)
         self._note(item, item.meta, there)
 
+    def keep(self, item: Item, there: ObjectMeta) -> None:
+        """What is there is another object by now, and stays."""
+        self.tally.skipped += 1
+        self.policy.progress.skipped(item.to, there.size)
+
     def fail(self, key: Key, error: StoreError) -> None:
         """An object could not be copied; raises the error where no other could."""
         self.policy.progress.failed(key, error)

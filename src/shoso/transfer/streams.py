@@ -28,14 +28,14 @@ async def copy_whole(route: Route, item: Item, mode: WriteMode = OVERWRITE) -> N
     route.finish(item, meta, written)
 
 
-async def copy_later(route: Route, item: Item) -> None:
+async def copy_over(route: Route, item: Item) -> None:
     """Copy the object, unless somebody else has written it there since it was looked at.
 
     That holds to the last moment where the store takes conditions. Raises as `copy_whole`.
     """
     there = await _stat(route.dst, item.to)
-    if there is not None and version(there) != item.over and there.modified >= item.meta.modified:
-        route.skip(item, there)
+    if there is not None and version(there) != item.over:
+        route.keep(item, there)
         return
     try:
         await copy_whole(route, item, _mode(route.dst, there))

@@ -15,17 +15,17 @@ from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, TrackingError, store_error
+from shoso.maintenance.migrate.book import Origin
 from shoso.maintenance.migrate.ends import Ends, within
+from shoso.maintenance.migrate.judging import Verdict, judge
 from shoso.maintenance.migrate.moving import ROUNDS, Mover, Outcome
+from shoso.maintenance.migrate.remains import origins
 from shoso.maintenance.migrate.renaming import Renaming
 from shoso.metadata import moves, relocating
 from shoso.metadata.connect import Database
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
-from shoso.transfer.agreement import Judge
-
-COARSE = 2.0
-"""Seconds in which the times of two machines may differ."""
+from shoso.transfer import Comparison, Settled
 
 Owners = Mapping[Key, set[int]]
 """Paths below the source that runs and models name still, and of which experiments these are."""
@@ -46,7 +46,10 @@ class Ending:
     owners: Owners
 
     async def finish(self, move: Move, outcome: Outcome) -> None:
-        """Bring the rest, compare everything, delete what is at the source. Raises INVALID, StoreError."""
+        """Bring the rest, compare everything, delete what is at the source. Raises INVALID, StoreError.
+
+        What was written at both places stays at both, and the move isn't over as long as there is any.
+        """
         outcome.state = move.state
         if move.state not in {State.MOVED, State.FINISHING}:
             raise _not(move, "finished")
@@ -56,13 +59,14 @@ class Ending:
         folders = await mover.folders(move.experiment_id)
         if move.state is State.FINISHING:  # what came after it had begun
             await mover.bring(outcome, folders)
-        await self._compare(folders, move)
+        await self._compare(mover, folders, outcome)
         await self.database.write(_finishing, move.experiment_id)
         outcome.state = State.FINISHING
-        await self._delete(folders, move, outcome)
-        await self._delete_gone(move, outcome)
-        await self.database.write(moves.end, move.experiment_id)
-        outcome.state = "finished"
+        await self._delete(mover, folders, outcome)
+        await self._delete_gone(outcome)
+        if not outcome.unsure:
+            await self.database.write(moves.end, move.experiment_id)
+            outcome.state = "finished"
 
     async def rollback(self, move: Move, outcome: Outcome, *, delete: bool, running: bool) -> None:
         """Make the rows name the source again, with all that was written since; `delete` the copies then.
@@ -74,16 +78,18 @@ class Ending:
         if move.state is State.FINISHING:
             raise _not(move, "rolled back")
         mover = Mover(self.database, self.renaming, self.ends)
-        if move.state is not State.COPYING and await self._is_there(move):
+        if move.has_turned and await self._is_there(move):
             await self._return(mover, move, outcome)
         if not running:
             outcome.running = tuple(await self.database.read(moves.under_way, move.experiment_id))
         if outcome.running:
             return
+        if move.state is State.COPYING:
+            await self.database.write(_returned, move.experiment_id)
+            outcome.state = State.RETURNED
         if delete:
-            back = Ending(self.database, self.renaming.reverse, self.ends.reverse, self.owners)
-            await back._delete(await mover.folders(move.experiment_id), move, outcome)
-        await self.database.write(moves.end, move.experiment_id)
+            await self._delete_copies(mover, move, outcome)
+        await self.database.write(moves.end, move.experiment_id, forget=delete)
         outcome.state = "rolled back"
 
     async def _is_there(self, move: Move) -> bool:
@@ -103,9 +109,15 @@ class Ending:
             if not await back.bring(outcome, folders, last=not left):
                 return
 
-    async def _compare(self, folders: Collection[Key], move: Move) -> None:
+    async def _compare(self, mover: Mover, folders: Collection[Key], outcome: Outcome) -> None:
         """Raise CORRUPT unless the target has everything, or what was written over it since."""
-        found = await self.ends.agree(folders, _judge(move))
+        book = mover.book(outcome)
+
+        async def settle(group: Sequence[Settled]) -> Sequence[bool]:
+            await book.note(group)
+            return [verdict is not Verdict.DUE for verdict in await mover.judge(group)]
+
+        found = await self.ends.agree(folders, book, settle)
         if found.different:
             first = next(iter(found.different))
             message = (
@@ -114,23 +126,46 @@ class Ending:
             )
             raise store_error(Kind.CORRUPT, message, op="migrate", key=first)
 
-    async def _delete(self, folders: Collection[Key], move: Move, outcome: Outcome) -> None:
+    async def _delete(self, mover: Mover, folders: Collection[Key], outcome: Outcome) -> None:
         """Delete at the source what the target has. Raises CHANGED for what it hasn't."""
-        staying = await self._staying(move.experiment_id)
+        staying = await self._staying(outcome.experiment_id)
+        outcome.unsure.clear()
 
-        async def agreed(found: Sequence[ObjectMeta]) -> None:
-            await self._remove([meta for meta in found if not within(meta.key, staying)], outcome)
+        async def settle(group: Sequence[Settled]) -> Sequence[bool]:
+            judged = [*zip(group, await mover.judge(group), strict=True)]
+            outcome.unsure.update(one.path for one, verdict in judged if verdict is Verdict.UNSURE)
+            going = [one.meta for one, verdict in judged if verdict in {Verdict.SAME, Verdict.LATER}]
+            await self._remove([meta for meta in going if not within(meta.key, staying)], outcome)
+            return [verdict is not Verdict.DUE for _, verdict in judged]
 
-        found = await self.ends.agree(folders, _judge(move), agreed)
-        if found.different:
-            first = next(iter(found.different))
-            message = f"'{first}' was written meanwhile, and is still there; run the same command again."
-            raise store_error(Kind.CHANGED, message, op="migrate", key=first)
+        _require_settled(await self.ends.agree(folders, mover.book(outcome), settle))
 
-    async def _delete_gone(self, move: Move, outcome: Outcome) -> None:
+    async def _delete_copies(self, mover: Mover, move: Move, outcome: Outcome) -> None:
+        """Delete at the target what is the same at the source, and what the move has put there.
+
+        What was written there by somebody else stays, and is named. Raises CHANGED for what was just now.
+        """
+        back = Ending(self.database, self.renaming.reverse, self.ends.reverse, self.owners)
+        book, staying = mover.book_back(outcome), await back._staying(outcome.experiment_id)
+
+        async def settle(group: Sequence[Settled]) -> Sequence[bool]:
+            found = [*zip(group, await origins(book, group), strict=True)]
+            going = [one for one, origin in found if _is_copy(one, origin)]
+            await back._remove([one.meta for one in going if not within(one.meta.key, staying)], outcome)
+            rest = [one for one, origin in found if not _is_copy(one, origin)]
+            judged = await judge(back.ends.source, back.ends.target, rest)
+            late = {one.path for one, each in zip(rest, judged, strict=True) if each is Verdict.DUE}
+            late = late if move.has_turned else set()
+            outcome.kept.update(one.path for one in rest if one.path not in late)
+            return [one.path not in late for one in group]
+
+        folders = await mover.folders(outcome.experiment_id)
+        _require_settled(await back.ends.agree(folders, book, settle))
+
+    async def _delete_gone(self, outcome: Outcome) -> None:
         """Delete the copies of runs and models that were deleted for good after they had moved."""
-        staying = await self._staying(move.experiment_id)
-        for location in await self.database.read(relocating.gone, move.experiment_id):
+        staying = await self._staying(outcome.experiment_id)
+        for location in await self.database.read(relocating.gone, outcome.experiment_id):
             if path := self.renaming.inside(location):
                 folder, found = keys.join(self.ends.source.key, path), list[ObjectMeta]()
                 async for meta in self.ends.source.store.list(folder, deep=True):
@@ -164,14 +199,21 @@ def _finishing(conn: Connection, experiment_id: int) -> None:
     moves.turn(conn, experiment_id, (State.MOVED, State.FINISHING), State.FINISHING)
 
 
-def _judge(move: Move) -> Judge:
-    turned = (move.turned or 0) / 1000 - COARSE
+def _returned(conn: Connection, experiment_id: int) -> None:
+    """From here on it is rolled back; whoever copies for it still breaks off."""
+    moves.turn(conn, experiment_id, (State.COPYING, State.RETURNED), State.RETURNED)
 
-    def superseded(meta: ObjectMeta, there: ObjectMeta) -> bool:
-        """Whether the other place has something newer, written there after the rows named it."""
-        return there.modified >= max(turned, meta.modified)
 
-    return superseded
+def _is_copy(one: Settled, origin: Origin) -> bool:
+    return origin is Origin.COPIED or (one.same and origin is Origin.UNKNOWN)
+
+
+def _require_settled(found: Comparison) -> None:
+    """Raise CHANGED for what is at one place alone."""
+    if found.different:
+        first = next(iter(found.different))
+        message = f"'{first}' was written meanwhile, and is still there; run the same command again."
+        raise store_error(Kind.CHANGED, message, op="migrate", key=first)
 
 
 def _not(move: Move, done: str) -> TrackingError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import closing as closing_now
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from shoso.client.places import Place
@@ -13,11 +14,13 @@ from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.core.store import Store, is_folder
 from shoso.core.streams import closing
-from shoso.core.types import Entry
+from shoso.core.types import Entry, ObjectMeta
 from shoso.errors import Forbidden, NotFound
 from shoso.layers.layer import Layer
 from shoso.maintenance.estate import Estate
+from shoso.maintenance.migrate.book import Book, Find
 from shoso.maintenance.migrate.renaming import Renaming, overlap, refuse_overlap
+from shoso.metadata.connect import Database
 from shoso.metadata.relocating import common
 from shoso.transfer import (
     Comparison,
@@ -26,23 +29,28 @@ from shoso.transfer import (
     Progress,
     Report,
     Selection,
+    Settle,
+    Settled,
     Silent,
-    Unchanged,
     compare,
     copy,
 )
-from shoso.transfer.agreement import Agreed, Judge
+from shoso.transfer.comparison import near
+from shoso.transfer.journal import Done
+from shoso.transfer.listing import pairs
+from shoso.transfer.shelf import open_journal
 
 NOTHING = Report(0, 0, 0, 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where artifacts come from and go to, and how they are copied."""
+    """Where artifacts come from and go to, and how they are copied; `back` is the way of a rollback."""
 
     source: Place
     target: Place
     policy: Policy
+    back: bool = False
 
     @classmethod
     async def open(cls, estate: Estate, renaming: Renaming, progress: Progress | None = None) -> Ends:
@@ -60,14 +68,25 @@ class Ends:
     @property
     def reverse(self) -> Ends:
         """The way back."""
-        return Ends(self.target, self.source, self.policy)
+        return Ends(self.target, self.source, self.policy, not self.back)
 
-    async def carry(self, folders: Collection[Key], *, keep: bool = False, dry_run: bool = False) -> Report:
-        """Copy these folders; `keep` what was written later at the target. Raises StoreError, CopyError."""
+    def book(self, database: Database, number: int, renaming: Renaming) -> Book:
+        """What is known of the objects of an experiment, as seen from the source here."""
+        origin = self.target if self.back else self.source
+        return Book(database, number, renaming, self.back, near(origin.store))
+
+    async def carry(
+        self, folders: Collection[Key], *, over: Mapping[Key, str] | None = None, dry_run: bool = False
+    ) -> Report:
+        """Copy these folders; or of the objects in them those of `over`, each over that version alone.
+
+        Raises StoreError, CopyError.
+        """
         if not folders:
             return NOTHING
-        chosen = replace(self.policy, unchanged=Unchanged.KEEP if keep else Unchanged.SKIP, dry_run=dry_run)
-        view, selection = self._view(folders)
+        view, selection = self._view(folders, over)
+        below = {keys.below(path, common(folders)): version for path, version in (over or {}).items()}
+        chosen = replace(self.policy, over=None if over is None else below, dry_run=dry_run)
         try:
             return await copy(view, self.target.store, selection, chosen)
         except CopyError:
@@ -78,26 +97,78 @@ class Ends:
             raise
 
     async def agree(
-        self, folders: Collection[Key], superseded: Judge | None = None, agreed: Agreed | None = None
+        self,
+        folders: Collection[Key],
+        book: Book,
+        settle: Settle | None = None,
+        only: Collection[Key] | None = None,
     ) -> Comparison:
-        """Look whether the target has all of these folders; see `transfer.compare`."""
+        """Look whether the target has these folders, or `only` these objects of them; see `transfer.compare`.
+
+        What is the same is noted in the book; `settle` is told paths below both ends. Raises StoreError.
+        """
         if not folders:
             return Comparison()
-        view, selection = self._view(folders)
-        told = {"superseded": superseded, "agreed": agreed}
-        known = {name: value for name, value in told.items() if value is not None}
-        try:
-            return await compare(view, self.target.store, selection, self.policy, **known)  # type: ignore[arg-type]
-        except NotFound:
-            if await _is_empty(view, selection.key):
-                return Comparison()
-            raise
+        shared = common(folders)
 
-    def _view(self, folders: Collection[Key]) -> tuple[Store, Selection]:
+        async def recall(paths: Sequence[str]) -> Sequence[Done | None]:
+            return await book.recall([keys.join(shared, Key(path)) for path in paths], journal)
+
+        async def told(group: Sequence[Settled]) -> Sequence[bool]:
+            found = [one._replace(path=keys.join(shared, Key(one.path))) for one in group]
+            if settle is None:
+                await book.note(found)
+                return [one.same for one in found]
+            return await settle(found)
+
+        view, selection = self._view(folders, only)
+        with self.journal(folders) as journal:
+            try:
+                return await compare(
+                    view, self.target.store, selection, self._reading, recall=recall, settle=told
+                )
+            except NotFound:
+                if await _is_empty(view, selection.key):
+                    return Comparison()
+                raise
+
+    async def alone(self, folders: Collection[Key]) -> AsyncIterator[tuple[Key, ObjectMeta]]:
+        """The objects in these folders that the target lacks, by their paths below both ends."""
+        view, selection = self._view(folders)
+        if await _is_empty(view, selection.key):
+            return
+        async with closing(pairs(view, self.target.store, selection)) as found:
+            async for path, meta, there in found:
+                if there is None:
+                    yield keys.join(common(folders), Key(path)), meta
+
+    async def is_empty(self, folders: Collection[Key]) -> bool:
+        """Whether there is nothing at the source."""
+        view, selection = self._view(folders)
+        return await _is_empty(view, selection.key)
+
+    @contextmanager
+    def journal(self, folders: Collection[Key]) -> Iterator[Find]:
+        """What this machine has copied of these folders there, whichever way this goes."""
+        if self.back:
+            with self.reverse.journal(folders) as journal:
+                yield journal
+            return
+        view, selection = self._view(folders)
+        with closing_now(open_journal(self.policy.journal, view, self.target.store, selection)) as journal:
+            yield lambda path: journal.find(keys.below(path, common(folders)))
+
+    @property
+    def _reading(self) -> Policy:
+        """For a comparison, which has the journal from here."""
+        return replace(self.policy, journal=None)
+
+    def _view(self, folders: Collection[Key], only: Collection[Key] | None = None) -> tuple[Store, Selection]:
         """The source with nothing else in it, and the folder that all of them lie in."""
         shared = common(folders)
         selection = Selection(keys.join(self.source.key, shared), keys.join(self.target.key, shared))
-        return Only(self.source.store, {keys.join(self.source.key, one) for one in folders}), selection
+        seen = folders if only is None else only
+        return Only(self.source.store, {keys.join(self.source.key, one) for one in seen}), selection
 
 
 class Only(Layer):

@@ -46,7 +46,7 @@ class Result:
     @property
     def failed(self) -> int:
         """Experiments that something went wrong with."""
-        return sum(1 for one in self.outcomes if one.error or one.running)
+        return sum(1 for one in self.outcomes if one.error or one.running or one.unsure)
 
 
 async def migrate(estate: Estate, asked: Asked, progress: Progress | None = None) -> Result:

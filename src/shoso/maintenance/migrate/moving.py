@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.errors import Kind, ShosoError, TrackingError, store_error
+from shoso.maintenance.migrate.book import Book
 from shoso.maintenance.migrate.ends import Ends
+from shoso.maintenance.migrate.judging import Verdict, judge
+from shoso.maintenance.migrate.remains import look, weed
 from shoso.maintenance.migrate.renaming import Renaming
 from shoso.metadata import moves, relocating
 from shoso.metadata.connect import Database
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
 from shoso.metadata.relocating import Changed
-from shoso.transfer import CopyError
+from shoso.transfer import CopyError, Settled
+from shoso.transfer.plan import version
 from shoso.transfer.window import crew
 
 ROUNDS = 5
@@ -26,6 +30,9 @@ ROUNDS = 5
 
 BEAT = 1.0
 """Seconds after which somebody who copies looks whether the rows are still to be rewritten."""
+
+MOST = 50_000
+"""Objects that are brought in one go, for they are in memory by name."""
 
 _PASSING = {Kind.NOT_FOUND, Kind.CHANGED, Kind.INCOMPLETE}
 """Failures of artifacts that somebody is writing or deleting meanwhile."""
@@ -56,7 +63,8 @@ class Outcome:
     """What became of an experiment: rows rewritten, artifacts copied and deleted, and the state it is in.
 
     `waiting` are shards that aren't complete, `running` runs that are still under way, `error` why it
-    didn't go on.
+    didn't go on. `kept` are objects at the target that stay as they are, for no move has put them there;
+    `unsure` are objects that were written at both places, and stay at both.
     """
 
     experiment_id: int
@@ -71,6 +79,8 @@ class Outcome:
     deleted_bytes: int = 0
     waiting: tuple[int, ...] = ()
     running: tuple[str, ...] = ()
+    kept: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
     error: str = ""
 
     def count(self, changed: Changed) -> None:
@@ -128,11 +138,47 @@ class Mover:
                 return
 
     async def bring(self, outcome: Outcome, folders: Collection[Key], *, last: bool = True) -> int:
-        """Copy what is missing at the target, or was written later at the source.
+        """Copy what is missing at the target, or was written at the source alone since both had the same.
 
         How many it was, or should have been: what is deleted or written just then fails only the `last` time.
         """
-        return await self._pass(outcome, folders, last=last, keep=True) if folders else 0
+        brought, book = 0, self.book(outcome)
+        while due := await self._due(outcome, folders, book):
+            tried = await self._pass(outcome, folders, last=last, over=due)
+            await self.ends.agree(folders, book, only=due)
+            brought += tried
+            if len(due) < MOST or not tried:
+                break
+        return brought
+
+    async def _due(self, outcome: Outcome, folders: Collection[Key], book: Book) -> dict[Key, str]:
+        """What is to be copied, and over which versions; not more than MOST."""
+        due: dict[Key, str] = {}
+        outcome.unsure.clear()
+
+        async def settle(group: Sequence[Settled]) -> Sequence[bool]:
+            await book.note(group)
+            for one, verdict in zip(group, await self.judge(group), strict=True):
+                if verdict is Verdict.DUE and len(due) < MOST:
+                    due[Key(one.path)] = version(one.there) if one.there else ""
+                elif verdict is Verdict.UNSURE:
+                    outcome.unsure.add(one.path)
+            return [True] * len(group)
+
+        await self.ends.agree(folders, book, settle)
+        return due
+
+    async def judge(self, group: Sequence[Settled]) -> list[Verdict]:
+        """What is to become of each of these. Raises StoreError."""
+        return await judge(self.ends.source, self.ends.target, group)
+
+    def book(self, outcome: Outcome) -> Book:
+        """What is known of the objects of an experiment."""
+        return self.ends.book(self._database, outcome.experiment_id, self._renaming)
+
+    def book_back(self, outcome: Outcome) -> Book:
+        """The same, on the way back."""
+        return self.ends.reverse.book(self._database, outcome.experiment_id, self._renaming.reverse)
 
     async def folders(self, number: int) -> list[Key]:
         """Where the runs and models of an experiment are, below both ends."""
@@ -143,16 +189,35 @@ class Mover:
         before: dict[str, str] = {}
         for left in reversed(range(ROUNDS)):
             covered = await self._database.write(relocating.cover, outcome.experiment_id, self._renaming)
-            folders = [path for id_, path in covered.items() if id_ in shard]
-            if not folders:
+            mine = {id_: path for id_, path in covered.items() if id_ in shard}
+            if not (folders := [*mine.values()]):
                 return
             async with self._nobody_turns(outcome.experiment_id):
+                await self._look(outcome, mine)
                 await self._pass(outcome, folders, last=not left)
-            found = await self.ends.agree(folders)
+            found = await self.ends.agree(folders, self.book(outcome))
             if not found.different:
+                await self._weed(outcome, folders)
                 return
             _refuse_stuck(before, found.different)
             before = found.different
+
+    async def _look(self, outcome: Outcome, mine: Mapping[str, Key]) -> None:
+        """Know what is at the target before anything is copied there. Raises EXISTS."""
+        fresh = await self._database.read(relocating.unseen, outcome.experiment_id, mine)
+        if fresh:
+            await look(self.ends.reverse, self.book_back(outcome), [mine[id_] for id_ in fresh])
+            await self._database.write(relocating.see, outcome.experiment_id, fresh)
+
+    async def _weed(self, outcome: Outcome, folders: Collection[Key]) -> None:
+        """Leave no copy at the target of what is gone at the source."""
+        number = outcome.experiment_id
+
+        async def copying() -> None:
+            if (state := await self._database.read(moves.state, number)) is not State.COPYING:
+                raise _gone_on(number, state)
+
+        outcome.kept |= await weed(self.ends.reverse, self.book_back(outcome), folders, copying)
 
     @asynccontextmanager
     async def _nobody_turns(self, number: int) -> AsyncIterator[None]:
@@ -171,18 +236,14 @@ class Mover:
             await asyncio.sleep(BEAT)
             with suppress(ShosoError):  # a database that is away for a while
                 state = await self._database.read(moves.state, number)
-        message = (
-            f"The move of experiment {number} is {state or 'over'}: somebody else has gone on with it"
-            " while this copied."
-        )
-        raise TrackingError(Kind.INVALID, message)
+        raise _gone_on(number, state)
 
     async def _pass(
-        self, outcome: Outcome, folders: Collection[Key], *, last: bool, keep: bool = False
+        self, outcome: Outcome, folders: Collection[Key], *, last: bool, over: Mapping[Key, str] | None = None
     ) -> int:
         """Copy what is new; what is just being written has another pass, except after the last."""
         try:
-            report = await self.ends.carry(folders, keep=keep)
+            report = await self.ends.carry(folders, over=over)
         except CopyError as error:
             if last or any(failure.kind not in _PASSING for failure in error.failures):
                 raise
@@ -190,6 +251,14 @@ class Mover:
         outcome.copied += report.copied
         outcome.bytes += report.sent
         return report.copied + report.failed
+
+
+def _gone_on(number: int, state: State | None) -> TrackingError:
+    message = (
+        f"The move of experiment {number} is {state or 'over'}: somebody else has gone on with it while this"
+        " copied."
+    )
+    return TrackingError(Kind.INVALID, message)
 
 
 def _refuse_stuck(before: dict[str, str], now: dict[str, str]) -> None:

@@ -44,6 +44,8 @@ class Renaming:
 
 def end(option: str, uri: str) -> str:
     """A place as it is written into rows: absolute, and without a slash at its end. Raises ConfigError."""
+    if locations.has_password(uri):
+        raise ConfigError(option, f"holds a password, which would be recorded; leave it out: {_login(uri)}.")
     try:
         whole = locations.absolute(uri)
         if _location(whole) is None:
@@ -54,6 +56,18 @@ def end(option: str, uri: str) -> str:
     if bare.endswith(":") and bare[:-1] in PROXIED:
         return f"{bare}/"
     return whole if bare.endswith(":") or not bare else bare
+
+
+def _login(uri: str) -> str:
+    """Where a password belongs that isn't in the URI, and what names another place for it."""
+    scheme = uri.partition(":")[0].lower()
+    if scheme in {"ftp", "ftps"}:
+        return "it belongs into ~/.netrc, or the file that NETRC names"
+    if scheme == "sftp":
+        return "log in by a key, with IdentityFile in ~/.ssh/config or the file that SHOSO_SFTP_CONFIG names"
+    if scheme in PROXIED:
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return "that storage takes its credentials from the environment (see its guide)"
 
 
 def at(place: str, path: Key) -> str:

@@ -1,0 +1,55 @@
+"""Copied: which versions of an object both places of a move had when they were the same.
+
+By these it is told later which of the two was written since. It is known for as long as the move lasts, and
+after a rollback that leaves the copies, so that the next move knows them for what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from shoso.core.keys import Key
+from shoso.metadata import objects
+from shoso.metadata.bulk import BulkInsert
+from shoso.metadata.clauses import parts
+from shoso.metadata.dialects.upserts import Upsert
+from shoso.metadata.own import copied
+
+
+class Copy(NamedTuple):
+    """A row, in the order of its columns.
+
+    A `source` of None is that of an object that had been at the target before anything was copied; one of ""
+    could not be told from the next version.
+    """
+
+    experiment_id: int
+    id: bytes
+    source: str | None
+    target: str
+    digest: str | None
+
+
+def identity(source: str, target: str, path: Key) -> bytes:
+    """The id of what is at that path below both places."""
+    return objects.identity(f"{source}\0{target}", path)
+
+
+def known(conn: Connection, experiment_id: int, ids: Sequence[bytes]) -> dict[bytes, Copy]:
+    """The rows that there are, by id."""
+    found: dict[bytes, Copy] = {}
+    for some in parts(ids):
+        query = select(copied).where(copied.c.experiment_id == experiment_id, copied.c.id.in_(some))
+        found |= {bytes(row.id): Copy(*row) for row in conn.execute(query)}
+    return found
+
+
+def write(conn: Connection, rows: Sequence[Copy]) -> None:
+    """Put these rows, over what is there; ids are named once."""
+    _UPSERT.execute(conn, rows)
+
+
+_UPSERT = BulkInsert(Upsert(copied, replaced=("source", "target", "digest")))
