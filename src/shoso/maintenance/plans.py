@@ -22,8 +22,9 @@ from typing import IO, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
-from shoso.core.locations import shown
+from shoso.core.locations import shown, without_password
 from shoso.errors import ConfigError
 from shoso.maintenance.retention.policies import Policy
 from shoso.metadata.holdings import Kind
@@ -80,7 +81,11 @@ class Item(Struct, frozen=True, tag="item", omit_defaults=True):
     trash: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what there is no such thing of. Raises ValueError, which is a line's that can't be read."""
+        """Refuse what there is no such thing of, and keep no password, wherever MLflow's row has one.
+
+        Raises ValueError, which is a line's that can't be read.
+        """
+        force_setattr(self, "location", without_password(self.location))
         if self.kind not in _IDS or not re.fullmatch(_IDS[self.kind], self.id):
             raise ValueError(f"There is no {self.kind} {self.id}.")
 

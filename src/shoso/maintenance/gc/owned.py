@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from shoso.client.places import Place
 from shoso.core import keys
 from shoso.core.keys import Key
-from shoso.core.locations import shown
+from shoso.core.locations import shown, without_password
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove, remove_each
@@ -256,7 +256,7 @@ def _obstacle(one: _Looked, marked: Marked | None, claim: Claim | None, account:
         return "it was restored since the plan was made"
     if marked.since != item.since:
         return "it was restored, or changed, and deleted again since the plan was made"
-    if marked.location != item.location:
+    if without_password(marked.location) != item.location:
         return "its artifacts are elsewhere than the plan says"
     if item.trash:
         if claim is None or not claim.is_over(item.location, item.trash):

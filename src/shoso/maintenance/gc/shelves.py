@@ -15,6 +15,7 @@ from shoso.client.places import Place
 from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.errors import Kind, TrackingError
+from shoso.maintenance import recorded
 from shoso.maintenance.estate import DESTINATION, PROXY, Estate
 from shoso.maintenance.inventory import TRASH
 from shoso.maintenance.plans import Item
@@ -46,7 +47,7 @@ async def shelved(estate: Estate, location: str, trash: str) -> Shelf:
     root, found, plan = trash.rpartition(f"{TRASH}/")
     if not found:
         raise TrackingError(Kind.INVALID, f"'{locations.shown(trash)}' is no folder of the trash of gc.")
-    top = await estate.place(root)
+    top = await estate.place(recorded.with_login(root, location))
     key = _below(location, root)
     folder = keys.join(top.key, f"{TRASH}/{plan}")
     place, origin = Place(top.store, keys.join(folder, key)), Place(top.store, keys.join(top.key, key))
@@ -55,9 +56,10 @@ async def shelved(estate: Estate, location: str, trash: str) -> Shelf:
 
 async def place_of(estate: Estate, item: Item) -> Place:
     """Where the artifacts of an item are: in the trash, if they were moved there."""
+    location = await recorded.location(estate, item)
     if item.trash:
-        return (await shelved(estate, item.location, item.trash)).place
-    return await estate.place(item.location)
+        return (await shelved(estate, location, item.trash)).place
+    return await estate.place(location)
 
 
 def missing(claim: Claim, found: int) -> str:

@@ -10,6 +10,7 @@ from shoso.core.store import DELETE_BATCH, Store, exists, is_folder
 from shoso.core.types import Move, ObjectMeta
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import NotFound, ShosoError, StoreError, TrackingError
+from shoso.maintenance import recorded
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.contents import Contents, contents, objects
@@ -55,7 +56,7 @@ async def _back(estate: Estate, claim: Claim, account: Account, missing_ok: bool
         return
     try:
         if claim.kind != Kind.EXPERIMENT:
-            shelf = await shelved(estate, claim.location, claim.trash or "")
+            shelf = await shelved(estate, await recorded.location(estate, item), claim.trash or "")
             found = await _moved_back(shelf)
             if not missing_ok:
                 await _require_all(claim, shelf, found)
