@@ -11,20 +11,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.locations import shown
-from shoso.core.store import Batches, Signer, Store, order
+from shoso.core.store import Batches, Signer, Store, is_folder, order
 from shoso.core.streams import closing
-from shoso.core.types import ByteRange, Entry, ObjectMeta, Reading, SignedRequest, SmallObject, UploadRef
+from shoso.core.types import (
+    ByteRange,
+    Entry,
+    ObjectMeta,
+    Prefix,
+    Reading,
+    SignedRequest,
+    SmallObject,
+    UploadRef,
+)
 from shoso.errors import Kind, NotFound, ShosoError, StoreError, store_error
 from shoso.layers.layer import Layer, LayerBatches
 from shoso.metadata import moves
 from shoso.metadata.connect import Database
 from shoso.metadata.moves import Move, State
+from shoso.server.beside import chained, gathered, merged
 
 _log = logging.getLogger("shoso.server")
 
@@ -68,6 +78,13 @@ class Pair:
         """What is listed there, as if it were here."""
         return replace(entry, key=keys.join(self.now.folder, keys.below(entry.key, self.other.folder)))
 
+    async def list(self, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+        """The other place's entries of that folder, as if they were here."""
+        store = self.other.store.inner
+        async with closing(store.list(self.key(prefix), deep, self.after(prefix, after))) as found:
+            async for entry in found:
+                yield self.back(entry)
+
     def after(self, prefix: Key, after: str | None) -> str | None:
         """Where a listing of the other place goes on that has come so far here."""
         here, there = _inside(self.now.folder), _inside(self.other.folder)
@@ -100,6 +117,12 @@ class Moves:
         found = [pair for pair in self._pairs if not pair.copying and pair.holds(store, key)]
         return max(found, key=lambda pair: len(pair.now.folder), default=None)
 
+    async def below(self, store: Moving, folder: Key) -> list[list[Pair]]:
+        """Those whose folders lie further down, as seen there; none inside of another in one list."""
+        await self._heed(exact=False)
+        here = [pair for pair in self._pairs if not pair.copying and pair.now.store is store]
+        return _layers(pair for pair in here if _is_below(folder, pair.now.folder))
+
     async def copies(self, store: Moving, some: Sequence[Key]) -> dict[Moving, list[Key]]:
         """Where else objects of these keys are, or are being copied to, as the database has it now."""
         await self._heed(exact=True)
@@ -131,7 +154,7 @@ class Moves:
 
     def _both_ways(self, move: Move) -> list[Pair]:
         """Its two places, as whoever asks at either sees them; nothing of one outside of our roots."""
-        copying = move.state is State.COPYING
+        copying = not move.has_turned
         at_source = copying or move.state is State.RETURNED
         ends = (move.source, move.target) if at_source else (move.target, move.source)
         try:
@@ -188,23 +211,20 @@ class Moving(Layer):
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; what is at both places is shown as it is here."""
-        here = self.inner.list(prefix, deep, after)
-        pair = await self.pair(prefix)
-        found = here if pair is None else self._both(pair, here, prefix, deep, after)
+        found = self.inner.list(prefix, deep, after)
+        if (pair := await self.pair(prefix)) is not None:
+            there = pair.list(prefix, deep, after)
+            found = _both(found, there, ordered=self._in_order([pair]))
+        for some in await self._moves.below(self, prefix):
+            there = chained(_seen(pair, prefix, deep, after) for pair in some)
+            found = _both(found, there, ordered=self._in_order(some))
         async with closing(found):
             async for entry in found:
                 yield entry
 
-    async def _both(
-        self, pair: Pair, here: AsyncIterator[Entry], prefix: Key, deep: bool, after: str | None
-    ) -> AsyncIterator[Entry]:
-        store = pair.other.store.inner
-        there = _back(pair, store.list(pair.key(prefix), deep, pair.after(prefix, after)))
-        in_order = store.capabilities.sorted_list and self.capabilities.sorted_list
-        merged = _merged(here, there) if in_order else _gathered(here, there)
-        async with closing(merged):
-            async for entry in merged:
-                yield entry
+    def _in_order(self, some: Sequence[Pair]) -> bool:
+        stores = (self.inner, *(pair.other.store.inner for pair in some))
+        return all(store.capabilities.sorted_list for store in stores)
 
     async def delete(self, keys: Sequence[Key]) -> None:
         """See Store; at both places, and first where it would be copied from or come to."""
@@ -274,36 +294,37 @@ class _MovingSigner:
         return await self._inner.part(ref, number, expires)
 
 
+def _is_below(folder: Key, other: Key) -> bool:
+    return folder != other and keys.contains(folder, other)
+
+
 def _inside(folder: Key) -> str:
     return f"{folder}/" if folder else ""
 
 
-async def _back(pair: Pair, found: AsyncIterator[Entry]) -> AsyncIterator[Entry]:
-    async with closing(found):
-        async for entry in found:
-            yield pair.back(entry)
+def _both(here: AsyncIterator[Entry], there: AsyncIterator[Entry], *, ordered: bool) -> AsyncIterator[Entry]:
+    return merged(here, there) if ordered else gathered(here, there)
 
 
-async def _merged(here: AsyncIterator[Entry], there: AsyncIterator[Entry]) -> AsyncIterator[Entry]:
-    """Both in the order of keys."""
-    async with closing(here), closing(there):
-        other = await anext(there, None)
-        async for entry in here:
-            while other is not None and order(other) < order(entry):
-                yield other
-                other = await anext(there, None)
-            if other is not None and order(other) == order(entry):
-                other = await anext(there, None)
-            yield entry
-        while other is not None:
-            yield other
-            other = await anext(there, None)
+async def _seen(pair: Pair, prefix: Key, deep: bool, after: str | None) -> AsyncIterator[Entry]:
+    """What somebody sees of a move who lists a folder further up; unless `deep`, the folder on the way."""
+    if deep:
+        async with closing(pair.list(pair.now.folder, deep, after)) as found:
+            async for entry in found:
+                yield entry
+        return
+    way = Prefix(keys.join(prefix, keys.below(pair.now.folder, prefix).partition("/")[0]))
+    if (after is None or order(way) > after) and await is_folder(pair.other.store.inner, pair.other.folder):
+        yield way
 
 
-async def _gathered(here: AsyncIterator[Entry], there: AsyncIterator[Entry]) -> AsyncIterator[Entry]:
-    """In the order of keys, once all of it is in memory."""
-    async with closing(here), closing(there):
-        found = {order(entry): entry async for entry in there}
-        found |= {order(entry): entry async for entry in here}
-    for place in sorted(found):
-        yield found[place]
+def _layers(some: Iterable[Pair]) -> list[list[Pair]]:
+    """Moves with none inside of another in one layer, in the order of keys."""
+    layers: list[list[Pair]] = []
+    for pair in sorted(dict.fromkeys(some), key=lambda one: _inside(one.now.folder)):
+        free = (layer for layer in layers if not keys.contains(layer[-1].now.folder, pair.now.folder))
+        if (layer := next(free, None)) is not None:
+            layer.append(pair)
+        else:
+            layers.append([pair])
+    return layers
