@@ -298,11 +298,11 @@ async def test_what_is_registered_while_a_plan_is_applied_stays_with_what_it_is_
     assert {*going} == {*made.runs[:3]}
     mark, marked = applying._mark, []
 
-    def then_register(conn, plan, number, items):
+    def then_register(conn, plan, number, versions, items):
         if marked:
             source = f"mlflow-artifacts:/{made.experiment}/{nested}/artifacts/model"
             register(conn, source, run_id=nested)
-        outcomes = mark(conn, plan, number, items)
+        outcomes = mark(conn, plan, number, versions, items)
         marked.extend(item.id for item in items)
         return outcomes
 

@@ -16,14 +16,14 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.plans import Item, Retention, require
 from shoso.maintenance.report import Told
-from shoso.maintenance.retention.keeping import Standing, registered
+from shoso.maintenance.retention.keeping import Registered, Standing
 from shoso.maintenance.retention.policies import matching
 from shoso.metadata import experiments, retention
 from shoso.metadata.holdings import Kind
 from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.retention import Model
 
-BATCH = 200
+BATCH = 500
 """Items that are marked in one transaction."""
 
 GONE = ""
@@ -37,10 +37,10 @@ async def apply(estate: Estate, plan: Retention, items: Iterable[Item], told: To
     """
     require(plan, estate.settings.backend_store_uri)
     done = Account(plan.id)
-    database = estate.database
+    database, versions = estate.database, Registered()
     for number, some in groupby(items, key=lambda item: item.experiment_id):
         while batch := [*islice(some, BATCH)]:
-            outcomes = await database.write(_mark, plan, number, batch)
+            outcomes = await database.write(_mark, plan, number, versions, batch)
             for item, why in zip(batch, outcomes, strict=True):
                 _note(done, item, why)
             told.done(len(batch))
@@ -56,7 +56,7 @@ def _note(done: Account, item: Item, why: str | None) -> None:
         done.refuse(item, why)
 
 
-def _standing(conn: Connection, plan: Retention, number: str) -> Standing | str:
+def _standing(conn: Connection, plan: Retention, number: str, versions: Registered) -> Standing | str:
     """What stays of an experiment by now; or what becomes of all its items."""
     try:
         found = experiments.get(conn, number)
@@ -66,21 +66,22 @@ def _standing(conn: Connection, plan: Retention, number: str) -> Standing | str:
         return GONE
     if (at := matching(plan.policy, found.name)) is None:
         return f"no policy of the plan is about its experiment '{found.name}'"
-    policy = plan.policy[at]
-    standing = Standing(conn, int(number), policy, plan.made, registered(conn) if policy.registered else {})
+    standing = Standing(conn, int(number), plan.policy[at], plan.made, versions.now(conn))
     if standing.unmeasured:
         return "no run in its experiment has the metric of keep_best any more"
     return standing
 
 
-def _mark(conn: Connection, plan: Retention, number: str, items: Sequence[Item]) -> list[str | None]:
+def _mark(
+    conn: Connection, plan: Retention, number: str, versions: Registered, items: Sequence[Item]
+) -> list[str | None]:
     """Mark those that go, runs first; of each None, GONE, or why it stays.
 
     What stays is asked once they are locked: whatever was registered, tagged or logged by then counts.
     """
     runs = [item.id for item in items if item.kind == Kind.RUN]
     there = retention.those(conn, int(number), runs, lock=True)
-    standing = _standing(conn, plan, number)
+    standing = _standing(conn, plan, number, versions)
     if isinstance(standing, str):
         return [standing for _ in items]
     reasons = standing.judged(conn, there)

@@ -34,15 +34,27 @@ class Reason(NamedTuple):
     text: str
 
 
-def registered(conn: Connection) -> dict[str, str]:
+class Registered:
     """The runs that versions of registered models are made from, also through a logged model; each with one.
 
     Whoever needs a run's or a model's artifacts has its id in the place that is recorded.
     """
-    found: dict[str, str] = {}
-    for version, run_id, place in retention.sources(conn):
-        for name in (run_id, *_SEPARATORS.split(place)):
-            found[name] = version
+
+    def __init__(self) -> None:
+        self._sources: list[tuple[str, str, str]] = []
+        self._found: dict[str, str] = {}
+
+    def now(self, conn: Connection) -> Mapping[str, str]:
+        """By the run's or the model's id; what has been found is found again where no version has come."""
+        if (sources := [*retention.sources(conn)]) != self._sources:
+            self._found, self._sources = _made_from(conn, sources), sources
+        return self._found
+
+
+def _made_from(conn: Connection, sources: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    found = {
+        name: version for version, run_id, place in sources for name in (run_id, *_SEPARATORS.split(place))
+    }
     models = retention.makers(conn, [*found])
     return found | {run_id: found[model] for model, run_id in models.items()}
 

@@ -19,7 +19,7 @@ from shoso.maintenance.gc.contents import contents
 from shoso.maintenance.gc.planning import in_order, new_id
 from shoso.maintenance.plans import Draft, Item, Kept, Retention, Stays, Total
 from shoso.maintenance.report import Told
-from shoso.maintenance.retention.keeping import Standing, leaving, registered
+from shoso.maintenance.retention.keeping import Registered, Standing, leaving
 from shoso.maintenance.retention.policies import Policy, matching
 from shoso.metadata import holdings, retention
 from shoso.metadata.holdings import Holding, Kind, Wanted
@@ -52,7 +52,7 @@ class _Planning:
 
     async def run(self) -> AsyncIterator[Line]:
         """Experiment by experiment, of each first what goes."""
-        versions = await self._database.read(registered)
+        versions = await self._database.read(Registered().now)
         async for experiment in self._experiments():
             at = matching(self._policies, experiment.name)
             if at is not None:
