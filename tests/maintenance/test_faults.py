@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,9 @@ from shoso.metadata.dialects import served
 from shoso.metadata.holdings import Kind
 
 RUNS = 12
+
+DURABLE = "-csynchronous_commit=on"
+"""A flag of PostgreSQL's: the servers of the tests may forget the last commits when they are killed."""
 
 
 @pytest.fixture
@@ -211,7 +216,7 @@ async def test_a_database_that_goes_away_loses_nothing_and_a_rerun_finishes(
     monkeypatch.setattr(served, "_PATIENCE_SECONDS", 0.2)
     with TemporaryDirectory(prefix="own-") as folder:
         launcher, port = Launcher("postgres", Path(folder)), free_ports(1)[0]
-        facts = postgres.start(launcher, port=port)
+        facts = postgres.start(launcher, DURABLE, port)
         (tmp_path / "artifacts").mkdir()
         uri = postgres.uri(facts, postgres.create(facts))
         Database.open(uri, artifact_root=world.ROOT)
@@ -219,21 +224,24 @@ async def test_a_database_that_goes_away_loses_nothing_and_a_rerun_finishes(
         stay, go = await deleted(opened)
         path, before = await planned(opened, tmp_path / "plan"), await opened.files()
 
-        def stop() -> None:
+        def kill() -> None:
+            """PostgreSQL drops all at once, and recovers from its log when it comes back."""
+            for process in launcher.processes:
+                os.killpg(process.pid, signal.SIGQUIT)
             launcher.stop()
             launcher.processes.clear()
 
         with pytest.raises(ShosoError, match="can't be reached") as caught:
-            await apply(opened.estate, *plans.read(path), Then(3, stop))
+            await apply(opened.estate, *plans.read(path), Then(3, kill))
         assert caught.value.kind is ErrorKind.UNAVAILABLE
-        postgres.start(launcher, port=port)
+        postgres.start(launcher, DURABLE, port)
         left = await opened.there(Kind.RUN, *stay, *go)
         assert len(stay) < len(left) < RUNS
         assert len(await opened.files()) < len(before)
         assert (await applied(opened, path)).problems == []
         await is_right(opened, stay, go)
         await opened.close()
-        stop()
+        kill()
 
 
 async def test_a_full_disk_leaves_no_half_plan_and_the_one_before(on_servers, tmp_path):
