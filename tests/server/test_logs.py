@@ -235,13 +235,17 @@ def test_a_reader_that_has_gone_holds_nobody_up(pipe):
     lines.close()
 
 
-def test_closing_waits_only_so_long_for_a_reader(pipe):
-    lines = Lines(pipe[1])
+def test_closing_waits_only_so_long_for_a_reader_and_nothing_is_written_later(pipe):
+    reader, writer = pipe
+    lines = Lines(writer)
     for _ in range(2 * HELD):
         lines.write("x" * 4096 + "\n")
     started = time.monotonic()
     lines.close()
     assert time.monotonic() - started < 10
+    os.close(reader)  # which ends the write under way
+    lines._thread.join(30)
+    assert not lines._thread.is_alive()
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

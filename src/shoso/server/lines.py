@@ -29,6 +29,7 @@ class Lines:
         self._descriptor = descriptor
         self._queue: Queue[str | None] = Queue(HELD)
         self._dropped = 0
+        self._closed = False
         self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="shoso-lines", daemon=True)
         self._thread.start()
@@ -42,16 +43,17 @@ class Lines:
                 self._dropped += text.count("\n")
 
     def close(self) -> None:
-        """Write what waits, if somebody reads it; may be called again."""
+        """Write what waits, if somebody reads it, and nothing afterwards; may be called again."""
         try:
             self._queue.put(None, timeout=FAREWELL)
+            self._thread.join(FAREWELL)
         except Full:
-            return
-        self._thread.join(FAREWELL)
+            pass
+        self._closed = True  # the descriptor's number may become another file's
 
     def _run(self) -> None:
         last = False
-        while not last:
+        while not last and not self._closed:
             texts, last = self._take()
             with self._counting:
                 dropped, self._dropped = self._dropped, 0
@@ -70,7 +72,7 @@ class Lines:
 
     def _print(self, text: bytes) -> None:
         # Not through sys.stderr: a thread that holds its lock at exit is a fatal error of Python's.
-        while text:
+        while text and not self._closed:
             try:
                 text = text[os.write(self._descriptor, text) :]
             except OSError:
