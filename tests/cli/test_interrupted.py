@@ -26,13 +26,17 @@ def folder(tmp_path):
     return tree(tmp_path / "data", TREE)
 
 
+MOST = SIZE - PART // 2
+"""Bytes on their way: never all of the large file, but more of its parts than are sent at once."""
+
+
 @pytest.fixture
-def slow(proxy, shoso):
-    """A part of 2 MiB takes two seconds."""
+def held(proxy, shoso):
+    """The way to the server, which lets most of the large file pass, in parts, and then holds the rest."""
     for way in ("UPLOAD", "DOWNLOAD"):
         shoso.environment[f"MLFLOW_MULTIPART_{way}_MINIMUM_FILE_SIZE"] = str(PART)
         shoso.environment[f"MLFLOW_MULTIPART_{way}_CHUNK_SIZE"] = str(PART)
-    proxy.rate = MIB
+    proxy.allowance = MOST
     return proxy
 
 
@@ -51,26 +55,26 @@ def stopped(shoso, stop: signal.Signals, begun, *arguments: object, last: str = 
         assert error.splitlines()[-1] == last
 
 
-def test_an_upload_by_force(shoso, slow, api, run_id, folder):
+def test_an_upload_by_force(shoso, held, api, run_id, folder):
     command = ("artifacts", "put", folder, f"runs:/{run_id}/data", "--force")
     last = "Interrupted. Run the same command again; with --force, it also sends again what has arrived."
     stopped(shoso, signal.SIGINT, lambda: arrived(api, run_id) >= 2, *command, last=last)
-    assert rerun(shoso, slow, *command)["copied"] == len(TREE)
-    assert rerun(shoso, slow, *command)["copied"] == len(TREE)
+    assert rerun(shoso, held, *command)["copied"] == len(TREE)
+    assert rerun(shoso, held, *command)["copied"] == len(TREE)
 
 
 def rerun(shoso, proxy, *arguments: object) -> dict:
-    """What the same command says of itself the next time, on a faster way."""
-    proxy.rate = None
+    """What the same command says of itself the next time, when nothing is held."""
+    proxy.allowance = None
     done = shoso.process(*arguments, "--json")
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
-def test_an_upload(shoso, slow, api, run_id, folder, stop):
+def test_an_upload(shoso, held, api, run_id, folder, stop):
     command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
     stopped(shoso, stop, lambda: arrived(api, run_id) >= 2, *command)
-    again = rerun(shoso, slow, *command)
+    again = rerun(shoso, held, *command)
     assert again["failed"] == 0
     assert again["bytes"] <= SIZE + 5 - 2 * PART
     done = shoso.process("artifacts", "verify", command[-1], "--against", folder)
@@ -79,15 +83,15 @@ def test_an_upload(shoso, slow, api, run_id, folder, stop):
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
-def test_a_download(shoso, slow, run_id, folder, tmp_path, stop):
+def test_a_download(shoso, held, run_id, folder, tmp_path, stop):
     uri, target = f"runs:/{run_id}/data", tmp_path / "back"
-    slow.rate = None
+    held.allowance = None
     shoso.process("artifacts", "put", folder, uri)
-    slow.rate = MIB
+    held.allowance = MOST
 
     stopped(shoso, stop, lambda: fetched(target) >= 2, "artifacts", "get", uri, target)
     assert not (target / "large.bin").exists()
-    again = rerun(shoso, slow, "artifacts", "get", uri, target)
+    again = rerun(shoso, held, "artifacts", "get", uri, target)
     assert again["failed"] == 0
     assert again["bytes"] <= SIZE + 5 - 2 * PART
     assert files(target) == TREE
@@ -108,19 +112,19 @@ def test_nothing_but_one_line_is_said_of_bytes_on_their_way(shoso, proxy, api, r
     assert error == "Interrupted. Run the same command again: it goes on with what is missing.\n"
 
 
-def test_a_connection_that_is_lost(shoso, slow, api, run_id, folder):
+def test_a_connection_that_is_lost(shoso, held, api, run_id, folder):
     command = ("artifacts", "put", folder, f"runs:/{run_id}/data")
     upload = shoso.start(*command)
     while arrived(api, run_id) < 2:
         assert upload.poll() is None
         time.sleep(0.05)
-    slow.refuse = True
-    slow.cut()
+    held.refuse = True
+    held.cut()
     said, error = upload.communicate(timeout=60)
     assert (upload.returncode, "1 failed" in said) == (1, True)
     assert error.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in error
-    slow.refuse = False
-    again = rerun(shoso, slow, *command)
+    held.refuse = False
+    again = rerun(shoso, held, *command)
     assert again["bytes"] <= SIZE + 5 - 2 * PART
     assert [upload for upload in uploads(api) if run_id in upload["key"]] == []

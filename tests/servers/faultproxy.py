@@ -25,6 +25,7 @@ class FaultProxy(Listener):
 
     latency            seconds that each chunk waits, in each direction
     rate               bytes a second, per connection and direction
+    allowance          bytes that pass in all, in both directions; what is behind them waits for more
     reset_every        every k-th connection is reset as soon as its first bytes have gone up
     reset_up_after     a connection is reset when so many bytes have gone up on it
     reset_down_after   the same for what comes down
@@ -41,6 +42,7 @@ class FaultProxy(Listener):
         self.upstream = upstream
         self.latency = 0.0
         self.rate: float | None = None
+        self.allowance: int | None = None
         self.reset_every: int | None = None
         self.reset_up_after: int | None = None
         self.reset_down_after: int | None = None
@@ -73,6 +75,13 @@ class FaultProxy(Listener):
         """Swallow, for as long as they live, what comes over the connections that are open now."""
         for link in self._open:
             link.deaf = True
+
+    async def allowed(self, size: int) -> None:
+        """Wait until so many bytes may pass."""
+        while self.allowance is not None and self.allowance < size:  # noqa: ASYNC110  (set by other threads)
+            await asyncio.sleep(0.02)
+        if self.allowance is not None:
+            self.allowance -= size
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -114,6 +123,7 @@ class _Link:
         proxy, seen = self._proxy, 0
         while data := await reader.read(CHUNK):
             await asyncio.sleep(proxy.latency + (len(data) / proxy.rate if proxy.rate else 0))
+            await proxy.allowed(len(data))
             if proxy.blackhole or self.deaf:
                 continue
             if not up and proxy.lose_answers:
