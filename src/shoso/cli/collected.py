@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from shoso.cli.groups import Interrupted
 from shoso.cli.progress import Lines
+from shoso.cli.retained import Retired, Stayed
 from shoso.cli.session import interruptible
-from shoso.cli.shapes import Collected, Planned, Stayed
+from shoso.cli.shapes import Collected, Planned
 from shoso.cli.words import table
 from shoso.client import blocking
 from shoso.core.amounts import count, duration, size
@@ -132,9 +133,13 @@ async def _undone(estate: Estate, plan: str, missing_ok: bool) -> Collected:
 
 
 def _shape(done: Account, started: float) -> Collected:
-    return Collected(
+    return Collected(**asdict(outcome(done, started)), trash=done.trash is not None)
+
+
+def outcome(done: Account, started: float) -> Retired:
+    """What became of a plan, since that time of the clock."""
+    return Retired(
         plan=done.plan,
-        trash=done.trash is not None,
         items={**done.items},
         objects=done.objects,
         bytes=done.bytes,
@@ -186,17 +191,18 @@ def in_words(done: Collected) -> str:
     where = "went to the trash" if done.trash else "went for good"
     there = f"; {done.gone:,} had gone before" if done.gone else ""
     last = [f"Bring it back with: shoso gc undo {done.plan}"] if done.trash and done.items else []
-    return "\n".join([*_problems(done), f"{_went(done, where)}{there}.", *last])
+    return "\n".join([*problems(done), f"{_went(done, where)}{there}.", *last])
 
 
 def back_in_words(done: Collected) -> str:
     """A line for each problem, then what came back."""
     if not done.items and not done.stayed:
         return f"Nothing in the trash is of a plan {done.plan}."
-    return "\n".join([*_problems(done), f"{_went(done, 'came back')}."])
+    return "\n".join([*problems(done), f"{_went(done, 'came back')}."])
 
 
-def _problems(done: Collected) -> list[str]:
+def problems(done: Retired) -> list[str]:
+    """A line for each."""
     lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
     more = done.stayed - len(done.problems)
     return [*lines, f"And {more:,} more stay."] if more else lines

@@ -1,12 +1,12 @@
-"""What `--json` of `shoso retention` prints."""
+"""What `--json` of `shoso retention` prints, and what that of `shoso gc` has in common with it."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 
-class Spared(Struct, frozen=True):
-    """What stays: `refused`, because others need it or a policy keeps it now; or it couldn't be looked at."""
+class Stayed(Struct, frozen=True):
+    """What stays: `refused`, as others need it, it has changed, or a policy keeps it now; else it failed."""
 
     kind: str
     id: str
@@ -47,7 +47,7 @@ class Retaining(Struct, frozen=True):
     items: dict[str, int]
     objects: int
     bytes: int
-    kept: list[Spared]
+    kept: list[Stayed]
     failed: int
     stays: list[Staying]
     going: list[Leaving]
@@ -56,7 +56,7 @@ class Retaining(Struct, frozen=True):
 class Retired(Struct, frozen=True):
     """What a plan of retention marked deleted, or what was restored, by kind; what `stayed`, and why.
 
-    `gone` counts what was deleted, or active, before.
+    `gone` counts what was deleted, or active, before. Of what stayed, the first thousand are in `problems`.
     """
 
     plan: str
@@ -65,5 +65,5 @@ class Retired(Struct, frozen=True):
     bytes: int
     gone: int
     stayed: int
-    problems: list[Spared]
+    problems: list[Stayed]
     seconds: float

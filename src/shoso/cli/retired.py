@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shoso.cli.collected import ROWS, kinds, with_estate
+from shoso.cli.collected import ROWS, kinds, outcome, problems, with_estate
 from shoso.cli.progress import Lines
-from shoso.cli.retained import Leaving, Retaining, Retired, Spared, Staying
+from shoso.cli.retained import Leaving, Retaining, Retired, Stayed, Staying
 from shoso.cli.words import table
 from shoso.core.amounts import count, duration, size
 from shoso.maintenance import plans
@@ -70,16 +70,7 @@ def _gone_through(path: Path, asked: Mapping[str, Any], work: _Work) -> Retired:
     started, told = time.monotonic(), Lines("item")
     told.planned(sum(1 for _ in _items(path)))
     done = with_estate(asked, lambda estate: work(estate, found, items, told))
-    return Retired(
-        plan=found.id,
-        items={**done.items},
-        objects=done.objects,
-        bytes=done.bytes,
-        gone=done.gone,
-        stayed=done.stayed,
-        problems=[Spared(one.item.kind, one.item.id, one.refused, one.message) for one in done.problems],
-        seconds=round(time.monotonic() - started, 3),
-    )
+    return outcome(done, started)
 
 
 def _plan(policy: Path, path: Path, asked: Mapping[str, Any], id_: str) -> Total:
@@ -99,7 +90,7 @@ def _shape(path: Path, total: Total, plan: str | None, going: list[Leaving]) -> 
     kept, stays = [], []
     for line in plans.lines(path):
         if isinstance(line, Kept):
-            kept.append(Spared(line.kind, line.id, not line.failed, line.reason))
+            kept.append(Stayed(line.kind, line.id, not line.failed, line.reason))
         elif isinstance(line, Stays):
             stays.append(Staying(line.experiment_id, line.name, line.policy, line.runs))
     return Retaining(plan, total.items, total.objects, total.bytes, kept, total.failed, stays, going)
@@ -154,20 +145,14 @@ def _stays(one: Staying) -> str:
 
 def in_words(done: Retired, path: Path) -> str:
     """A line for each problem, what was marked, and how it goes on."""
-    return "\n".join([*_problems(done), *_sums(done, path)])
+    return "\n".join([*problems(done), *_sums(done, path)])
 
 
 def back_in_words(done: Retired) -> str:
     """A line for each problem, then what came back."""
     there = f"; {done.gone:,} were active" if done.gone else ""
     what = kinds(done.items) or "Nothing"
-    return "\n".join([*_problems(done), f"{what} restored in {duration(done.seconds)}{there}."])
-
-
-def _problems(done: Retired) -> list[str]:
-    lines = [f"The {one.kind} {one.id} stays: {one.message}" for one in done.problems]
-    more = done.stayed - len(done.problems)
-    return [*lines, f"And {more:,} more stay."] if more else lines
+    return "\n".join([*problems(done), f"{what} restored in {duration(done.seconds)}{there}."])
 
 
 def _sums(done: Retired, path: Path) -> list[str]:

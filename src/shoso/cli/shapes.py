@@ -213,30 +213,13 @@ class Planned(Struct, frozen=True):
     failed: int
 
 
-class Stayed(Struct, frozen=True):
-    """What didn't go by a plan: `refused` because it has changed since, else it failed."""
-
-    kind: str
-    id: str
-    refused: bool
-    message: str
-
-
-class Collected(Struct, frozen=True):
+class Collected(Retired, frozen=True):
     """What went by a plan, by kind; what was `gone` before; of those that `stayed` the first thousand.
 
     `trash` says that it went to the trash, from where `undo` brings it back.
     """
 
-    plan: str
     trash: bool
-    items: dict[str, int]
-    objects: int
-    bytes: int
-    gone: int
-    stayed: int
-    problems: list[Stayed]
-    seconds: float
 
 
 class CheckFound(Struct, frozen=True, tag="finding"):

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
+from shoso.core.locations import without_password
 from shoso.metadata.clauses import parts
 from shoso.metadata.own import imported
 
 
 def remember(conn: Connection, kind: str, rows: Iterable[tuple[str, str]]) -> None:
     """Remember runs or models, each with its location."""
-    found = dict(rows)
+    found = {id_: without_password(location) for id_, location in rows}
     forget(conn, kind, [*found])
     if found:
         conn.execute(
@@ -25,7 +26,7 @@ def remember(conn: Connection, kind: str, rows: Iterable[tuple[str, str]]) -> No
 
 def among(conn: Connection, kind: str, places: Iterable[tuple[str, str]]) -> set[str]:
     """The ids of those that were imported, and have the location still that they had."""
-    found, there = set[str](), dict(places)
+    found, there = set[str](), {id_: without_password(location) for id_, location in places}
     for ids in parts([*there]):
         query = select(imported.c.id, imported.c.location).where(_these(kind, ids))
         found |= {id_ for id_, location in conn.execute(query) if there[id_] == location}
