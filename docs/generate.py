@@ -32,7 +32,7 @@ from shoso.core.keys import MAX_BYTES
 from shoso.metadata import histories, registry_rules, rules
 from shoso.metadata.dialects.options import SETTINGS as DATABASES
 from shoso.metadata.paging import MAX_RESULTS
-from shoso.server import create_app
+from shoso.server.app import create_app
 from shoso.server.artifacts import UPLOAD_LIMIT
 from shoso.server.exchange import BODY_LIMIT
 from shoso.server.routes import API, API_3, OWN, Route

@@ -14,7 +14,7 @@ from shoso import settings
 from shoso.errors import ConfigError
 from shoso.metadata.dialects.options import Options
 from shoso.settings import SERVER, ServerSettings, server_settings
-from shoso.stores.remote import RemoteOptions
+from shoso.stores.remote.store import RemoteOptions
 
 GIVEN = {  # by field: two values as text, each with what it means
     "backend_store_uri": [("sqlite:///a.db", "sqlite:///a.db"), ("sqlite:///b.db", "sqlite:///b.db")],

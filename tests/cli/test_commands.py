@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from shoso import __version__
 from shoso.cli import main, words
 from shoso.cli.shapes import SHAPES
 from shoso.core import amounts
+from shoso.metadata.connect import Database
 
 WITHOUT_JSON = {("server",), ("completion",), ("artifacts", "cat")} | {
     ("artifacts", name) for name in ("log-artifact", "log-artifacts", "list", "download")
@@ -52,9 +54,12 @@ def loaded(*arguments: str) -> set[str]:
     code = (
         "import sys; from shoso.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     )
+    plain = {name: v for name, v in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=True
-    )
+        [sys.executable, "-c", code, *arguments],
+        env=plain, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return set(done.stderr.split())
 
 
@@ -62,6 +67,15 @@ def loaded(*arguments: str) -> set[str]:
 def test_help_imports_nothing_that_a_command_needs(arguments):
     heavy = {"aiohttp", "asyncio", "msgspec", "rich", "sqlalchemy", "starlette", "uvicorn"}
     assert loaded(*arguments.split()) & heavy == set()
+
+
+def test_gc_of_a_folder_loads_no_server_no_client_and_no_other_database(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    asyncio.run(Database.open(uri, artifact_root=str(tmp_path)).close())
+    heavy = {"aiohttp", "starlette", "uvicorn", "rich", "shoso.server.app", "shoso.transfer.engine"}
+    heavy |= {f"sqlalchemy.dialects.{name}" for name in ("mssql", "mysql", "postgresql")}
+    heavy |= {"shoso.metadata.mlflow_tables", "shoso.stores.folder", "shoso.wire.requests"}
+    assert loaded("gc", "--backend-store-uri", uri) & heavy == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

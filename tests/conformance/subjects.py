@@ -31,7 +31,7 @@ from shoso.stores import mlflow, open_store
 from shoso.stores.folder import open_folder
 from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from shoso.maintenance import plans
 from shoso.maintenance.gc.account import Account
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.collecting import collect
 from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.gc.owned import OwnedJob
 from shoso.maintenance.gc.planning import plan
@@ -70,6 +71,16 @@ async def planned(estate, folder, **asked):
     return path, going, {line.id: line.reason for line in lines if isinstance(line, Kept)}
 
 
+def relocate(estate, run_id, location):
+    """Let the row of a run name another place."""
+    with sqlite3.connect(estate.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (location, run_id))
+
+
+async def collected(estate, **asked):
+    return await collect(estate.estate, Asked(**asked), Quiet())
+
+
 async def applied(estate, path, trash=None):
     return await apply(estate.estate, *plans.read(path), Quiet(), trash=trash)
 
@@ -100,6 +111,50 @@ async def test_what_is_deleted_goes_with_rows_and_artifacts_and_nothing_else_doe
     assert await estate.there(Kind.EXPERIMENT, kept, gone) == [kept]
     again = await applied(estate, path)
     assert (again.items, again.gone, again.problems) == ({}, 5, [])
+
+
+async def test_without_a_plan_the_same_goes_and_nothing_else_does(estate):
+    kept, mixed, gone, full = [await estate.experiment(name) for name in ("kept", "mixed", "gone", "full")]
+    stays = [await estate.run(kept), await estate.run(full), await estate.model(mixed)]
+    empty = await estate.run(mixed, {})
+    before = await estate.files()
+    going = [await estate.run(mixed), await estate.run(gone), empty]
+    models = [await estate.model(mixed), await estate.model(gone)]
+    for run_id in (going[0], empty):
+        await estate.delete_run(run_id)
+    await estate.delete_model(models[0])
+    for one in (gone, full):
+        await estate.database.write(experiments.delete, one)
+    await estate.database.write(runs.restore, stays[1])  # and with it, its experiment stays
+    assert {*(await collected(estate, run_ids=[empty]))[0].items.items()} == {("run", 1)}
+    done, held = await collected(estate)
+    assert (done.items, done.problems, done.objects) == ({"run": 2, "model": 2, "experiment": 1}, [], 8)
+    assert (held, await estate.files()) == (1, before)
+    assert await estate.there(Kind.RUN, *going, *stays) == sorted(stays[:2])
+    assert await estate.there(Kind.MODEL, *models, *stays) == stays[2:]
+    assert await estate.there(Kind.EXPERIMENT, kept, gone, full) == sorted([kept, full])
+
+
+async def test_without_a_plan_what_is_restored_meanwhile_stays_and_what_fails_is_named(plain, monkeypatch):
+    one = await plain.experiment("one")
+    gone, restored, failing = [await plain.run(one) for _ in range(3)]
+    for run_id in (gone, restored, failing):
+        await plain.delete_run(run_id)
+    relocate(plain, failing, f"nowhere://bucket/{failing}/artifacts")
+    let_go = OwnedJob._let_go
+
+    async def late(self, kind, looked):
+        await plain.database.write(runs.restore, restored)
+        await let_go(self, kind, looked)
+
+    monkeypatch.setattr(OwnedJob, "_let_go", late)
+    done, _ = await collected(plain)
+    assert {one.item.id: one.refused for one in done.problems} == {restored: True, failing: False}
+    assert (done.items, await plain.there(Kind.RUN, gone, restored, failing)) == (
+        {"run": 1},
+        sorted([restored, failing]),
+    )
+    assert await plain.files(await plain.location(Kind.RUN, restored)) == FILES
 
 
 async def test_what_has_changed_since_the_plan_stays_and_is_named(estate, tmp_path):
@@ -223,9 +278,7 @@ async def test_what_others_need_stays(plain, tmp_path):
     await plain.database.write(versions.create, CreateModelVersion("other", location, made, model_id=model))
     nested = await plain.experiment("nested", f"mlflow-artifacts:/{one}/{outer}/artifacts/inner")
     inner = await plain.run(nested)
-    update = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
-    with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
-        connection.execute(update, ("mlflow-artifacts:/", odd))
+    relocate(plain, odd, "mlflow-artifacts:/")
     for run_id in (source, outer, odd, made):
         await plain.delete_run(run_id)
     _, going, held = await planned(plain, tmp_path)

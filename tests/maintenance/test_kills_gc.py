@@ -123,7 +123,7 @@ class Quiet:
 
 async def test_gc_that_is_killed_loses_nothing_and_leaves_nothing(proof, tmp_path, monkeypatch):
     monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
-    while not proof.enough("apply", "apply --trash", "undo"):
+    while not proof.enough("apply", "apply --trash", "undo", "collect"):
         batch = Collected(proof)
         await batch.fill()
         path = await batch.plan(tmp_path)
@@ -137,7 +137,7 @@ async def test_gc_that_is_killed_loses_nothing_and_leaves_nothing(proof, tmp_pat
         await proof.check()
         for run_id in batch.active:
             await proof.world.delete_run(run_id)
-        await _go(proof, [*{*batch.active, *batch.refused}], tmp_path)
+        await _go(proof, [*{*batch.active, *batch.refused}])
 
 
 async def _to_the_trash_and_back(proof: Proof, batch: Collected, path: str) -> None:
@@ -159,13 +159,16 @@ async def _to_the_trash_and_back(proof: Proof, batch: Collected, path: str) -> N
     await proof.check()
 
 
-async def _go(proof: Proof, ids: list[str], folder: Path) -> None:
-    """What is left of a batch goes, without being killed."""
-    path = folder / "rest.jsonl"
-    await planning.plan(proof.world.estate, Asked(), path, Quiet())
-    assert {item.id for item in plans.read(path)[1]} == {*ids}
-    done = proof.victims.run("apply", proof.world.flags, proof.world.environment, plan=str(path))
-    assert done.outcome is not None
-    assert done.outcome["problems"] == {}
+async def _go(proof: Proof, ids: list[str]) -> None:
+    """What is left of a batch goes, and nothing else, by a gc that makes no plan."""
+
+    async def between() -> None:
+        found = await proof.world.files()
+        for thing in proof.things.values():
+            if thing.id not in ids:
+                assert {path: found.get(f"{thing.key}/{path}") for path in thing.files} == thing.files
+
+    done = await proof.through("collect", "collect", between)
+    assert done["problems"] == {}
     proof.let_go(*ids)
     await proof.check()

@@ -11,8 +11,9 @@ from shoso.maintenance import fsck, plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.fsck import data, records
 from shoso.maintenance.fsck.findings import Asked, Data, Finding
-from shoso.maintenance.gc import applying, trash
+from shoso.maintenance.gc import applying, collecting, trash
 from shoso.maintenance.gc.account import Account
+from shoso.maintenance.gc.chosen import Asked as Chosen
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Result
 from shoso.maintenance.migrate.moving import Shard
@@ -51,6 +52,12 @@ async def apply(
     """`shoso gc apply`."""
     async with _opened(flags, environment) as estate:
         return _told(await applying.apply(estate, *plans.read(Path(plan)), Quiet(), trash=trash))
+
+
+async def collect(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Outcome:
+    """`shoso gc`, which nobody looks at."""
+    async with _opened(flags, environment) as estate:
+        return _told((await collecting.collect(estate, Chosen(), Quiet()))[0])
 
 
 async def undo(flags: Mapping[str, Any], environment: Mapping[str, str], plan: str) -> Outcome:
@@ -121,5 +128,5 @@ def _moved(result: Result) -> Outcome:
 
 VERBS: dict[str, Callable[..., Any]] = {
     "apply": apply, "undo": undo, "check": check, "migrate": migrate, "finish": finish, "rollback": rollback,
-    "retain": retain, "unretain": unretain,
+    "collect": collect, "retain": retain, "unretain": unretain,
 }  # fmt: skip

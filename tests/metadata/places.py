@@ -20,6 +20,7 @@ from shoso.metadata import schema, tables
 from shoso.metadata.dialects import choose, sqlite
 from shoso.metadata.dialects.options import Options
 from shoso.metadata.own import OWN, version
+from shoso.metadata.whole import whole
 
 SERVERS = {"postgres": postgres, "mariadb": mariadb}
 PLACES = ("sqlite", *SERVERS)
@@ -29,7 +30,7 @@ FEW = Options(pool_size=4)
 
 _OURS = {value for value in vars(schema).values() if isinstance(value, schema.Table)}
 _KEPT = {schema.alembic_version, schema.workspaces}
-_EMPTIED = [table for table in reversed(schema.SCHEMA.sorted_tables) if table in _OURS - _KEPT]
+_EMPTIED = [table for table in reversed(whole().sorted_tables) if table in _OURS - _KEPT]
 _EMPTIED += [table for table in OWN.sorted_tables if table is not version]
 
 

@@ -12,7 +12,7 @@ from shoso.metadata import claims, datasets, experiments, holdings, models, purg
 from shoso.metadata.claims import Claim
 from shoso.metadata.holdings import Holding, Kind, Wanted
 from shoso.metadata.own import OWN
-from shoso.metadata.schema import SCHEMA
+from shoso.metadata.whole import whole
 from shoso.wire.entities import Dataset, DatasetInput, ModelOutput, Tag
 from shoso.wire.requests import (
     CreateExperiment,
@@ -52,7 +52,7 @@ class Made:
 
 def rows(conn):
     """All rows of all tables but claims, by table."""
-    tables = [*SCHEMA.sorted_tables]
+    tables = [*whole().sorted_tables]
     return {table.name: sorted(map(repr, conn.execute(select(table)))) for table in tables}
 
 
@@ -161,7 +161,7 @@ async def test_an_experiment_with_rows_that_shoso_leaves_alone_is_told(database,
     number = int(made.experiment)
     assert await database.read(holdings.obstacles, [number]) == {}
     row = {"request_id": "tr-1", "experiment_id": number, "timestamp_ms": 1, "status": "OK"}
-    await database.write(lambda conn: conn.execute(insert(SCHEMA.tables["trace_info"]).values(row)))
+    await database.write(lambda conn: conn.execute(insert(whole().tables["trace_info"]).values(row)))
     assert await database.read(holdings.obstacles, [0, number]) == {number: "trace_info"}
     lived = await database.read(holdings.lived_in, [0, number], None)
     assert lived == {number: ("trace_info", made.run, None)}

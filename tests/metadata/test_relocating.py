@@ -14,9 +14,10 @@ from shoso.metadata.holdings import Kind
 from shoso.metadata.moves import Move, State
 from shoso.metadata.own import moved
 from shoso.metadata.relocating import Changed
-from shoso.metadata.schema import SCHEMA, model_versions, registered_models
 from shoso.metadata.schema import experiments as experiments_table
+from shoso.metadata.schema import model_versions, registered_models
 from shoso.metadata.schema import runs as runs_table
+from shoso.metadata.whole import whole
 from shoso.wire.requests import CreateExperiment, CreateLoggedModel, CreateRun
 
 KINDS = places.PLACES
@@ -70,7 +71,7 @@ def rename(conn, run_id, location):
 
 def rows(conn):
     """All rows of MLflow's tables, by table."""
-    return {table.name: sorted(map(repr, conn.execute(select(table)))) for table in SCHEMA.sorted_tables}
+    return {table.name: sorted(map(repr, conn.execute(select(table)))) for table in whole().sorted_tables}
 
 
 def named(conn):

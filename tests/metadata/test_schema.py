@@ -15,14 +15,15 @@ from shoso.metadata import objects, runs
 from shoso.metadata.connect import Database
 from shoso.metadata.own import OWN
 from shoso.metadata.revisions import HEAD
-from shoso.metadata.schema import SCHEMA
+from shoso.metadata.schema import USED, alembic_version, workspaces
+from shoso.metadata.whole import FOR_MLFLOW, whole
 from shoso.wire.requests import CreateRun
 
 
 @pytest.fixture
 def ours(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path}/ours.db")
-    SCHEMA.create_all(engine)
+    whole().create_all(engine)
     yield engine
     engine.dispose()
 
@@ -43,6 +44,11 @@ def test_tables_have_mlflows_columns_keys_and_indexes(ours, theirs):
         assert portrait(ours, table) == portrait(theirs, table), table
 
 
+def test_the_tables_for_mlflow_alone_are_known_by_name_without_being_made():
+    assert {table.name for table in (*USED, workspaces, alembic_version)} | FOR_MLFLOW == {*whole().tables}
+    assert not {table.name for table in USED} & FOR_MLFLOW
+
+
 def test_head_is_the_revision_of_the_installed_mlflow(theirs):
     with theirs.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == [HEAD]
@@ -50,7 +56,7 @@ def test_head_is_the_revision_of_the_installed_mlflow(theirs):
 
 @pytest.mark.parametrize("dialect", [postgresql, mysql, mssql])
 def test_tables_can_be_written_for_other_databases(dialect):
-    for table in [*SCHEMA.sorted_tables, *OWN.sorted_tables]:
+    for table in [*whole().sorted_tables, *OWN.sorted_tables]:
         CreateTable(table).compile(dialect=dialect.dialect())
         for index in table.indexes:
             CreateIndex(index).compile(dialect=dialect.dialect())

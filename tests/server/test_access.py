@@ -11,8 +11,9 @@ from tests.server.sockets import API, ARTIFACTS, Wire, ask, get, post, put, requ
 from tests.server.trees import snapshot
 
 from shoso.errors import Kind, TrackingError
-from shoso.server import calls, openapi
+from shoso.server import openapi
 from shoso.server.access import Access
+from shoso.server.app import calls
 from shoso.server.exchange import Exchange
 from shoso.server.routes import Area
 from shoso.settings import server_settings

@@ -23,7 +23,7 @@ from shoso.core.types import ObjectMeta, SmallObject
 from shoso.errors import Kind, StoreError
 from shoso.layers import standard
 from shoso.metadata.objects import SETTLED
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 
 MIB = 1 << 20
 DATA = b"bytes of an artifact"

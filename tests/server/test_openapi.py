@@ -16,7 +16,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.server.sockets import ask, get
 
-from shoso.server import calls, openapi
+from shoso.server import openapi
+from shoso.server.app import calls
 from shoso.wire.faults import FAULTS
 
 TABLE = calls()

@@ -21,7 +21,7 @@ from shoso.core.types import CREATE, ObjectMeta, SmallObject
 from shoso.errors import Kind, Retry, StoreError
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 from shoso.wire import tar
 from shoso.wire.objects import TAR_TYPE
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shoso.core import keys
 from shoso.errors import Kind, ShosoError
-from shoso.server import calls, openapi
+from shoso.server import openapi
+from shoso.server.app import calls
 from shoso.server.routes import Router
 
 CALLS = calls()

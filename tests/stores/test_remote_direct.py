@@ -25,7 +25,8 @@ from shoso.http.options import HttpOptions
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.folder import open_folder
-from shoso.stores.remote import RemoteOptions, RemoteStore, hosts, parcel
+from shoso.stores.remote import hosts, parcel
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 from shoso.transfer import Selection, copy
 
 MIB = 1 << 20

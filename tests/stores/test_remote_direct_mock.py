@@ -22,7 +22,8 @@ from shoso.core.streams import BytesSource, StreamSource
 from shoso.core.types import FromTo, Part, UploadRef
 from shoso.errors import Kind, StoreError
 from shoso.http.options import HttpOptions
-from shoso.stores.remote import FROM, RemoteOptions, RemoteStore, hosts, parcel
+from shoso.stores.remote import hosts, parcel
+from shoso.stores.remote.store import FROM, RemoteOptions, RemoteStore
 from shoso.wire.faults import KIND_HEADER
 
 KEY = Key("run/weights.bin")

@@ -21,7 +21,7 @@ from shoso.core.keys import Key
 from shoso.core.store import Store
 from shoso.layers import standard
 from shoso.stores.folder import open_folder
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 from shoso.transfer import Policy, Report, Selection, Silent, copy
 
 RUN = Key("run")

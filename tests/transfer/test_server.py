@@ -17,7 +17,7 @@ from tests.transfer.ends import KIB, pending, some_tree
 
 from shoso.core.digest import digest
 from shoso.core.keys import Key
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 
 MIB = 1024 * KIB
 TREE = some_tree(*[1000] * 60, *[300 * KIB] * 6, 3 * MIB, 9 * MIB + 5, 0)

@@ -28,8 +28,8 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import KEPT, Account
 from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.collecting import collect
 from shoso.maintenance.gc.planning import new_id, plan
-from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept, Line
 
 T = TypeVar("T")
@@ -62,6 +62,8 @@ def undone(plan: str, asked: Mapping[str, Any], missing_ok: bool) -> Collected:
 
 def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Collected:
     """Make a plan and apply it; on a terminal, show it and ask in between."""
+    if trash is None and not asked["orphans"] and not (ask and _is_terminal()):
+        return with_estate(asked, lambda estate: _collected(estate, asked))
     with tempfile.TemporaryDirectory(prefix="shoso-gc-") as folder:
         id_ = new_id()
         # What is moved to the trash by half is moved on by the same plan alone, so that one stays.
@@ -72,9 +74,14 @@ def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Co
             question = "Delete this for good?" if trash is None else "Move this to the trash?"
             if not click.confirm(question, err=True):
                 raise click.ClickException("Nothing was deleted.")
-        elif held := found.kept - found.failed:
-            click.echo(f"{count(held, 'item')} can't go; see why: shoso gc plan", err=True)
+        else:
+            _say_kept(found.kept - found.failed)
         return _with_failed(applied(path, asked, trash), found)
+
+
+def _say_kept(kept: int) -> None:
+    if kept:
+        click.echo(f"{count(kept, 'item')} can't go; see why: shoso gc plan", err=True)
 
 
 def _with_failed(done: Collected, found: Planned) -> Collected:
@@ -114,9 +121,19 @@ def _is_terminal() -> bool:
 
 
 async def _planned(estate: Estate, asked: Mapping[str, Any], path: Path, id_: str) -> Planned:
-    wanted = Asked(**{name: asked[name] for name in Asked.__slots__})
-    total = await plan(estate, wanted, path, Lines("item"), id_)
+    total = await plan(estate, _wanted(asked), path, Lines("item"), id_)
     return Planned(str(path), total.items, total.objects, total.bytes, total.kept, total.failed)
+
+
+def _wanted(asked: Mapping[str, Any]) -> Asked:
+    return Asked(**{name: asked[name] for name in Asked.__slots__})
+
+
+async def _collected(estate: Estate, asked: Mapping[str, Any]) -> Collected:
+    started = time.monotonic()
+    account, kept = await collect(estate, _wanted(asked), Lines("item"))
+    _say_kept(kept)
+    return _shape(account, started)
 
 
 async def _applied(estate: Estate, path: Path, trash: float | None) -> Collected:
@@ -128,6 +145,8 @@ async def _applied(estate: Estate, path: Path, trash: float | None) -> Collected
 
 
 async def _undone(estate: Estate, plan: str, missing_ok: bool) -> Collected:
+    from shoso.maintenance.gc.trash import undo
+
     started = time.monotonic()
     return _shape(await undo(estate, plan, Lines("item"), missing_ok=missing_ok), started)
 

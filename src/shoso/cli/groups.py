@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -29,6 +30,11 @@ class Interrupted(click.ClickException):
     def show(self, file: Any = None) -> None:
         """One line, which is no error."""
         click.echo(self.message, file, err=True)
+
+
+def start_quickly() -> None:
+    """Let Python look for garbage less often: modules being loaded make none, and pay a tenth for it."""
+    gc.set_threshold(50_000, 20, 20)
 
 
 class Lazy(click.Group):

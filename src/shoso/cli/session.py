@@ -7,13 +7,15 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoso.client import blocking, current
 from shoso.client.places import Places
-from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings
 from shoso.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shoso.client.server import Server
 
 T = TypeVar("T")
 
@@ -36,6 +38,8 @@ class Session:
                 "is not set. Say which server: shoso … --tracking-uri http://127.0.0.1:5000, or export it."
             )
             raise ConfigError("MLFLOW_TRACKING_URI", message)
+        from shoso.client.server import Server
+
         uri = current.checked(current.VARIABLE, self.settings.tracking_uri)
         server = Server(uri, self.settings)
         self._closing.append(server.close)

@@ -12,12 +12,11 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shoso import stores
-from shoso.client.records import Record, Records
-from shoso.client.served import Servers
-from shoso.client.server import Server
 from shoso.client.settings import ClientSettings
 from shoso.client.uris import ModelUri, parse_model, parse_run
 from shoso.core import keys, locations
@@ -26,7 +25,11 @@ from shoso.core.locations import shown
 from shoso.core.store import Store, exists, is_folder
 from shoso.errors import ConfigError, Kind, TrackingError
 from shoso.layers import standard
-from shoso.stores.folder import open_folder
+
+if TYPE_CHECKING:  # a third of a command's start, which many a command that calls no server can do without
+    from shoso.client.records import Records
+    from shoso.client.served import Servers
+    from shoso.client.server import Server
 
 HOPS = 4
 """URIs that may lead from one to the next: a registered version to a logged model, and that to a location."""
@@ -48,6 +51,15 @@ class Place:
     key: Key
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A recorded location, with the experiment and the folders that MLflow makes below an artifact root."""
+
+    location: str
+    experiment_id: str
+    layout: str
+
+
 class Places:
     """What URIs name, seen by a client of one tracking server, or of none.
 
@@ -56,11 +68,21 @@ class Places:
     """
 
     def __init__(self, server: Server | None, settings: ClientSettings) -> None:
-        self._settings = settings
-        self._records = None if server is None else Records(server)
-        self._servers = Servers(server, settings)
+        self._server, self._settings = server, settings
         self._stores: dict[str, Store] = {}
         self._opening = asyncio.Lock()
+
+    @cached_property
+    def _records(self) -> Records | None:
+        from shoso.client.records import Records
+
+        return None if self._server is None else Records(self._server)
+
+    @cached_property
+    def _servers(self) -> Servers:
+        from shoso.client.served import Servers
+
+        return Servers(self._server, self._settings)
 
     async def open(self, uri: str) -> Place:
         """Where the bytes at `uri` are, or would be written."""
@@ -159,6 +181,8 @@ class Places:
         return standard(stores.open_store(root, self._settings.environment))
 
     async def _open_folder(self, root: str) -> Store:
+        from shoso.stores.folder import open_folder
+
         return standard(open_folder(Path(root)))
 
     async def _at(self, root: str, begin: Callable[[str], Awaitable[Store]]) -> Store:

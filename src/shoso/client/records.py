@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from shoso.client.places import Record
 from shoso.client.server import Server
 from shoso.client.uris import ModelUri, VersionUri
 from shoso.core.keys import ROOT
@@ -16,15 +16,6 @@ REMEMBERED = 1024
 
 _NO_MODELS = {Kind.NOT_FOUND, Kind.NO_ROUTE}
 """What a server says that is older than logged models."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A recorded location, with the experiment and the folders that MLflow makes below an artifact root."""
-
-    location: str
-    experiment_id: str
-    layout: str
 
 
 class Records:

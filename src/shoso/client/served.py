@@ -22,7 +22,7 @@ from shoso.http.options import HttpOptions
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores.mlflow.store import MlflowOptions, MlflowStore
-from shoso.stores.remote import RemoteOptions, RemoteStore
+from shoso.stores.remote.store import RemoteOptions, RemoteStore
 from shoso.wire.objects import CapabilitiesReply
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"

@@ -25,6 +25,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSOLUTE = re.compile(r"[/\\]|.:", re.DOTALL)
 """How a path starts that leaves whatever it's joined to; `C:x` does so on Windows, which takes any letter."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.=-]*)*")
+"""What nearly every key is: nothing in it could be refused, but for its length."""
+
 _DECODING_ROUNDS = 10
 
 
@@ -36,6 +39,8 @@ def parse(text: str) -> Key:
     """
     if not text:
         return ROOT
+    if len(text) <= MAX_BYTES and _PLAIN.fullmatch(text):
+        return Key(text)
     if _CONTROL.search(text):
         raise _refusal(text, "it contains a control character")
     try:

@@ -101,6 +101,21 @@ class Batches(Protocol):
         ...
 
 
+Within = Sequence[ObjectMeta] | StoreError | None
+"""What lies in one of many folders: all of it, or why that isn't known, or None where it is too much."""
+
+
+class Listings(Protocol):
+    """What lies in many folders, in one call."""
+
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        """Of each, what a deep `Store.list` would show; None for one with more than `most` objects.
+
+        Digests may be missing. What is raised is about all of them.
+        """
+        ...
+
+
 class Signer(Protocol):
     """Requests that go straight to the storage: good for whoever has them, for `expires` seconds.
 
@@ -124,6 +139,11 @@ class Store(Protocol):
     @property
     def batches(self) -> Batches | None:
         """What takes many small objects at once, where the storage gains by it."""
+        ...
+
+    @property
+    def listings(self) -> Listings | None:
+        """What lists many folders at once, where the storage gains by it."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from shoso.core import digest as digests
 from shoso.core.keys import Key, parse
-from shoso.core.store import Batches, Signer, Uploads
+from shoso.core.store import Batches, Listings, Signer, Uploads, Within
 from shoso.core.streams import Source, closing, verified
 from shoso.core.types import (
     ALL,
@@ -30,7 +30,7 @@ from shoso.core.types import (
     WriteMode,
 )
 from shoso.errors import Kind, StoreError, store_error
-from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerUploads, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerListings, LayerUploads, T
 
 
 class Check(Layer):
@@ -87,6 +87,11 @@ class Check(Layer):
     def batches(self) -> Batches | None:
         """The Batches verbs, of objects only, each object read compared with its digest."""
         return self.inner.batches and _CheckedBatches(self, self.inner.batches)
+
+    @property
+    def listings(self) -> Listings | None:
+        """The Listings verb, of folders below the root."""
+        return self.inner.listings and _CheckedListings(self, self.inner.listings)
 
     @property
     def signer(self) -> Signer | None:
@@ -164,6 +169,13 @@ class _CheckedBatches(LayerBatches):
         for key in keys:
             _require_object("read_many", key)
         return [_compared(found) for found in await super().read(keys)]
+
+
+class _CheckedListings(LayerListings):
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        for folder in folders:
+            _require_object("list_many", folder)
+        return await super().of(folders, most)
 
 
 class _CheckedSigner:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shoso.core.keys import Key
-from shoso.core.store import Batches, Signer, Store, StoreInfo, Uploads
+from shoso.core.store import Batches, Listings, Signer, Store, StoreInfo, Uploads, Within
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -72,6 +72,11 @@ class Layer:
     def batches(self) -> Batches | None:
         """The inner store's, through the same seams."""
         return self.inner.batches and LayerBatches(self, self.inner.batches)
+
+    @property
+    def listings(self) -> Listings | None:
+        """The inner store's, through the same seams."""
+        return self.inner.listings and LayerListings(self, self.inner.listings)
 
     @property
     def signer(self) -> Signer | None:
@@ -136,6 +141,20 @@ class LayerBatches:
         if not keys:
             return []
         return await self._layer.call("read_many", keys[0], lambda: self._inner.read(keys))
+
+
+class LayerListings:
+    """The Listings verb through a layer's seams."""
+
+    def __init__(self, layer: Layer, inner: Listings) -> None:
+        self._layer = layer
+        self._inner = inner
+
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        """See Listings."""
+        if not folders:
+            return []
+        return await self._layer.call("list_many", folders[0], lambda: self._inner.of(folders, most))
 
 
 class LayerUploads:

@@ -15,7 +15,7 @@ from types import coroutine
 from typing import Any
 
 from shoso.core.keys import Key
-from shoso.core.store import Batches, Store, Uploads
+from shoso.core.store import Batches, Listings, Store, Uploads, Within
 from shoso.core.streams import Source, closing
 from shoso.core.types import (
     OVERWRITE,
@@ -30,10 +30,10 @@ from shoso.core.types import (
     WriteMode,
 )
 from shoso.errors import Kind, Retry, StoreError, store_error
-from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerUploads, T
+from shoso.layers.layer import Attempt, Begin, Layer, LayerBatches, LayerListings, LayerUploads, T
 
 WRITE_SHARE = 1024 * 1024
-"""Bytes that a batch may write, or objects that it may read, for each deadline that it has."""
+"""Bytes that a batch may write, or objects (folders) that it may read, for each deadline that it has."""
 
 READ_SHARE = 64
 
@@ -77,6 +77,11 @@ class Limits(Layer):
     def batches(self) -> Batches | None:
         """The Batches verbs, within the same limits."""
         return self.inner.batches and _LimitedBatches(self, self.inner.batches)
+
+    @property
+    def listings(self) -> Listings | None:
+        """The Listings verb, within the same limits."""
+        return self.inner.listings and _LimitedListings(self, self.inner.listings)
 
     async def call_many(self, op: str, key: Key, attempt: Attempt[T], shares: int) -> T:
         """A call about many objects, whose progress nobody sees: it has a deadline for each share of them."""
@@ -180,6 +185,20 @@ class _LimitedBatches(LayerBatches):
             return []
         shares = 1 + len(keys) // READ_SHARE
         return await self._limits.call_many("read_many", keys[0], lambda: self._inner.read(keys), shares)
+
+
+class _LimitedListings(LayerListings):
+    def __init__(self, limits: Limits, inner: Listings) -> None:
+        super().__init__(limits, inner)
+        self._limits = limits
+
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        if not folders:
+            return []
+        shares = 1 + len(folders) // READ_SHARE
+        return await self._limits.call_many(
+            "list_many", folders[0], lambda: self._inner.of(folders, most), shares
+        )
 
 
 class _LimitedUploads(LayerUploads):

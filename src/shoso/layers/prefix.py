@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from shoso.core.keys import Key, below, join
-from shoso.core.store import Batches, Signer, Store, Uploads
+from shoso.core.store import Batches, Listings, Signer, Store, Uploads, Within
 from shoso.core.streams import Source, closing
 from shoso.core.types import (
     OVERWRITE,
@@ -84,6 +84,11 @@ class PrefixLayer(Layer):
         return self.inner.batches and _PrefixedBatches(self, self.inner.batches)
 
     @property
+    def listings(self) -> Listings | None:
+        """The Listings verb below the prefix."""
+        return self.inner.listings and _PrefixedListings(self, self.inner.listings)
+
+    @property
     def signer(self) -> Signer | None:
         """The signer, below the prefix."""
         return self.inner.signer and _PrefixedSigner(self, self.inner.signer)
@@ -114,6 +119,19 @@ class _PrefixedBatches:
 
     def _moved(self, meta: ObjectMeta) -> ObjectMeta:
         return replace(meta, key=self._prefix.inside(meta.key))
+
+
+class _PrefixedListings:
+    def __init__(self, layer: PrefixLayer, inner: Listings) -> None:
+        self._prefix = layer
+        self._inner = inner
+
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        found = await self._inner.of([self._prefix.inside(folder) for folder in folders], most)
+        return [
+            one if one is None or isinstance(one, StoreError) else [self._prefix.seen(meta) for meta in one]
+            for one in found
+        ]
 
 
 class _PrefixedSigner:

@@ -14,13 +14,12 @@ import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import make_url
 
 from shoso.client.places import Place, Places
-from shoso.client.server import Server
 from shoso.client.settings import ClientSettings, client_settings
 from shoso.core import keys, locations
 from shoso.core.keys import Key
@@ -36,6 +35,9 @@ from shoso.server.books import Books
 from shoso.server.locations import PROXIED, proxied
 from shoso.settings import ServerSettings, server_settings
 from shoso.stores import SCHEMES, open_store
+
+if TYPE_CHECKING:
+    from shoso.client.server import Server
 
 DESTINATION = "--artifacts-destination"
 
@@ -85,7 +87,7 @@ class Estate:
         self.client = client
         self._books = Books()
         self._books.open(database)
-        self._server = Server(client.tracking_uri, client) if _is_server(client.tracking_uri) else None
+        self._server = _server(client)
         self._places = Places(self._server, client)
         there = self._server is None and _is_there(settings.artifacts_destination)
         named = _roots(settings, destination=settings.serve_artifacts and (there or not doubtful))
@@ -273,9 +275,13 @@ def _is_same(one: SplitResult, other: SplitResult) -> bool:
     return one.hostname == other.hostname and len(ports) <= 1
 
 
-def _is_server(uri: str) -> bool:
+def _server(client: ClientSettings) -> Server | None:
     """A tracking URI may be a database's, too; that one is told by --backend-store-uri."""
-    return uri.startswith(("http://", "https://"))
+    if not client.tracking_uri.startswith(("http://", "https://")):
+        return None
+    from shoso.client.server import Server
+
+    return Server(client.tracking_uri, client)
 
 
 def _is_there(uri: str) -> bool:
@@ -286,7 +292,7 @@ def _require_tables(settings: ServerSettings) -> None:
     """Refuse a database that isn't there: to keep one up makes none. Raises ConfigError."""
     dialect = choose(settings.backend_store_uri, settings.database)
     try:
-        dialect.inspect(lambda conn: tables.check(conn, SETTING, dialect.shown))
+        dialect.inspect(lambda conn: tables.require(conn, SETTING, dialect.shown))
     finally:
         dialect.close()
 

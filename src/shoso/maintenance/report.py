@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from shoso.maintenance.filestore import Problem
+if TYPE_CHECKING:
+    from shoso.maintenance.filestore import Problem
 
 
 @dataclass(slots=True)

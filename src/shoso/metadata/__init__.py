@@ -2,7 +2,8 @@
 
 connect       opens a database and runs work on it; commit writes in groups, dialects know the databases
 compatibility whether a database is one to work on (see revisions); tables makes what isn't there
-schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone, own Shoso's
+schema        its tables; mlflow_tables and mlflow_services those that are there for MLflow alone
+              (whole has all of them), own Shoso's
 workspace     which rows are served: those of others are in the same tables
 indexes       indexes of ours on MLflow's tables, made when they are asked for
 rules, registry_rules

@@ -14,12 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, inspect, select
 
 from shoso.core.amounts import count
-from shoso.metadata import mlflow_services, mlflow_tables, own
+from shoso.metadata import own
 from shoso.metadata.revisions import HEAD, OLDER
-from shoso.metadata.schema import SCHEMA, USED, WORKSPACE, alembic_version, experiments, registered_models
+from shoso.metadata.schema import (
+    USED,
+    WORKSPACE,
+    alembic_version,
+    experiments,
+    registered_models,
+    workspaces,
+)
+from shoso.metadata.whole import FOR_MLFLOW
 
-FOR_MLFLOW = (mlflow_tables, mlflow_services)
-"""The modules whose tables must be in SCHEMA before a database is compared with it, or created from it."""
+_NAMES = FOR_MLFLOW | {table.name for table in (*USED, workspaces)}
+"""The tables that a database at our revision has, beside that of the revision itself."""
 
 
 class State(StrEnum):
@@ -68,10 +76,21 @@ class Finding:
         return f"{first} ({count(len(others), 'further problem')})" if others else first
 
 
+_OUTER = {alembic_version.name, own.version.name}
+"""Tables that are there, or may be, before any other."""
+
+
+def is_made(conn: Connection) -> bool:
+    """Whether all tables were made in a database, whoever's they are and at whichever revision."""
+    there = frozenset(inspect(conn).get_table_names())
+    unfinished = own.version_in(conn, there) == own.UNFINISHED and not _revisions(conn, there)
+    return not (there <= _OUTER or unfinished)
+
+
 def find(conn: Connection, shown: str) -> Finding:
     """What the database is that `shown` is the URI of."""
     there = frozenset(inspect(conn).get_table_names())
-    if there <= {alembic_version.name, own.version.name}:
+    if there <= _OUTER:
         return Finding(State.EMPTY)
     revisions = _revisions(conn, there)
     revision, ours = ", ".join(sorted(revisions)) or None, own.version_in(conn, there)
@@ -147,7 +166,7 @@ def _missing(conn: Connection, there: Collection[str]) -> Iterator[str]:
     """What isn't there of a schema at our revision: MLflow would start over without one of its tables."""
     if not _revisions(conn, there):
         yield "the schema revision of MLflow's tables"
-    for name in sorted(SCHEMA.tables.keys() - {*there, alembic_version.name}):
+    for name in sorted(_NAMES - {*there}):
         yield f"the table '{name}'"
     for table, columns in _columns(conn, there):
         for name in sorted(table.columns.keys() - columns.keys()):

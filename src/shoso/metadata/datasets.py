@@ -1,9 +1,4 @@
-"""What runs read and made: datasets and logged models, as edges between them.
-
-    source → destination             in `inputs`
-    DATASET → RUN                    the run read the dataset; with tags, e.g. mlflow.data.context
-    RUN_INPUT → MODEL_INPUT          the run read the model
-    RUN_OUTPUT → MODEL_OUTPUT        the run made the model, at a step
+"""What runs read and made: datasets and logged models, as edges between them; see `edges`.
 
 There's one dataset per experiment, name and digest, and one edge per dataset and run; what is logged again
 stays as it was logged first.
@@ -21,6 +16,7 @@ from sqlalchemy import Connection, and_, insert, select
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import experiments, lifecycle, rules
 from shoso.metadata.clauses import parts
+from shoso.metadata.edges import DATASET, MODEL_INPUT, MODEL_OUTPUT, RUN, RUN_INPUT, RUN_OUTPUT
 from shoso.metadata.schema import datasets, input_tags, inputs
 from shoso.metadata.workspace import served_experiments
 from shoso.wire.decode import missing
@@ -28,10 +24,6 @@ from shoso.wire.entities import Dataset, DatasetInput, ModelInput, ModelOutput, 
 from shoso.wire.imports import ImportedRun
 from shoso.wire.replies import DatasetSummary
 from shoso.wire.requests import LogInputs, LogOutputs, SearchDatasets
-
-DATASET, RUN = "DATASET", "RUN"
-RUN_INPUT, MODEL_INPUT = "RUN_INPUT", "MODEL_INPUT"
-RUN_OUTPUT, MODEL_OUTPUT = "RUN_OUTPUT", "MODEL_OUTPUT"
 
 CONTEXT = "mlflow.data.context"
 """The tag of an edge that says what the run read the dataset for."""

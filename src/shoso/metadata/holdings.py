@@ -8,12 +8,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Table,
     and_,
     case,
     exists,
@@ -24,9 +26,9 @@ from sqlalchemy import (
 )
 
 from shoso.metadata.clauses import parts
-from shoso.metadata.compatibility import FOR_MLFLOW  # noqa: F401 - whose tables are in SCHEMA then
 from shoso.metadata.lifecycle import DELETED
-from shoso.metadata.schema import SCHEMA, USED, experiments, logged_models, runs
+from shoso.metadata.schema import USED, experiments, logged_models, runs
+from shoso.metadata.whole import whole
 from shoso.metadata.workspace import SERVED, is_served
 
 PAGE = 1000
@@ -114,7 +116,7 @@ def obstacles(conn: Connection, experiment_ids: Sequence[int]) -> dict[int, str]
     found: dict[int, str] = {}
     for some in parts(experiment_ids):
         query = select(experiments.c.experiment_id).where(experiments.c.experiment_id.in_(some))
-        for table in _LEFT_ALONE:
+        for table in _left_alone():
             inside = select(table.c.experiment_id).where(table.c.experiment_id == experiments.c.experiment_id)
             found |= dict.fromkeys(conn.scalars(query.where(exists(inside))), table.name)
     return found
@@ -179,13 +181,16 @@ _SOURCES = {
     ),
 }
 
-_LEFT_ALONE = [
-    table
-    for table in SCHEMA.sorted_tables
-    if table not in USED
-    and any(key.column.table is experiments for column in table.columns for key in column.foreign_keys)
-]
-"""Tables whose rows belong to an experiment, and that Shoso doesn't serve."""
+
+@cache
+def _left_alone() -> list[Table]:
+    """Tables whose rows belong to an experiment, and that Shoso doesn't serve."""
+    return [
+        table
+        for table in whole().sorted_tables
+        if table not in USED
+        and any(key.column.table is experiments for column in table.columns for key in column.foreign_keys)
+    ]
 
 
 def _conditions(source: _Source, wanted: Wanted) -> Iterator[ColumnElement[bool]]:

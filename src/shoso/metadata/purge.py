@@ -24,13 +24,7 @@ from sqlalchemy import (
 
 from shoso.metadata import claims, imported
 from shoso.metadata.clauses import locked, parts
-from shoso.metadata.datasets import (
-    MODEL_INPUT,
-    MODEL_OUTPUT,
-    RUN,
-    RUN_INPUT,
-    RUN_OUTPUT,
-)
+from shoso.metadata.edges import MODEL_INPUT, MODEL_OUTPUT, RUN, RUN_INPUT, RUN_OUTPUT
 from shoso.metadata.holdings import Kind, obstacles
 from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.own import copied

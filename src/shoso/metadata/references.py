@@ -12,17 +12,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Connection, and_, delete, exists, not_, or_, select
 
 from shoso.metadata.clauses import parts
-from shoso.metadata.compatibility import FOR_MLFLOW  # noqa: F401 - whose tables are in SCHEMA then
 from shoso.metadata.model_status import NUMBER_OF
-from shoso.metadata.registry_rules import DELETED
 from shoso.metadata.schema import (
-    SCHEMA,
+    DELETED_VERSION,
     logged_models,
     model_versions,
     registered_model_aliases,
     runs,
     tags,
 )
+from shoso.metadata.whole import whole
 
 PAGE = 1000
 """Rows that are read at once."""
@@ -97,7 +96,7 @@ def versions(conn: Connection, after: Version) -> list[Version]:
 
 def there(conn: Connection, owner: Owner, ids: Sequence[str]) -> set[str]:
     """Those of these that have a row."""
-    column = _ID[owner]
+    column = _id(owner)
     found = (conn.scalars(select(column).where(column.in_(some))) for some in parts(ids))
     return {id_ for some in found for id_ in some}
 
@@ -159,7 +158,7 @@ HISTORY = "mlflow.log-model.history"
 """The tag of a run that says which models it has logged, as a list in JSON."""
 
 _READY = NUMBER_OF["READY"]
-_LIVES = model_versions.c.current_stage != DELETED
+_LIVES = model_versions.c.current_stage != DELETED_VERSION
 _BROKEN = not_(
     exists(
         select(model_versions.c.version).where(
@@ -175,8 +174,8 @@ _LOCATED = {
     Owner.RUN: (runs.c.run_uuid, runs.c.artifact_uri),
     Owner.MODEL: (logged_models.c.model_id, logged_models.c.artifact_location),
 }
-_ID: dict[Owner, Column[Any]] = {
-    Owner.RUN: runs.c.run_uuid,
-    Owner.MODEL: logged_models.c.model_id,
-    Owner.TRACE: SCHEMA.tables["trace_info"].c.request_id,
-}
+
+
+def _id(owner: Owner) -> Column[Any]:
+    """The column of its ids."""
+    return _LOCATED[owner][0] if owner in _LOCATED else whole().tables["trace_info"].c.request_id

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import rules
+from shoso.metadata.schema import DELETED_VERSION
 from shoso.wire.decode import missing
 from shoso.wire.registry import IS_PROMPT
 from shoso.wire.requests import TagInput
@@ -25,8 +26,7 @@ NONE, STAGING, PRODUCTION, ARCHIVED = STAGES = ("None", "Staging", "Production",
 ACTIVE = (STAGING, PRODUCTION)
 """The stages whose other versions a transition may archive."""
 
-DELETED = "Deleted_Internal"
-"""The stage of a version that is deleted; its row stays, so that its number is never given out again."""
+DELETED = DELETED_VERSION
 
 LATEST = "latest"
 """What stands for the last version of all where an alias could be."""

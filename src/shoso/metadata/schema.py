@@ -316,6 +316,9 @@ registered_model_aliases = Table(
     ),
 )
 
+DELETED_VERSION = "Deleted_Internal"
+"""The stage of a version that is deleted; its row stays, so that its number is never given out again."""
+
 model_versions = Table(
     "model_versions",
     SCHEMA,

@@ -30,6 +30,7 @@ from shoso.metadata import datasets, experiments, paging, runs, schema
 from shoso.metadata.clauses import absent_last, compare, directed, parts
 from shoso.metadata.dialects import texts
 from shoso.metadata.dialects.texts import same
+from shoso.metadata.edges import DATASET, RUN
 from shoso.metadata.filters import MAX_VALUES, Comparison, Order, at_most, parse_filter, parse_order
 from shoso.metadata.searchable import EXPERIMENTS, RUNS
 from shoso.metadata.workspace import SERVED, served_experiments
@@ -142,7 +143,7 @@ def _on_dataset(wanted: Comparison, experiment_ids: list[int]) -> ColumnElement[
         select(edges.destination_id)
         .join(schema.datasets, data.dataset_uuid == edges.source_id)
         .where(data.experiment_id.in_(experiment_ids))
-        .where(edges.source_type == datasets.DATASET, edges.destination_type == datasets.RUN)
+        .where(edges.source_type == DATASET, edges.destination_type == RUN)
         .where(compare(data[wanted.key], wanted.comparator, wanted.value))
     )
     return schema.runs.c.run_uuid.in_(readers)
@@ -154,8 +155,8 @@ def _in_context(wanted: Comparison) -> ColumnElement[bool]:
     uses = (
         select(notes.name)
         .join(schema.inputs, edges.input_uuid == notes.input_uuid)
-        .where(edges.destination_type == datasets.RUN, edges.destination_id == schema.runs.c.run_uuid)
-        .where(edges.source_type == datasets.DATASET, notes.name == datasets.CONTEXT)
+        .where(edges.destination_type == RUN, edges.destination_id == schema.runs.c.run_uuid)
+        .where(edges.source_type == DATASET, notes.name == datasets.CONTEXT)
         .where(compare(notes.value, wanted.comparator, wanted.value))
     )
     return exists(uses)

@@ -12,7 +12,8 @@ from shoso.errors import ConfigError
 from shoso.metadata import compatibility, own
 from shoso.metadata.compatibility import Finding, State
 from shoso.metadata.revisions import HEAD
-from shoso.metadata.schema import SCHEMA, WORKSPACE, alembic_version, experiments, workspaces
+from shoso.metadata.schema import WORKSPACE, alembic_version, experiments, workspaces
+from shoso.metadata.whole import whole
 from shoso.metadata.workspace import SERVED
 
 _log = logging.getLogger(__name__)
@@ -32,15 +33,28 @@ def prepare(conn: Connection, setting: str, shown: str, artifact_root: str) -> N
         )
 
 
+def require(conn: Connection, setting: str, shown: str) -> None:
+    """Refuse a database without tables, which opening it would make; what else it is, that tells.
+
+    Raises ConfigError.
+    """
+    if not compatibility.is_made(conn):
+        raise _nothing(setting, shown)
+
+
 def check(conn: Connection, setting: str, shown: str) -> None:
     """Refuse a database that can't be worked on as it is. Raises ConfigError."""
     if is_empty(conn, setting, shown):
-        raise ConfigError(setting, f"there are no runs in '{shown}'; name the database that has them")
+        raise _nothing(setting, shown)
 
 
 def is_empty(conn: Connection, setting: str, shown: str) -> bool:
     """Whether a database that can be worked on has no tables yet. Raises ConfigError for any other."""
     return _find(conn, setting, shown).state in {State.EMPTY, State.UNFINISHED}
+
+
+def _nothing(setting: str, shown: str) -> ConfigError:
+    return ConfigError(setting, f"there are no runs in '{shown}'; name the database that has them")
 
 
 def _find(conn: Connection, setting: str, shown: str) -> Finding:
@@ -51,7 +65,7 @@ def _find(conn: Connection, setting: str, shown: str) -> Finding:
 
 
 def _create(conn: Connection) -> None:
-    SCHEMA.create_all(conn)
+    whole().create_all(conn)
     conn.execute(delete(alembic_version))  # a migration that failed may have left a row
     if conn.scalar(select(workspaces.c.name).where(workspaces.c.name == WORKSPACE)) is None:
         description = "Default workspace for legacy resources"

@@ -238,6 +238,11 @@ class Moving(Layer):
         return self.inner.batches and _MovingBatches(self, self.inner.batches)
 
     @property
+    def listings(self) -> None:
+        """Listed one by one: there may be more of each at the other place."""
+        return None
+
+    @property
     def signer(self) -> Signer | None:
         """The inner store's; what isn't there can't be signed for here."""
         return self.inner.signer and _MovingSigner(self, self.inner.signer)

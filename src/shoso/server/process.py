@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from shoso.errors import ConfigError
-from shoso.server import App, create_app
+from shoso.server.app import App, create_app
 from shoso.server.lines import Lines, LinesHandler
 from shoso.server.probe import check_destination
 from shoso.server.protocol import Protocol

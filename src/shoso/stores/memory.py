@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from shoso.core import digest, keys
 from shoso.core.batches import require_small
 from shoso.core.keys import Key
-from shoso.core.store import Batches, StoreInfo, Uploads, order
+from shoso.core.store import Batches, Listings, StoreInfo, Uploads, Within, order
 from shoso.core.streams import BytesSource, Source, complete, confirm
 from shoso.core.types import (
     ALL,
@@ -65,6 +65,11 @@ class MemoryStore:
     def batches(self) -> Batches:
         """Many small objects at once."""
         return self._batches
+
+    @property
+    def listings(self) -> Listings:
+        """What lies in many folders."""
+        return _MemoryListings(self)
 
     async def stat(self, key: Key) -> ObjectMeta:
         """See Store."""
@@ -137,6 +142,19 @@ class MemoryStore:
             raise self.error(Kind.EXISTS, "write", key, "is there already")
         if isinstance(mode, IfMatch) and (there is None or there[0].etag != mode.etag):
             raise self.error(Kind.CHANGED, "write", key, "has changed since")
+
+
+class _MemoryListings:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def of(self, folders: Sequence[Key], most: int) -> list[Within]:
+        """See Listings."""
+        return [await self._one(folder, most) for folder in folders]
+
+    async def _one(self, folder: Key, most: int) -> Within:
+        found = [meta async for meta in self._store.list(folder, deep=True) if isinstance(meta, ObjectMeta)]
+        return found if len(found) <= most else None
 
 
 class _MemoryBatches:

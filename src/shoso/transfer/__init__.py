@@ -10,14 +10,39 @@ has everything, `remove` deletes.
 A copy that failed or was stopped goes on where it was by being made again.
 """
 
-from shoso.transfer.agreement import Comparison, Settle, Settled, compare
-from shoso.transfer.engine import copy
-from shoso.transfer.policy import Policy, Unchanged
-from shoso.transfer.progress import Progress, Silent
-from shoso.transfer.removal import Removal, remove
-from shoso.transfer.report import CopyError, Report
-from shoso.transfer.selection import Selection
-from shoso.transfer.verification import Verification, verify
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoso.transfer.agreement import Comparison, Settle, Settled, compare
+    from shoso.transfer.engine import copy
+    from shoso.transfer.policy import Policy, Unchanged
+    from shoso.transfer.progress import Progress, Silent
+    from shoso.transfer.removal import Removal, remove
+    from shoso.transfer.report import CopyError, Report
+    from shoso.transfer.selection import Selection
+    from shoso.transfer.verification import Verification, verify
+
+_PLACES = {
+    "Comparison": "agreement",
+    "CopyError": "report",
+    "Policy": "policy",
+    "Progress": "progress",
+    "Removal": "removal",
+    "Report": "report",
+    "Selection": "selection",
+    "Settle": "agreement",
+    "Settled": "agreement",
+    "Silent": "progress",
+    "Unchanged": "policy",
+    "Verification": "verification",
+    "compare": "agreement",
+    "copy": "engine",
+    "remove": "removal",
+    "verify": "verification",
+}
 
 __all__ = [
     "Comparison",
@@ -37,3 +62,11 @@ __all__ = [
     "remove",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first used: who only needs a window needs no engine."""
+    if (module := _PLACES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value

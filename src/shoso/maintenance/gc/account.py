@@ -89,6 +89,10 @@ class Account:
         if isinstance(error, StoreError):
             self._tally.fail(error)
 
+    def miss(self, item: Item, error: ShosoError) -> None:
+        """It can't even be looked at; that says nothing of others, as with a plan."""
+        self._stay(Problem(item, error.message, refused=False))
+
     def _stay(self, problem: Problem) -> None:
         self.stayed += 1
         if len(self.problems) < KEPT:

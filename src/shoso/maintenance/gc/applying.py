@@ -57,7 +57,7 @@ async def apply(
                 job = LitterJob(estate, account, inventory, idle(plan.asked))
             window = Window(GROUPS, 0)
             async with crew() as group:  # an experiment goes when what is in it has gone
-                for some in _groups(alike):
+                for some in groups(alike):
                     await window.start(group, 0, _run(job, kind, some, told))
     return account
 
@@ -67,7 +67,7 @@ async def _run(job: Job, kind: str, items: Sequence[Item], told: Told) -> None:
     told.done(len(items))
 
 
-def _groups(items: Iterable[Item]) -> Iterator[list[Item]]:
+def groups(items: Iterable[Item]) -> Iterator[list[Item]]:
     """Items of one kind, as many as go together."""
     group: list[Item] = []
     held = 0

@@ -15,6 +15,7 @@ from shoso.core.amounts import count
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
 from shoso.maintenance.gc.guard import IMPORTED, MOVING, Guard
+from shoso.maintenance.plans import Item
 from shoso.metadata import claims, holdings, imported, moves
 from shoso.metadata.claims import Claim
 from shoso.metadata.connect import Database
@@ -54,6 +55,21 @@ class Chosen:
     reason: str
     obstacle: str = ""
     trash: str = ""
+
+    @property
+    def item(self) -> Item:
+        """It as a plan has it, without what is there."""
+        holding = self.holding
+        return Item(
+            kind=holding.kind.value,
+            id=holding.id,
+            reason=self.reason,
+            location=holding.location,
+            name=holding.name or "",
+            experiment_id="" if holding.kind is Kind.EXPERIMENT else str(holding.experiment_id),
+            since=holding.since,
+            trash=self.trash,
+        )
 
 
 async def chosen(database: Database, asked: Asked) -> AsyncIterator[Chosen]:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from shoso.client.places import Place
 from shoso.core import keys
 from shoso.core.digest import digest
 from shoso.core.keys import Key
+from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
-from shoso.errors import NotFound
+from shoso.errors import NotFound, ShosoError, StoreError
+from shoso.maintenance.estate import Estate
+from shoso.maintenance.gc.shelves import place_of
 from shoso.maintenance.plans import Item
+
+FEW = 500
+"""Objects of one location that are listed together with those of others."""
+
+PARALLEL = 16
+"""Locations that are listed at once, where each is listed by itself."""
 
 _WIDTH = 1 << 128
 
@@ -59,6 +72,66 @@ async def contents(place: Place, remembered: int = 0) -> Contents:
     return found
 
 
+async def look(
+    estate: Estate, items: Sequence[Item], remembered: int = 0
+) -> list[tuple[Place, Contents] | ShosoError]:
+    """Where each of these is and what is there, or the error of it; the keys of so many objects of each."""
+    found: dict[str, tuple[Place, Contents] | ShosoError] = {}
+    asked: dict[Store, list[tuple[Item, Place]]] = defaultdict(list)
+    for item in items:
+        try:
+            place = await place_of(estate, item)
+        except ShosoError as error:
+            found[item.id] = error
+        else:
+            asked[place.store].append((item, place))
+    for outcomes in await asyncio.gather(
+        *(_look_in(store, some, remembered) for store, some in asked.items())
+    ):
+        found |= outcomes
+    return [found[item.id] for item in items]
+
+
+async def _look_in(
+    store: Store, some: Sequence[tuple[Item, Place]], remembered: int
+) -> dict[str, tuple[Place, Contents] | ShosoError]:
+    """In one store: what it tells of many folders at once, then one by one what it doesn't tell so."""
+    found: dict[str, tuple[Place, Contents] | ShosoError] = {}
+    for (item, place), metas in zip(some, await _listed(store, [place for _, place in some]), strict=True):
+        if metas:
+            found[item.id] = place, _summed_up(place, metas, remembered)
+    left = [(item, place) for item, place in some if item.id not in found]
+    permits = asyncio.Semaphore(PARALLEL)
+
+    async def one(place: Place) -> tuple[Place, Contents] | ShosoError:
+        async with permits:
+            try:
+                return place, await contents(place, remembered)
+            except ShosoError as error:
+                return error
+
+    outcomes = await asyncio.gather(*(one(place) for _, place in left))
+    return found | {item.id: outcome for (item, _), outcome in zip(left, outcomes, strict=True)}
+
+
+async def _listed(store: Store, places: Sequence[Place]) -> list[Sequence[ObjectMeta]]:
+    """What lies in each, where the store lists many folders at once and finds a few objects in it."""
+    if store.listings is None or not all(place.key for place in places):
+        return [()] * len(places)
+    try:
+        found = await store.listings.of([place.key for place in places], FEW)
+    except StoreError:  # each has its own answer
+        return [()] * len(places)
+    return [() if one is None or isinstance(one, StoreError) else one for one in found]
+
+
+def _summed_up(place: Place, metas: Sequence[ObjectMeta], remembered: int) -> Contents:
+    found = Contents(keys=[meta.key for meta in metas[:remembered]])
+    for meta in metas:
+        found.add(place, meta)
+    return found
+
+
 async def objects(place: Place) -> AsyncIterator[ObjectMeta]:
     """Every object below the place; if there is none, the one that it is itself. Raises StoreError."""
     found = False
@@ -70,6 +143,13 @@ async def objects(place: Place) -> AsyncIterator[ObjectMeta]:
     if not found and place.key:
         with suppress(NotFound):
             yield await place.store.stat(place.key)
+
+
+def summed(item: Item, found: Contents) -> Item:
+    """The item with what is there."""
+    return replace(
+        item, objects=found.objects, bytes=found.bytes, newest=found.newest, contents=found.fingerprint
+    )
 
 
 def changed(item: Item, found: Contents, begun: bool) -> bool:

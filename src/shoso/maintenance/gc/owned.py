@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -17,9 +17,9 @@ from shoso.core.locations import shown, without_password
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove, remove_each
-from shoso.maintenance.gc.contents import Contents, changed, contents, newer, objects
+from shoso.maintenance.gc.contents import Contents, changed, look, newer, objects, summed
 from shoso.maintenance.gc.guard import IMPORTED, MOVING, Guard
-from shoso.maintenance.gc.shelves import missing, place_of, shelf
+from shoso.maintenance.gc.shelves import missing, shelf
 from shoso.maintenance.plans import Item
 from shoso.metadata import claims, imported, moves, purge
 from shoso.metadata.claims import Claim
@@ -29,11 +29,17 @@ from shoso.metadata.purge import Marked
 HELD = 4000
 """Objects of an item whose keys are held in memory; one with more is listed once more."""
 
+NEW_HELD = 1000
+"""The same of an item that no plan has, of which nobody knows how many others have as many."""
+
 RENEWED = 10.0
 """Seconds after which what others need is read again."""
 
 
-@dataclass(slots=True)
+Failed = Callable[[Item, ShosoError], None]
+
+
+@dataclass(slots=True, eq=False)
 class _Looked:
     """An item, where it is, and what is there now."""
 
@@ -55,16 +61,26 @@ class OwnedJob:
         self._guard, self._renewed, self._registered = guard, time.monotonic(), registered
 
     async def run(self, kind: str, items: Sequence[Item]) -> None:
-        """Let a group go."""
+        """Let a group of a plan go, but for what has changed since."""
         database = self._estate.database
         await self._renew_guard()
         there, taken = await database.read(_known, kind, [item.id for item in items])
         left = [item for item in items if item.id in there and not self._is_done(item, taken.get(item.id))]
         self._account.gone += len(items) - len(left)
-        looked = await asyncio.gather(*(self._look(item, item.id in taken) for item in left))
-        same = [one for one in looked if one is not None]
-        refused = await database.write(_claim, self._account, kind, same)
-        going = [one for one in same if self._may_go(one.item, refused.get(one.item.id))]
+        looked = await self._look(kind, left, HELD, self._account.fail)
+        await self._let_go(kind, [one for one in looked if await self._is_same(one, one.item.id in taken)])
+
+    async def run_new(self, kind: str, items: Sequence[Item]) -> None:
+        """Let a group go that no plan has: with what is there now."""
+        await self._renew_guard()
+        looked = await self._look(kind, items, NEW_HELD, self._account.miss)
+        for one in looked:
+            one.item = summed(one.item, one.found)
+        await self._let_go(kind, looked)
+
+    async def _let_go(self, kind: str, looked: Sequence[_Looked]) -> None:
+        refused = await self._estate.database.write(_claim, self._account, kind, looked)
+        going = [one for one in looked if self._may_go(one.item, refused.get(one.item.id))]
         await self._finish(Kind(kind), await self._empty(going))
 
     async def _renew_guard(self) -> None:
@@ -79,27 +95,41 @@ class OwnedJob:
         """Whether it was put into the trash by this plan before."""
         return not item.trash and claim is not None and claim.plan == self._account.plan and claim.is_shelved
 
-    async def _look(self, item: Item, begun: bool) -> _Looked | None:
-        """What is there now; None if that isn't what was planned."""
-        if item.kind == Kind.EXPERIMENT:
-            return _Looked(item)
+    async def _look(self, kind: str, items: Sequence[Item], held: int, failed: Failed) -> list[_Looked]:
+        """What is there now of those that nothing keeps; what can't be looked at has `failed`."""
+        if kind == Kind.EXPERIMENT:
+            return [_Looked(item) for item in items]
+        free = [item for item in items if self._is_free(item)]
+        looked = []
+        for item, found in zip(free, await look(self._estate, free, held), strict=True):
+            if isinstance(found, ShosoError):
+                failed(item, found)
+            else:
+                looked.append(_Looked(item, *found))
+        return looked
+
+    def _is_free(self, item: Item) -> bool:
         if obstacle := self._guard.obstacle(item.id, item.location):
             self._account.refuse(item, obstacle)
-            return None
+        return not obstacle
+
+    async def _is_same(self, one: _Looked, begun: bool) -> bool:
+        """Whether what is there is what was planned, and can go as is asked."""
+        item, place, found = one.item, one.place, one.found
+        if place is None:
+            return True
         try:
-            place = await place_of(self._estate, item)
             self._account.require(place.store, item)
-            found = await contents(place, HELD)
             if changed(item, found, begun):
                 self._account.refuse(item, await _difference(item, place))
-                return None
-            if self._account.shelves(item) and found.longest + len(self._account.folder) >= keys.MAX_BYTES:
-                self._account.refuse(item, "a path of it is too long for the trash; leave --trash out")
-                return None
+                return False
         except ShosoError as error:
             self._account.fail(item, error)
-            return None
-        return _Looked(item, place, found)
+            return False
+        if self._account.shelves(item) and found.longest + len(self._account.folder) >= keys.MAX_BYTES:
+            self._account.refuse(item, "a path of it is too long for the trash; leave --trash out")
+            return False
+        return True
 
     def _may_go(self, item: Item, obstacle: str | None) -> bool:
         if obstacle == _GONE:

@@ -6,19 +6,18 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec.structs import replace
-
+from shoso.client.places import Place
 from shoso.core.amounts import age, as_age
 from shoso.core.digest import digest
 from shoso.core.locations import shown
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
-from shoso.maintenance.gc.contents import Contents, contents
+from shoso.maintenance.gc.contents import Contents, contents, look, summed
 from shoso.maintenance.gc.shelves import place_of
 from shoso.maintenance.inventory import DAY, UNNAMED, Inventory, Orphan, Why
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
@@ -33,8 +32,11 @@ R = TypeVar("R")
 
 _OVER = "in the trash for its time"
 
-PARALLEL = 16
-"""Locations that are listed at once."""
+LOOKED = 64
+"""Items that are looked at together."""
+
+PARALLEL = 4
+"""Such groups that are looked at at once."""
 
 
 def new_id() -> str:
@@ -48,9 +50,11 @@ async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = 
     made, id_ = time.time_ns() // 1_000_000, id_ or new_id()
     draft = Draft(path, Plan(id_, made, shown(estate.settings.backend_store_uri), words))
     try:
-        async for line in in_order(chosen(estate.database, asked), lambda one: _line(estate, one)):
-            draft.add(line)
-            told.done(1)
+        groups = grouped(chosen(estate.database, asked), LOOKED)
+        async for lines in in_order(groups, lambda some: _lines(estate, some)):
+            for line in lines:
+                draft.add(line)
+            told.done(len(lines))
         if asked.orphans:
             async for left in litter(estate, asked.older_than, id_):
                 draft.add(left)
@@ -59,6 +63,18 @@ async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = 
     except BaseException:
         draft.discard()
         raise
+
+
+async def grouped(items: AsyncIterator[T], most: int) -> AsyncIterator[list[T]]:
+    """The items in lists of so many."""
+    group: list[T] = []
+    async for item in items:
+        group.append(item)
+        if len(group) == most:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:
@@ -136,41 +152,25 @@ async def _shelved(estate: Estate, claim: Claim) -> Item | Kept:
         return Kept(item.kind, item.id, error.message, failed=True)
 
 
-async def _line(estate: Estate, one: Chosen) -> Item | Kept:
+async def _lines(estate: Estate, some: Sequence[Chosen]) -> list[Item | Kept]:
     """What goes with what is there; what can't be looked at stays."""
-    holding = one.holding
-    experiment = "" if holding.kind is Kind.EXPERIMENT else str(holding.experiment_id)
-    kept = Kept(holding.kind.value, holding.id, one.obstacle, holding.name or "", experiment)
-    if one.obstacle:
-        return kept
-    try:
-        return await _item(estate, one, experiment)
-    except ShosoError as error:
-        return replace(kept, reason=error.message, failed=True)
+    items = [one.item for one in some]
+    going = [item for one, item in zip(some, items, strict=True) if not one.obstacle and _has_own(item)]
+    found = {item.id: one for item, one in zip(going, await look(estate, going), strict=True)}
+    return [_line(item, one.obstacle, found.get(item.id)) for one, item in zip(some, items, strict=True)]
 
 
-async def _item(estate: Estate, one: Chosen, experiment: str) -> Item:
-    holding = one.holding
-    item = Item(
-        kind=holding.kind.value,
-        id=holding.id,
-        reason=one.reason,
-        location=holding.location,
-        name=holding.name or "",
-        experiment_id=experiment,
-        since=holding.since,
-        trash=one.trash,
-    )
-    if holding.kind is Kind.EXPERIMENT:  # its runs and models have lines of their own
-        return item
-    return summed(item, await contents(await place_of(estate, item)))
+def _has_own(item: Item) -> bool:
+    """Whether it has artifacts of its own: what is in an experiment has lines of its own."""
+    return item.kind != Kind.EXPERIMENT
 
 
-def summed(item: Item, found: Contents) -> Item:
-    """The item with what is there."""
-    return replace(
-        item, objects=found.objects, bytes=found.bytes, newest=found.newest, contents=found.fingerprint
-    )
+def _line(item: Item, obstacle: str, found: tuple[Place, Contents] | ShosoError | None) -> Item | Kept:
+    if obstacle:
+        return Kept(item.kind, item.id, obstacle, item.name, item.experiment_id)
+    if isinstance(found, ShosoError):
+        return Kept(item.kind, item.id, found.message, item.name, item.experiment_id, failed=True)
+    return item if found is None else summed(item, found[1])
 
 
 def _words(asked: Asked) -> dict[str, str]:

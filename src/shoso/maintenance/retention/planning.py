@@ -12,11 +12,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from shoso.client.places import Place
 from shoso.core.locations import shown
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
-from shoso.maintenance.gc.contents import contents
-from shoso.maintenance.gc.planning import in_order, new_id
+from shoso.maintenance.gc.contents import Contents, look
+from shoso.maintenance.gc.planning import LOOKED, grouped, in_order, new_id
 from shoso.maintenance.plans import Draft, Item, Kept, Retention, Stays, Total
 from shoso.maintenance.report import Told
 from shoso.maintenance.retention.keeping import Registered, Standing, leaving
@@ -34,9 +35,10 @@ async def plan(estate: Estate, policies: Sequence[Policy], path: Path, told: Tol
     shown_uri = shown(estate.settings.backend_store_uri)
     draft = Draft(path, Retention(id_ or new_id(), job.now, shown_uri, [*policies]))
     try:
-        async for line in in_order(job.run(), lambda line: _sized(estate, line)):
-            draft.add(line)
-            told.done(1)
+        async for lines in in_order(grouped(job.run(), LOOKED), lambda some: _sized(estate, some)):
+            for line in lines:
+                draft.add(line)
+            told.done(len(lines))
         return draft.finish()
     except BaseException:
         draft.discard()
@@ -107,12 +109,14 @@ def _model(one: Holding, model: Model) -> Item | Kept:
     return Item(Kind.MODEL.value, model.id, reason, model.location, model.name, one.id)
 
 
-async def _sized(estate: Estate, line: Line) -> Line:
-    """The item with what is there; what can't be looked at stays."""
-    if not isinstance(line, Item):
-        return line
-    try:
-        found = await contents(await estate.place(line.location))
-    except ShosoError as error:
-        return Kept(line.kind, line.id, error.message, line.name, line.experiment_id, failed=True)
-    return replace(line, objects=found.objects, bytes=found.bytes)
+async def _sized(estate: Estate, lines: Sequence[Line]) -> list[Line]:
+    """The items with what is there; what can't be looked at stays."""
+    items = [line for line in lines if isinstance(line, Item)]
+    found = iter(await look(estate, items))
+    return [_with(line, next(found)) if isinstance(line, Item) else line for line in lines]
+
+
+def _with(item: Item, found: tuple[Place, Contents] | ShosoError) -> Line:
+    if isinstance(found, ShosoError):
+        return Kept(item.kind, item.id, found.message, item.name, item.experiment_id, failed=True)
+    return replace(item, objects=found[1].objects, bytes=found[1].bytes)

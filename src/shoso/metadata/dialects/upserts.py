@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import (
@@ -18,7 +19,6 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import Text as AnyText
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import LargeBinary
 
@@ -50,19 +50,21 @@ def written(wanted: Upsert, dialect: Dialect) -> str:
 # -- SQLite and PostgreSQL: ON CONFLICT -------------------------------------------------------------------
 
 
-def _on_conflict(insert: Callable[[Table], Any]) -> Callable[[Upsert, Dialect], str]:
-    def write(wanted: Upsert, dialect: Dialect) -> str:
-        statement = insert(wanted.table)
-        new = statement.excluded
-        if not wanted.replaced:
-            return _compiled(statement.on_conflict_do_nothing(), dialect)
-        changed = {name: new[name] for name in wanted.replaced}
-        later = _comes_after(wanted, new, wanted.table.c) if wanted.later else None
-        return _compiled(
-            statement.on_conflict_do_update(index_elements=wanted.key, set_=changed, where=later), dialect
-        )
+def _on_conflict(wanted: Upsert, dialect: Dialect) -> str:
+    statement = _insert(wanted, dialect)
+    new = statement.excluded
+    if not wanted.replaced:
+        return _compiled(statement.on_conflict_do_nothing(), dialect)
+    changed = {name: new[name] for name in wanted.replaced}
+    later = _comes_after(wanted, new, wanted.table.c) if wanted.later else None
+    return _compiled(
+        statement.on_conflict_do_update(index_elements=wanted.key, set_=changed, where=later), dialect
+    )
 
-    return write
+
+def _insert(wanted: Upsert, dialect: Dialect) -> Any:
+    """The dialect's own INSERT; its module is loaded for who has such a database, and for nobody else."""
+    return import_module(f"sqlalchemy.dialects.{dialect.name}").insert(wanted.table)
 
 
 def _comes_after(wanted: Upsert, new: Any, old: Any) -> ColumnElement[bool]:
@@ -79,7 +81,7 @@ def _on_duplicate(wanted: Upsert, dialect: Dialect) -> str:
     So the columns that are compared come last, the one that decides least first: whichever has been assigned,
     the comparison of the others still comes out the same.
     """
-    statement = mysql.insert(wanted.table)
+    statement = _insert(wanted, dialect)
     new, old = statement.inserted, wanted.table.c
     changed = [(column.name, _itself(column, new[column.name])) for column in wanted.key if _is_text(column)]
     changed = changed or [(wanted.key[0].name, wanted.key[0])]
@@ -146,8 +148,8 @@ def _compiled(statement: ClauseElement, dialect: Dialect) -> str:
 
 
 _WRITE: dict[str, Callable[[Upsert, Dialect], str]] = {
-    "sqlite": _on_conflict(sqlite.insert),
-    "postgresql": _on_conflict(postgresql.insert),
+    "sqlite": _on_conflict,
+    "postgresql": _on_conflict,
     "mysql": _on_duplicate,
     "mssql": _merge,
 }

@@ -49,6 +49,7 @@ class AzureStore:
     """Blobs below a folder of a container."""
 
     batches = None
+    listings = None
 
     def __init__(self, options: AzureOptions) -> None:
         self.info = StoreInfo(

@@ -51,6 +51,7 @@ class FileStore:
     """
 
     batches = None
+    listings = None
     signer = None
 
     def __init__(self, info: StoreInfo, system: FileSystem) -> None:

@@ -58,6 +58,7 @@ class FolderStore:
     """Objects as the files that they are."""
 
     capabilities = Capabilities(if_match=False, digests=Digests.NONE, connections=512)
+    listings = None
     signer = None
 
     def __init__(self, path: Path) -> None:

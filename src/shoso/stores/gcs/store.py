@@ -77,6 +77,7 @@ class GcsStore:
     """Objects of a bucket below a folder."""
 
     batches = None
+    listings = None
 
     capabilities = Capabilities(digests=Digests.WRITTEN, move=True)
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
 from shoso.core.locations import shown
 from shoso.errors import ConfigError
@@ -89,6 +88,8 @@ def _folders(environment: Mapping[str, str]) -> list[tuple[str, Path]]:
 
 
 def _properties(variable: str, path: Path) -> dict[str, str]:
+    from xml.etree import ElementTree as ET
+
     try:
         tree = ET.parse(path)  # noqa: S314  # the operator's own file
     except (ET.ParseError, OSError) as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 from shoso.core.keys import ROOT, Key
 from shoso.core.locations import local_path
 from shoso.core.options import from_environment, silence
-from shoso.core.store import Batches, StoreInfo, Uploads, order
+from shoso.core.store import Batches, Listings, StoreInfo, Uploads, order
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -49,6 +49,7 @@ from shoso.stores.files.errors import KINDS, known, several
 from shoso.stores.files.names import reserved
 from shoso.stores.local.batches import LocalBatches
 from shoso.stores.local.files import Aside, attributes_work, digest_of, meta_of, seal
+from shoso.stores.local.listings import LocalListings
 from shoso.stores.local.moving import Moving
 from shoso.stores.local.removing import Removing
 from shoso.stores.local.tree import Tree, again
@@ -97,6 +98,7 @@ class LocalStore:
         self.calls = Calls(self.info, options.threads, self)
         self._uploads = LocalUploads(self)
         self._batches = LocalBatches(self)
+        self._listings = LocalListings(self.calls, self._files)
         try:
             digests = Digests.ALL if self._prepared() else Digests.NONE
             if_match = self.tree.mount.shared_locks
@@ -121,6 +123,11 @@ class LocalStore:
     def batches(self) -> Batches:
         """Many small objects at once."""
         return self._batches
+
+    @property
+    def listings(self) -> Listings:
+        """What lies in many folders."""
+        return self._listings
 
     # -- the verbs ----------------------------------------------------------------------------------------
 
@@ -177,6 +184,14 @@ class LocalStore:
         self.tree.close()
 
     # -- in threads ---------------------------------------------------------------------------------------
+
+    def _files(self, folder: Key) -> Iterator[ObjectMeta]:
+        for found in self.tree.entries(folder):
+            key = Key(f"{folder}/{found.name}")
+            if found.folder:
+                yield from self._files(key)
+            else:
+                yield meta_of(key, found.status)
 
     def _walk(self, prefix: Key, deep: bool, after: str | None) -> Iterator[Entry]:
         for found in self.tree.entries(prefix):

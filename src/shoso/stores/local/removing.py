@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
+import os
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.errors import StoreError
-from shoso.stores.local.tree import segments, unlink
+from shoso.stores.files.names import reserved
 
 if TYPE_CHECKING:
     from shoso.stores.local import LocalStore
@@ -25,35 +24,32 @@ class Removing:
 
     def all(self, found: Sequence[Key]) -> list[StoreError]:
         """Remove them; the failures. Folders that are left empty go, too."""
-        folders: dict[Key, list[Key]] = defaultdict(list)
-        failures = list[StoreError]()
+        folders: dict[str, list[Key]] = defaultdict(list)
         for key in found:
-            refused = self._calls.attempt("delete", key, segments, key)  # before any folder of it is opened
-            if isinstance(refused, StoreError):
-                failures.append(refused)
-            else:
-                folders[keys.parent(key)].append(key)
+            folders[key.rpartition("/")[0]].append(key)
         with self._tree.commit_lock(exclusive=False):
             outcomes = [one for folder, inside in folders.items() for one in self._remove(folder, inside)]
-        return failures + [outcome for outcome in outcomes if outcome is not None]
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    def _remove(self, folder: Key, inside: Sequence[Key]) -> list[StoreError | None]:
-        """Remove these of one folder, which is opened once."""
+    def _remove(self, folder: str, inside: Sequence[Key]) -> list[StoreError | None]:
+        """Remove these of one folder, which is opened once; what fails has its own answer."""
         try:
             with self._tree.folder(folder) as descriptor:
-                outcomes = [
-                    self._calls.attempt("delete", key, self._unlink, descriptor, key) for key in inside
-                ]
-        except OSError:  # whatever it is, each key has its own answer
-            return [self._calls.attempt("delete", key, self._tree.remove, key) for key in inside]
-        self._tree.prune(inside[0])
-        return outcomes
+                left = [key for key in inside if not self._is_unlinked(descriptor, key)]
+        except OSError:
+            left = [*inside]
+        else:
+            self._tree.prune(inside[0])
+        return [self._calls.attempt("delete", key, self._tree.remove, key) for key in left]
 
-    def _unlink(self, folder: int, key: Key) -> None:
+    def _is_unlinked(self, folder: int, key: Key) -> bool:
+        """Whether it is gone as plain files go, nearly all of them."""
+        if reserved(key) or (name := keys.name(key)) in {"", ".", ".."}:
+            return False
         try:
-            with suppress(FileNotFoundError):
-                unlink(folder, keys.name(key))
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-            self._tree.remove(key)
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True

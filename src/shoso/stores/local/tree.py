@@ -16,10 +16,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from shoso.core.keys import Key
 from shoso.stores.files.names import DRAFTS, OWN, visible
@@ -58,8 +57,7 @@ def again(work: Callable[P, T]) -> Callable[P, T]:
     return looked
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An entry of a folder: its name, whether it is a folder, size in bytes, the rest of its etag."""
 
     name: str

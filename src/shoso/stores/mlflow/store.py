@@ -62,6 +62,7 @@ class MlflowStore:
     """The artifacts behind a plain MLflow server."""
 
     batches = None
+    listings = None
     signer = None
 
     def __init__(self, options: MlflowOptions) -> None:

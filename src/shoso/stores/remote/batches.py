@@ -18,7 +18,7 @@ from shoso.wire.entities import encode
 from shoso.wire.faults import kind_of
 
 if TYPE_CHECKING:
-    from shoso.stores.remote import RemoteStore
+    from shoso.stores.remote.store import RemoteStore
 
 PIECE = 256 * 1024
 """Bytes of the tar that are put together and sent at once."""

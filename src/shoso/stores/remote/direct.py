@@ -24,7 +24,7 @@ from shoso.stores.remote.parcel import Parcel, bare
 from shoso.wire import objects
 
 if TYPE_CHECKING:
-    from shoso.stores.remote import RemoteStore
+    from shoso.stores.remote.store import RemoteStore
 
 FROM = 8 * 1024 * 1024
 """Bytes from which the way straight to the storage is worth the question."""

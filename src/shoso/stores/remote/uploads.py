@@ -14,7 +14,7 @@ from shoso.stores.remote.entries import seen
 from shoso.wire import objects
 
 if TYPE_CHECKING:
-    from shoso.stores.remote import RemoteStore
+    from shoso.stores.remote.store import RemoteStore
 
 
 class RemoteUploads:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from shoso.core import keys as names
 from shoso.core.keys import Key
-from shoso.core.store import DELETE_BATCH, Signer, StoreInfo, Uploads
+from shoso.core.store import DELETE_BATCH, Listings, Signer, StoreInfo, Uploads
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -31,8 +31,9 @@ from shoso.stores.s3 import documents
 from shoso.stores.s3.account import Account
 from shoso.stores.s3.body import MIB, Piece
 from shoso.stores.s3.connection import Connection
-from shoso.stores.s3.documents import Found
+from shoso.stores.s3.documents import Found, Page
 from shoso.stores.s3.faults import Asked
+from shoso.stores.s3.listings import S3Listings
 from shoso.stores.s3.moving import Copier
 from shoso.stores.s3.reading import body_of, meta_of
 from shoso.stores.s3.signer import S3Signer
@@ -60,6 +61,7 @@ class S3Store:
         self._options = options
         self._connection = Connection(account)
         self._tags = Tags(self._connection)
+        self._listings = S3Listings(self._below)
         self._uploads = S3Uploads(self._connection, self._tags, self.stat)
         self._writer = Writer(self._connection, self._uploads, self._tags, self.stat)
         self._copier = Copier(self._connection, self._uploads, self._tags, self.stat)
@@ -69,6 +71,11 @@ class S3Store:
     def uploads(self) -> Uploads:
         """Objects in parts."""
         return self._uploads
+
+    @property
+    def listings(self) -> Listings:
+        """What lies in many folders."""
+        return self._listings
 
     @property
     def signer(self) -> Signer | None:
@@ -127,16 +134,11 @@ class S3Store:
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; what has no valid key, like the `folder/` that consoles make, is left out."""
-        top = self._connection.name(prefix)
-        top = f"{top}/" if top else ""
-        query = {"list-type": "2", "encoding-type": "url", "prefix": top, "max-keys": "1000"}
-        query |= {} if deep else {"delimiter": "/"}
+        top = self._top(prefix)
+        query = {} if deep else {"delimiter": "/"}
         query |= {} if after is None else {"start-after": self._connection.name(Key(after))}
         while True:
-            data, _ = await self._connection.fetch(
-                "list", prefix, "ListObjectsV2", "GET", query=query, bucket=True
-            )
-            page = documents.page(data)
+            page = await self._page(prefix, top, query)
             for found in page.entries:
                 entry = self._entry(found, top)
                 if entry is not None and (after is None or _order(entry) > after):
@@ -145,6 +147,31 @@ class S3Store:
                 return
             query["continuation-token"] = page.next
             query.pop("start-after", None)
+
+    async def _below(self, folder: Key, after: str, most: int) -> tuple[Sequence[ObjectMeta], str | None]:
+        """So many objects below the folder, behind a key; the last one, where there are more."""
+        top = self._top(folder)
+        query = {"max-keys": str(most), "start-after": self._connection.name(Key(after))}
+        page = await self._page(folder, top, query)
+        entries = [self._entry(found, top) for found in page.entries]
+        objects = [entry for entry in entries if isinstance(entry, ObjectMeta)]
+        if page.next is None:
+            return objects, None
+        if not page.entries or isinstance(last := page.entries[-1], str):
+            raise self._error(Kind.UNEXPECTED, "list", folder, "has more objects than are shown")
+        return objects, names.below(Key(last.key), self._options.folder)
+
+    async def _page(self, folder: Key, top: str, query: Mapping[str, str]) -> Page:
+        asked = {"list-type": "2", "encoding-type": "url", "prefix": top, "max-keys": "1000", **query}
+        data, _ = await self._connection.fetch(
+            "list", folder, "ListObjectsV2", "GET", query=asked, bucket=True
+        )
+        return documents.page(data)
+
+    def _top(self, folder: Key) -> str:
+        """How the names of what lies in that folder begin."""
+        top = self._connection.name(folder)
+        return f"{top}/" if top else ""
 
     def _entry(self, found: Found | str, top: str) -> Entry | None:
         name = found if isinstance(found, str) else found.key
