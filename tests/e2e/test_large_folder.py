@@ -1,10 +1,12 @@
-"""A folder of 10,000 files, by MLflow's client."""
+"""A folder of 10,000 files, for MLflow's client; it goes there by Shoso's, in a tenth of the time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+import shoso
 
 pytestmark = [pytest.mark.large, pytest.mark.timeout(900)]
 
@@ -27,8 +29,8 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.mark.usefixtures("_retries")
-def test_a_folder_of_10000_files_is_listed_whole_and_comes_back(client, run_id, folder, tmp_path):
-    client.log_artifacts(run_id, folder)
+def test_a_folder_of_10000_files_is_listed_whole_and_comes_back(client, server, run_id, folder, tmp_path):
+    shoso.Client(server.uri).log_artifacts(run_id, folder)
     assert [info.path for info in client.list_artifacts(run_id, "flat")] == [
         f"flat/{i:05}.txt" for i in range(FILES)
     ]

@@ -47,11 +47,11 @@ def _lock(path: Path):
 
 
 def _build() -> None:
-    """By uv where there is one; else by venv and pip, which take minutes."""
+    """By uv where there is one, for whom a module is compiled once it is imported; else by pip: minutes."""
     shutil.rmtree(HOME, ignore_errors=True)
     if uv := shutil.which("uv"):
         _run([uv, "venv", "--quiet", "--python", sys.executable, str(HOME)])
-        _run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(PYTHON), *REQUIREMENTS])
+        _run([uv, "pip", "install", "--quiet", "--python", str(PYTHON), *REQUIREMENTS])
     else:
         _run([sys.executable, "-m", "venv", str(HOME)])
         _run([str(PYTHON), "-m", "pip", "install", "--quiet", *REQUIREMENTS])
