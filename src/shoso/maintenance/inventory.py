@@ -202,7 +202,7 @@ class Inventory:
                 async with closing(root.plain.uploads.pending(Key(""))) as found:
                     async for ref in found:
                         if ref.begun is not None and ref.begun < limit:
-                            touched = max(ref.begun, await _newest(root.plain, ref))
+                            touched = max(ref.begun, await newest_part(root.plain, ref))
                             if touched < limit:
                                 yield Upload(at, ref, root.shown(ref.key), touched)
             except StoreError as error:
@@ -246,7 +246,7 @@ class Inventory:
         )  # fmt: skip
 
 
-async def _newest(store: Store, ref: UploadRef) -> float:
+async def newest_part(store: Store, ref: UploadRef) -> float:
     """When the newest part of an upload came, in seconds; 0 where there is none, or nobody knows."""
     with suppress(NotFound):  # it is finished meanwhile
         return max((part.modified or 0.0 for part in await store.uploads.parts(ref)), default=0.0)

@@ -17,7 +17,7 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove_each
 from shoso.maintenance.gc.contents import changed, contents, objects
 from shoso.maintenance.gc.shelves import missing, place_of, shelf
-from shoso.maintenance.inventory import UNNAMED, Inventory, Orphan, Upload, Why
+from shoso.maintenance.inventory import UNNAMED, Inventory, Orphan, Upload, Why, newest_part
 from shoso.maintenance.plans import ORPHAN, Item
 from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
@@ -119,10 +119,12 @@ class LitterJob:
         if upload is None:
             self._account.gone += 1
             return
-        if upload.age < self._older_than:
+        store = self._inventory.roots[upload.root].store
+        touched = max(upload.touched, await newest_part(store, upload.ref))
+        if time.time() - touched < self._older_than:
             self._account.refuse(item, "somebody went on with it lately")
             return
-        await self._inventory.roots[upload.root].store.uploads.abort(upload.ref)
+        await store.uploads.abort(upload.ref)
         self._account.went(item, 0, 0)
 
 

@@ -44,8 +44,8 @@ def shelf(location: str, key: Key, plan: str) -> str:
 
 async def shelved(estate: Estate, location: str, trash: str) -> Shelf:
     """Where in the trash that is what was at the location. Raises as `Estate.place`."""
-    root, found, plan = trash.rpartition(f"{TRASH}/")
-    if not found:
+    root, _, plan = trash.rpartition(f"{TRASH}/")
+    if not root:
         raise TrackingError(Kind.INVALID, f"'{locations.shown(trash)}' is no folder of the trash of gc.")
     top = await estate.place(recorded.with_login(root, location))
     key = _below(location, root)
