@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from shoso.core.locations import without_password
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.clauses import locked, parts
 from shoso.metadata.own import claims
@@ -31,7 +30,7 @@ class Claim(NamedTuple):
     """A row; `trash` is the folder of the trash, as a URI, where its `objects` are until `until`.
 
     Without `until` (milliseconds) they are on their way there. It is FOREVER while they are brought back.
-    `location` is kept without a password; see `maintenance.recorded` for where that is found again.
+    `location` is that of a plan, without a password; `maintenance.recorded` finds it again.
     """
 
     kind: str
@@ -62,7 +61,7 @@ class Claim(NamedTuple):
     def is_over(self, location: str, trash: str) -> bool:
         """Whether what was at that location has been in that folder of the trash for its time."""
         over = self.until is not None and self.until <= _now()
-        return over and (self.location, self.trash) == (without_password(location), trash)
+        return over and (self.location, self.trash) == (location, trash)
 
 
 def known(conn: Connection, kind: str, ids: Sequence[str]) -> dict[str, Claim]:
@@ -76,7 +75,7 @@ def known(conn: Connection, kind: str, ids: Sequence[str]) -> dict[str, Claim]:
 
 def add(conn: Connection, new: Iterable[Claim]) -> None:
     """Claim what nobody has claimed."""
-    if rows := [claim._asdict() | {"location": without_password(claim.location)} for claim in new]:
+    if rows := [claim._asdict() for claim in new]:
         conn.execute(insert(claims), rows)
 
 

@@ -84,8 +84,8 @@ class Ends:
         """
         if not folders:
             return NOTHING
-        view, selection = self._view(folders, over)
-        below = {keys.below(path, common(folders)): version for path, version in (over or {}).items()}
+        view, selection, shared = self._view(folders, over)
+        below = {keys.below(path, shared): version for path, version in (over or {}).items()}
         chosen = replace(self.policy, over=None if over is None else below, dry_run=dry_run)
         try:
             return await copy(view, self.target.store, selection, chosen)
@@ -109,7 +109,7 @@ class Ends:
         """
         if not folders:
             return Comparison()
-        shared = common(folders)
+        view, selection, shared = self._view(folders, only)
 
         async def recall(paths: Sequence[str]) -> Sequence[Done | None]:
             return await book.recall([keys.join(shared, Key(path)) for path in paths], journal)
@@ -121,7 +121,6 @@ class Ends:
                 return [one.same for one in found]
             return await settle(found)
 
-        view, selection = self._view(folders, only)
         with self.journal(folders) as journal:
             try:
                 return await compare(
@@ -134,17 +133,17 @@ class Ends:
 
     async def alone(self, folders: Collection[Key]) -> AsyncIterator[tuple[Key, ObjectMeta]]:
         """The objects in these folders that the target lacks, by their paths below both ends."""
-        view, selection = self._view(folders)
+        view, selection, shared = self._view(folders)
         if await _is_empty(view, selection.key):
             return
         async with closing(pairs(view, self.target.store, selection)) as found:
             async for path, meta, there in found:
                 if there is None:
-                    yield keys.join(common(folders), Key(path)), meta
+                    yield keys.join(shared, Key(path)), meta
 
     async def is_empty(self, folders: Collection[Key]) -> bool:
         """Whether there is nothing at the source."""
-        view, selection = self._view(folders)
+        view, selection, _ = self._view(folders)
         return await _is_empty(view, selection.key)
 
     @contextmanager
@@ -154,21 +153,23 @@ class Ends:
             with self.reverse.journal(folders) as journal:
                 yield journal
             return
-        view, selection = self._view(folders)
+        view, selection, shared = self._view(folders)
         with closing_now(open_journal(self.policy.journal, view, self.target.store, selection)) as journal:
-            yield lambda path: journal.find(keys.below(path, common(folders)))
+            yield lambda path: journal.find(keys.below(path, shared))
 
     @property
     def _reading(self) -> Policy:
         """For a comparison, which has the journal from here."""
         return replace(self.policy, journal=None)
 
-    def _view(self, folders: Collection[Key], only: Collection[Key] | None = None) -> tuple[Store, Selection]:
-        """The source with nothing else in it, and the folder that all of them lie in."""
-        shared = common(folders)
+    def _view(
+        self, folders: Collection[Key], only: Collection[Key] | None = None
+    ) -> tuple[Store, Selection, Key]:
+        """The source with nothing else in it; what is chosen there: the folder that all of them lie in."""
+        shared = common(folders if only is None else map(keys.parent, only))
         selection = Selection(keys.join(self.source.key, shared), keys.join(self.target.key, shared))
-        seen = folders if only is None else only
-        return Only(self.source.store, {keys.join(self.source.key, one) for one in seen}), selection
+        seen = {keys.join(self.source.key, one) for one in (folders if only is None else only)}
+        return Only(self.source.store, seen), selection, shared
 
 
 class Only(Layer):

@@ -49,10 +49,9 @@ async def weed(
     `still` raises where nothing may be deleted any more.
     """
     kept: set[str] = set()
-    async with closing(ends.alone(folders)) as found:
-        async for some in _grouped(found):
-            with ends.journal(folders) as journal:
-                told = [*zip(some, await book.origins(some, journal), strict=True)]
+    with ends.journal(folders) as journal:
+        async for some in _grouped(ends.alone(folders)):
+            told = [*zip(some, await book.origins(some, journal), strict=True)]
             going = [meta.key for (_, meta), origin in told if origin is Origin.COPIED]
             kept |= {path for (path, _), origin in told if origin is not Origin.COPIED}
             await still()
@@ -76,11 +75,12 @@ def _is_known(one: Settled) -> bool:
 
 async def _grouped(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
     group: list[Found] = []
-    async for each in found:
-        group.append(each)
-        if len(group) == DELETE_BATCH:
-            yield group
-            group = []
+    async with closing(found):
+        async for each in found:
+            group.append(each)
+            if len(group) == DELETE_BATCH:
+                yield group
+                group = []
     if group:
         yield group
 
