@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from sqlalchemy import Connection, text
@@ -14,6 +15,9 @@ from shoso.maintenance.migrate.moving import Shard
 
 LARGE = 6 << 20
 """Bytes of an artifact that goes in parts."""
+
+BESIDE = ["local", "s3"] if "SHOSO_TEST_KILLS" in os.environ else ["local"]
+"""Storages on which one shard is killed beside another: S3 takes ten seconds."""
 
 pytestmark = pytest.mark.timeout(7200)
 """There may be asked for more than is tried by default."""
@@ -109,7 +113,7 @@ async def _beside(proof: Proof) -> None:
         assert all(not error or "somebody else" in error for error in errors), errors
 
 
-@pytest.mark.parametrize("proof", ["local", "s3"], indirect=True)
+@pytest.mark.parametrize("proof", BESIDE, indirect=True)
 async def test_a_shard_that_is_killed_beside_another_one_loses_nothing_and_leaves_no_copies(proof):
     there = f"{proof.there}/"
     while not proof.enough("shard"):

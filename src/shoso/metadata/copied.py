@@ -22,15 +22,16 @@ from shoso.metadata.own import copied
 class Copy(NamedTuple):
     """A row, in the order of its columns.
 
-    A `source` of None is that of an object that had been at the target before anything was copied; one of ""
-    could not be told from the next version.
+    A `source` of "" isn't known, or could not be told from the next version. What is the target's `own` had
+    been there before anything was copied.
     """
 
     experiment_id: int
     id: bytes
-    source: str | None
+    source: str
     target: str
     digest: str | None
+    own: int = 0
 
 
 def identity(source: str, target: str, path: Key) -> bytes:
@@ -52,4 +53,4 @@ def write(conn: Connection, rows: Sequence[Copy]) -> None:
     _UPSERT.execute(conn, rows)
 
 
-_UPSERT = BulkInsert(Upsert(copied, replaced=("source", "target", "digest")))
+_UPSERT = BulkInsert(Upsert(copied, replaced=("source", "target", "digest", "own")))

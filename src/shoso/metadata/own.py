@@ -105,9 +105,10 @@ copied = Table(
     OWN,
     Column("experiment_id", Integer, nullable=False, autoincrement=False),
     Column("id", IDENTITY, nullable=False),
-    Column("source", Text),
+    Column("source", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("digest", String(64)),
+    Column("own", Integer, nullable=False),
     primary("shoso_copied_pk", "experiment_id id"),
 )
 """The versions of objects that `migrate` has seen to be the same at both places; see `copied`."""

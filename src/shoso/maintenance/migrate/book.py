@@ -63,11 +63,8 @@ class Book:
 
     async def note_before(self, found: Sequence[Settled]) -> None:
         """These were at the target, which is looked at from there, before anything was copied."""
-        rows = [
-            Copy(self.number, self._id(Key(one.path)), None, version(one.meta), one.digest or one.meta.digest)
-            for one in found
-        ]
-        await self.database.write(copied.write, rows)
+        rows = [self._row(one) or self._alone(one) for one in found]
+        await self.database.write(copied.write, [row._replace(own=1) for row in rows])
 
     async def origins(
         self, found: Sequence[tuple[Key, ObjectMeta]], journal: Find | None = None
@@ -92,27 +89,30 @@ class Book:
         told = "" if young else version(source)
         return Copy(self.number, self._id(Key(one.path)), told, version(target), one.digest)
 
+    def _alone(self, one: Settled) -> Copy:
+        return Copy(self.number, self._id(Key(one.path)), "", version(one.meta), one.meta.digest)
+
     def _turned(self, done: Done | None) -> Done | None:
         return Done(done.path, done.target, done.source, done.digest) if done and self.back else done
 
 
 def _done(path: Key, row: Copy | None, journal: Find | None) -> Done | None:
     if row is not None:
-        return Done(path, row.source or "", row.target, row.digest)
+        return Done(path, row.source, row.target, row.digest)
     return journal(path) if journal is not None else None
 
 
 def _kept(there: Copy | None, row: Copy) -> Copy:
     """The row to be; what had been at the target before is that still, though its bytes were sent again."""
-    if there is None:
+    if there is None or not there.own:
         return row
-    before = there.source is None and (there.target == row.target or None is not there.digest == row.digest)
-    return row._replace(source=None) if before else row
+    same = there.target == row.target or None is not there.digest == row.digest
+    return row._replace(own=int(same))
 
 
 def _origin(row: Copy | None, meta: ObjectMeta, journal: Find | None, path: Key) -> Origin:
     if row is not None and is_still(meta, row.target, row.digest):
-        return Origin.BEFORE if row.source is None else Origin.COPIED
+        return Origin.BEFORE if row.own else Origin.COPIED
     done = journal(path) if journal is not None and row is None else None
     return Origin.COPIED if done is not None and is_version(done.target, meta) else Origin.UNKNOWN
 
