@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 import pytest
 
 os.environ["SHOSO_MLFLOW_PLUGIN"] = "off"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles all of Shoso
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in its background,
     signal.signal(signal.SIGINT, signal.default_int_handler)  # and what tests start would inherit it
@@ -24,8 +25,12 @@ with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
 LONG = {
     *("test_databases.py", "test_dropin.py", "test_fleet.py", "test_memory.py", "test_old_client.py"),
     *("test_hdfs_errors.py", "test_hdfs_failover.py", "test_hdfs_faults.py", "test_hdfs_kerberos.py"),
+    *("test_faults.py", "test_fsck.py", "test_import.py", "test_import_databases.py", "test_killed.py"),
+    *("test_kills_fsck.py", "test_kills_gc.py", "test_kills_migrate.py", "test_migrate.py", "test_nfs.py"),
+    *("test_outbox.py", "test_outbox_aside.py", "test_process.py", "test_s3_faults.py", "test_sequences.py"),
+    *("test_sftp_faults.py", "test_storages.py"),
 }
-"""Few tests that take minutes, as those marked `large`: begun last, they would leave a core alone."""
+"""Few tests that take long, as those marked `large`: begun last, they would leave a core alone."""
 
 
 def pytest_configure(config):

@@ -207,11 +207,12 @@ def test_memory_is_constant_however_much_is_under_way(server, client, run_id, st
 
 
 def _eight(server, root: str, size: int) -> None:
-    """Eight artifacts up at once, then all of them down."""
+    """Eight artifacts up at once, then all of them down, and gone: their storage may be in memory too."""
     with ThreadPoolExecutor(8) as pool:
         paths = [f"{root}/{number}.bin" for number in range(8)]
         assert {reply.status for reply in pool.map(lambda path: _send(server, path, size), paths)} == {200}
         assert set(pool.map(lambda path: _drain(server, path), paths)) == {size}
+    assert Wire(server.uri).delete(root).status == 200
 
 
 def _send(server, path: str, size: int):
