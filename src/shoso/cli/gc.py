@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shoso.cli import options
-from shoso.cli.groups import Lazy, start_quickly
+from shoso.cli.groups import Lazy, loading
 from shoso.core.amounts import age
 
 NOT_SERVED = {
@@ -128,11 +128,11 @@ def gc(ctx: click.Context, /, yes: bool, trash: float | None, as_json: bool, **a
 
     Without ids, it is all runs, logged models and experiments that are deleted; with ids, these alone.
     """
-    start_quickly()
     if ctx.invoked_subcommand is not None:
         return
-    from shoso.cli.collected import collected, in_words
-    from shoso.cli.shapes import show
+    with loading():
+        from shoso.cli.collected import collected, in_words
+        from shoso.cli.shapes import show
 
     done = collected(asked, trash, ask=not yes)
     show(done, in_words(done), as_json)

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from shoso.core import keys
 from shoso.core.keys import Key
@@ -154,5 +153,7 @@ def absolute(location: str) -> str:
 
 def proxy_of(address: str) -> str | None:
     """The proxy on the way to a http(s) address, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+    from urllib.request import getproxies, proxy_bypass  # with it comes all that a HTTP client needs
+
     parts = urlsplit(address)
     return None if proxy_bypass(parts.netloc.rpartition("@")[2]) else getproxies().get(parts.scheme)

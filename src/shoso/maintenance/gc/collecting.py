@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.gc.applying import GROUP_ITEMS, GROUPS
+from shoso.maintenance.gc.applying import GROUPS
 from shoso.maintenance.gc.chosen import Asked, chosen
 from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.gc.owned import OwnedJob
@@ -20,6 +20,9 @@ from shoso.maintenance.plans import Item
 from shoso.maintenance.report import Told
 from shoso.metadata.holdings import Kind
 from shoso.transfer.window import Window, crew
+
+GROUP_ITEMS = 128
+"""Items that go together: a transaction costs as much for many as for a few."""
 
 
 async def collect(estate: Estate, asked: Asked, told: Told) -> tuple[Account, int]:

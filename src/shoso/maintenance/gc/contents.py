@@ -35,7 +35,8 @@ _WIDTH = 1 << 128
 class Contents:
     """Objects, their bytes, and when the newest was written, in seconds; `keys` of the first of them.
 
-    `longest` is the bytes of the longest key.
+    `longest` is the bytes of the longest key. Without `compared`, it is left out with the sum: digests take
+    longer than all the rest.
     """
 
     objects: int = 0
@@ -44,6 +45,7 @@ class Contents:
     sum: int = 0
     longest: int = 0
     keys: list[Key] = field(default_factory=list)
+    compared: bool = True
 
     @property
     def fingerprint(self) -> str:
@@ -55,15 +57,19 @@ class Contents:
         self.objects += 1
         self.bytes += meta.size
         self.newest = max(self.newest, meta.modified)
+        if self.compared:
+            self._compare(place, meta)
+
+    def _compare(self, place: Place, meta: ObjectMeta) -> None:
         self.longest = max(self.longest, len(meta.key.encode()))
         path = keys.below(meta.key, place.key) if meta.key != place.key else ""
         version = f"{path}\0{meta.size}\0{meta.etag or repr(meta.modified)}"
         self.sum = (self.sum + int(digest(version.encode())[:32], 16)) % _WIDTH
 
 
-async def contents(place: Place, remembered: int = 0) -> Contents:
+async def contents(place: Place, remembered: int = 0, *, compared: bool = True) -> Contents:
     """All that is below the place; the keys of so many of them. Raises StoreError."""
-    found = Contents()
+    found = Contents(compared=compared)
     async with closing(objects(place)) as metas:
         async for meta in metas:
             found.add(place, meta)
@@ -73,7 +79,7 @@ async def contents(place: Place, remembered: int = 0) -> Contents:
 
 
 async def look(
-    estate: Estate, items: Sequence[Item], remembered: int = 0
+    estate: Estate, items: Sequence[Item], remembered: int = 0, *, compared: bool = True
 ) -> list[tuple[Place, Contents] | ShosoError]:
     """Where each of these is and what is there, or the error of it; the keys of so many objects of each."""
     found: dict[str, tuple[Place, Contents] | ShosoError] = {}
@@ -86,27 +92,27 @@ async def look(
         else:
             asked[place.store].append((item, place))
     for outcomes in await asyncio.gather(
-        *(_look_in(store, some, remembered) for store, some in asked.items())
+        *(_look_in(store, some, remembered, compared) for store, some in asked.items())
     ):
         found |= outcomes
     return [found[item.id] for item in items]
 
 
 async def _look_in(
-    store: Store, some: Sequence[tuple[Item, Place]], remembered: int
+    store: Store, some: Sequence[tuple[Item, Place]], remembered: int, compared: bool
 ) -> dict[str, tuple[Place, Contents] | ShosoError]:
     """In one store: what it tells of many folders at once, then one by one what it doesn't tell so."""
     found: dict[str, tuple[Place, Contents] | ShosoError] = {}
     for (item, place), metas in zip(some, await _listed(store, [place for _, place in some]), strict=True):
         if metas:
-            found[item.id] = place, _summed_up(place, metas, remembered)
+            found[item.id] = place, _summed_up(place, metas, remembered, compared)
     left = [(item, place) for item, place in some if item.id not in found]
     permits = asyncio.Semaphore(PARALLEL)
 
     async def one(place: Place) -> tuple[Place, Contents] | ShosoError:
         async with permits:
             try:
-                return place, await contents(place, remembered)
+                return place, await contents(place, remembered, compared=compared)
             except ShosoError as error:
                 return error
 
@@ -125,8 +131,8 @@ async def _listed(store: Store, places: Sequence[Place]) -> list[Sequence[Object
     return [() if one is None or isinstance(one, StoreError) else one for one in found]
 
 
-def _summed_up(place: Place, metas: Sequence[ObjectMeta], remembered: int) -> Contents:
-    found = Contents(keys=[meta.key for meta in metas[:remembered]])
+def _summed_up(place: Place, metas: Sequence[ObjectMeta], remembered: int, compared: bool) -> Contents:
+    found = Contents(keys=[meta.key for meta in metas[:remembered]], compared=compared)
     for meta in metas:
         found.add(place, meta)
     return found

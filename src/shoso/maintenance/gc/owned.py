@@ -29,7 +29,7 @@ from shoso.metadata.purge import Marked
 HELD = 4000
 """Objects of an item whose keys are held in memory; one with more is listed once more."""
 
-NEW_HELD = 1000
+NEW_HELD = 500
 """The same of an item that no plan has, of which nobody knows how many others have as many."""
 
 RENEWED = 10.0
@@ -67,13 +67,13 @@ class OwnedJob:
         there, taken = await database.read(_known, kind, [item.id for item in items])
         left = [item for item in items if item.id in there and not self._is_done(item, taken.get(item.id))]
         self._account.gone += len(items) - len(left)
-        looked = await self._look(kind, left, HELD, self._account.fail)
+        looked = await self._look(kind, left, self._account.fail)
         await self._let_go(kind, [one for one in looked if await self._is_same(one, one.item.id in taken)])
 
     async def run_new(self, kind: str, items: Sequence[Item]) -> None:
         """Let a group go that no plan has: with what is there now."""
         await self._renew_guard()
-        looked = await self._look(kind, items, NEW_HELD, self._account.miss)
+        looked = await self._look(kind, items, self._account.miss, new=True)
         for one in looked:
             one.item = summed(one.item, one.found)
         await self._let_go(kind, looked)
@@ -95,13 +95,15 @@ class OwnedJob:
         """Whether it was put into the trash by this plan before."""
         return not item.trash and claim is not None and claim.plan == self._account.plan and claim.is_shelved
 
-    async def _look(self, kind: str, items: Sequence[Item], held: int, failed: Failed) -> list[_Looked]:
+    async def _look(
+        self, kind: str, items: Sequence[Item], failed: Failed, *, new: bool = False
+    ) -> list[_Looked]:
         """What is there now of those that nothing keeps; what can't be looked at has `failed`."""
         if kind == Kind.EXPERIMENT:
             return [_Looked(item) for item in items]
         free = [item for item in items if self._is_free(item)]
-        looked = []
-        for item, found in zip(free, await look(self._estate, free, held), strict=True):
+        looked, held = [], NEW_HELD if new else HELD
+        for item, found in zip(free, await look(self._estate, free, held, compared=not new), strict=True):
             if isinstance(found, ShosoError):
                 failed(item, found)
             else:

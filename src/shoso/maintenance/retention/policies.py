@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -116,6 +115,8 @@ def _check_keys(path: Path, given: Mapping[str, Any]) -> None:
 
 
 def _unknown(key: str, where: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(key, known, 1)
     fix = f"write {close[0]}" if close else f"there are {', '.join(known)}"
     return f"has the key '{key}'{where}, which nobody knows; {fix}."
