@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import update
 from tests.e2e.servers import Server
 from tests.maintenance import world
 from tests.maintenance.test_gc import Quiet, applied, planned
@@ -18,6 +19,7 @@ from shoso.maintenance.gc import litter
 from shoso.maintenance.gc.trash import undo
 from shoso.metadata import claims, runs
 from shoso.metadata.holdings import Kind
+from shoso.metadata.own import claims as table
 
 
 @pytest.fixture
@@ -112,6 +114,22 @@ async def test_the_trash_is_found_through_a_server_too(tmp_path):
     finally:
         await opened.close()
         server.stop()
+
+
+async def test_what_is_in_the_trash_since_roots_were_not_written_down_is_found_too(plain, tmp_path):
+    def older(conn):
+        conn.execute(update(table).values(trash=".shoso-trash/" + table.c.plan, objects=None))
+
+    run_id, path = await shelved(plain, tmp_path / "back")
+    late, _ = await shelved(plain, tmp_path / "over", trash=-1.0)
+    await plain.database.write(older)
+    assert (await undone(plain, path)).objects == 2
+    assert await plain.files(await plain.location(Kind.RUN, run_id)) == FILES
+    over, *_ = await planned(plain, tmp_path / "later", run_ids=[late])
+    assert (await applied(plain, over)).objects == 2
+    assert [*(tmp_path / "artifacts").rglob("b.bin")] == [
+        *(tmp_path / "artifacts").rglob(f"{run_id}/**/b.bin")
+    ]
 
 
 class _Died(Exception):

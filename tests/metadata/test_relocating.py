@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from tests.metadata import places
 
 from shoso.core.keys import Key
@@ -127,6 +127,26 @@ async def test_a_move_rewrites_what_names_the_source_and_its_rollback_says_the_s
     await database.write(purge.purge, Kind.RUN, [late])
     assert await database.read(rows) == before
     assert await database.read(lambda conn: conn.execute(select(moved)).all()) == []
+
+
+async def test_a_version_that_was_made_anew_meanwhile_names_what_it_is_made_of_itself(database):
+    made = await database.write(Made)
+    version = (model_versions.c.name == "Ä model", model_versions.c.version == 1)
+    source = select(model_versions.c.source).where(*version)
+
+    def anew(conn, place):
+        conn.execute(delete(model_versions).where(*version))
+        row = {"name": "Ä model", "version": 1, "current_stage": "None", "workspace": "default"}
+        conn.execute(insert(model_versions).values(**row, source=place))
+
+    move = await database.write(moves.begin, made.move())
+    await database.write(relocating.flip, move, WAY, 7)
+    await database.write(anew, f"mlflow-artifacts:/{made.experiment}/models/{made.model}/artifacts")
+    assert await database.write(relocating.flip, move, WAY, 8) == Changed(versions=1)
+    await database.write(anew, f"s3://bucket/new/{made.experiment}/{made.run}/artifacts/n")
+    await database.write(relocating.unflip, move, WAY.reverse, 9)
+    here = f"mlflow-artifacts:/{made.experiment}/{made.run}/artifacts/n"
+    assert await database.read(lambda conn: conn.scalar(source)) == here
 
 
 async def test_a_location_that_its_column_cannot_hold_is_refused_and_nothing_is_rewritten(database):

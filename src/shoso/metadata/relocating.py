@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Column, Connection, String, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, String, bindparam, delete, insert, select, update
 
 from shoso.core import keys
 from shoso.core.digest import digest
@@ -181,10 +181,16 @@ def unflip(conn: Connection, move: Move, back: Renaming, now: int) -> Changed:
     going = [one for one in places if back.inside(one.location) is not None]
     versions = [one for one in _of_versions(conn) if _lies_in(back.inside(one.location), inside)]
     new = {
-        (one.kind, one.id): known.get((one.kind, one.id)) or _require_room(one, back)
-        for one in (*going, *versions)
+        (one.kind, one.id): _before(one, known.get((one.kind, one.id)), back) for one in (*going, *versions)
     }
     return _rewrite(conn, new, going, versions)
+
+
+def _before(one: Place, words: str | None, back: Renaming) -> str:
+    """The words that it had, unless they name something else: another version may have its name by now."""
+    if words is not None and back.below_target(words) == back.inside(one.location):
+        return words
+    return _require_room(one, back)
 
 
 def named(conn: Connection) -> Iterator[tuple[int, str]]:
@@ -262,6 +268,10 @@ def _remember(conn: Connection, experiment_id: int, places: Sequence[tuple[str, 
         {"experiment_id": experiment_id, "kind": kind, "id": id_, "location": location and bare(location)}
         for kind, id_, location in places
     ]
+    for kind in {one[0] for one in places}:  # a version that was made anew has the id of the one before
+        for ids in parts([id_ for each, id_, _ in places if each == kind]):
+            these = (moved.c.experiment_id == experiment_id, moved.c.kind == kind, moved.c.id.in_(ids))
+            conn.execute(delete(moved).where(*these))
     for some in parts(rows):
         conn.execute(insert(moved), [*some])
 
