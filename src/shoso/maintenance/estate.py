@@ -148,6 +148,11 @@ class Estate:
                 return Place(await self._store(root), found.below(root))
         return await self._places.recorded(location)
 
+    def is_served(self, location: str) -> bool:
+        """Whether that is reached through a server, which alone knows where it keeps it."""
+        behind = self._destination is None and self._server is not None
+        return behind and location.partition(":")[0] in PROXIED
+
     @property
     def files(self) -> list[str]:
         """The files that are the database itself; none for one that is served."""

@@ -15,9 +15,9 @@ from shoso.core.keys import Key
 from shoso.core.store import Store, is_folder
 from shoso.core.streams import closing
 from shoso.core.types import Entry, ObjectMeta
-from shoso.errors import Forbidden, NotFound
+from shoso.errors import ConfigError, Forbidden, NotFound
 from shoso.layers.layer import Layer
-from shoso.maintenance.estate import Estate
+from shoso.maintenance.estate import DESTINATION, Estate
 from shoso.maintenance.migrate.book import Book, Find
 from shoso.maintenance.migrate.renaming import Renaming, overlap, refuse_overlap
 from shoso.metadata.connect import Database
@@ -54,7 +54,10 @@ class Ends:
 
     @classmethod
     async def open(cls, estate: Estate, renaming: Renaming, progress: Progress | None = None) -> Ends:
-        """Both places. Raises ConfigError where one lies in the other, StoreError."""
+        """Both places. Raises ConfigError where one lies in the other, or may for all we know; StoreError."""
+        for uri in (renaming.source, renaming.target):
+            if estate.is_served(uri):
+                raise _served(uri)
         source, target = await estate.place(renaming.source), await estate.place(renaming.target)
         if overlap(_whole(source), _whole(target)):
             raise refuse_overlap(renaming.source, renaming.target)
@@ -199,6 +202,15 @@ def within(key: Key, folders: Collection[Key]) -> bool:
 async def _is_empty(store: Store, folder: Key) -> bool:
     async with closing(store.list(folder, deep=True)) as found:
         return await anext(found, None) is None
+
+
+def _served(uri: str) -> ConfigError:
+    """A server deletes what is being moved at both places, and its storage may be the other place itself."""
+    message = (
+        f"isn't named, and '{locations.shown(uri)}' is reached through a server. To move artifacts takes the"
+        " folder or storage that the server was started with; name it."
+    )
+    return ConfigError(DESTINATION, message)
 
 
 def _whole(place: Place) -> Key:
