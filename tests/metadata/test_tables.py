@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Column, MetaData, Table, Text, create_engine, inspect
 from tests.metadata import places
 
 from shoso.errors import ConfigError
@@ -82,6 +82,27 @@ def test_what_was_left_halfway_is_finished(kind, monkeypatch):
     monkeypatch.undo()
     asyncio.run(opened(uri).close())
     assert portraits(uri).keys() >= OWN.tables.keys()
+
+
+def test_what_a_move_knew_before_it_had_a_column_for_it_is_known_still(kind):
+    uri = places.new(kind)
+    asyncio.run(opened(uri).close())
+    place, few = places.Place(kind, uri), MetaData()
+    columns = (column._copy() for column in own.copied.columns if column.name not in {"own", "source"})
+    older = Table("shoso_copied", few, *columns, Column("source", Text))
+    engine = create_engine(uri)
+    with engine.begin() as connection:
+        own.copied.drop(connection)
+        older.create(connection)
+        for number, source in ((1, "s"), (2, None)):
+            row = {"experiment_id": number, "id": b"x" * 32, "target": "t", "source": source}
+            connection.execute(older.insert().values(**row))
+    place.execute("UPDATE shoso_version SET version = 6")
+    asyncio.run(opened(uri).close())
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT source, own FROM shoso_copied ORDER BY experiment_id")
+        assert [*map(tuple, found)] == [("s", 0), ("", 1)]
+    engine.dispose()
 
 
 def test_a_database_that_a_newer_shoso_has_used_is_refused(kind):

@@ -128,6 +128,15 @@ def _add(conn: Connection, column: Column[Any]) -> None:
         conn.execute(text(f"ALTER TABLE {column.table.name} ADD {column.name} {kind}"))
 
 
+def _tell_own(conn: Connection) -> None:
+    """Say in a column of its own what no `source` said before."""
+    _add(conn, copied.c.own)
+    row = copied.c
+    conn.execute(update(copied).where(row.own.is_(None), row.source.is_(None)).values(own=1))
+    conn.execute(update(copied).where(row.own.is_(None)).values(own=0))
+    conn.execute(update(copied).where(row.source.is_(None)).values(source=""))
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     lambda conn: objects.create(conn, checkfirst=True),
     lambda conn: claims.create(conn, checkfirst=True),
@@ -135,6 +144,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     lambda conn: _add(conn, claims.c.objects),
     lambda conn: imported.create(conn, checkfirst=True),
     lambda conn: copied.create(conn, checkfirst=True),
+    _tell_own,
 )
 
 UNFINISHED = -1
