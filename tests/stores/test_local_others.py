@@ -112,6 +112,18 @@ async def test_the_stores_own_folder_is_out_of_reach(layered, root, name):
     assert [entry.key for entry in await expect.shown(layered)] == ["object"]
 
 
+async def test_deleting_a_key_that_climbs_removes_not_even_an_empty_folder(root):
+    store = LocalStore(LocalOptions(root))
+    for folder in ("empty/inner", ".shoso/uploads"):
+        (root / folder).mkdir(parents=True)
+    for key in ("empty/..", "empty/inner/.", "empty/inner/../x", "empty//inner", ".shoso/uploads/x"):
+        with expect.failure(Kind.INVALID_KEY):
+            await store.delete([Key(key)])
+    assert (root / "empty/inner").is_dir()
+    assert (root / ".shoso/uploads").is_dir()
+    await store.close()
+
+
 async def test_a_folder_that_is_only_read_stays_as_it_is(root):
     root.mkdir()
     (root / "object").write_bytes(b"object")
