@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.maintenance.estate import Estate
+from shoso.maintenance.migrate.apart import require_apart
 from shoso.maintenance.migrate.ending import Ending, owners
 from shoso.maintenance.migrate.ends import Ends
 from shoso.maintenance.migrate.moving import WHOLE, Mover, Outcome, Shard
@@ -60,6 +61,7 @@ async def migrate(estate: Estate, asked: Asked, progress: Progress | None = None
     mover = Mover(estate.database, renaming, ends)
     if asked.dry_run:
         return await _each(found, mover.foresee)
+    await require_apart(renaming, ends.source, ends.target)
     return await _each(found, lambda outcome: mover.move(outcome, asked.shard))
 
 
@@ -76,7 +78,7 @@ async def finish(
     One with runs that were under way before is passed by, unless `running` says that they may be.
     """
     found = [one for one in await _moves(estate, names) if names or one.state is not State.COPYING]
-    endings = _Endings(estate, progress, reverse=False)
+    endings = _Endings(estate, progress, reverse=False, deletes=True)
 
     async def work(outcome: Outcome) -> None:
         move = by_id[outcome.experiment_id]
@@ -104,7 +106,7 @@ async def rollback(
     That of one with runs that were under way before isn't over, unless `running` says that they may be.
     """
     found = [one for one in await _moves(estate, names) if names or one.state is not State.FINISHING]
-    endings = _Endings(estate, progress, reverse=True)
+    endings = _Endings(estate, progress, reverse=True, deletes=delete)
 
     async def work(outcome: Outcome) -> None:
         move = by_id[outcome.experiment_id]
@@ -126,18 +128,20 @@ async def status(estate: Estate) -> list[tuple[Move, str]]:
 class _Endings:
     """What ends moves, opened once for each two places."""
 
-    def __init__(self, estate: Estate, progress: Progress | None, *, reverse: bool) -> None:
-        self._estate, self._progress, self._reverse = estate, progress, reverse
+    def __init__(self, estate: Estate, progress: Progress | None, *, reverse: bool, deletes: bool) -> None:
+        self._estate, self._progress, self._reverse, self._deletes = estate, progress, reverse, deletes
         self._known: dict[tuple[str, str], Ending] = {}
 
     async def of(self, move: Move) -> Ending:
-        """For that move."""
+        """For that move. Raises ConfigError where something would be deleted, and both places are one."""
         ends = move.source, move.target
         if ends not in self._known:
             renaming = Renaming(*ends)
             database = self._estate.database
             whose = await owners(database, renaming.reverse if self._reverse else renaming)
             places = await Ends.open(self._estate, renaming, self._progress)
+            if self._deletes:
+                await require_apart(renaming, places.source, places.target)
             self._known[ends] = Ending(database, renaming, places, whose)
         return self._known[ends]
 
