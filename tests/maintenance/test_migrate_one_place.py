@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.maintenance import world
 from tests.maintenance.world import FILES, ROOT, World
 
 from shoso.errors import ConfigError
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Asked
+from shoso.metadata import purge
+from shoso.metadata.holdings import Kind
+from shoso.metadata.schema import runs
 
 
 @pytest.fixture
@@ -54,6 +59,37 @@ async def test_a_folder_that_is_mounted_twice_is_one_place(made, mounted, monkey
     assert (await migration.rollback(made.estate, [], running=True)).failed == 0
     assert await made.files() == before != {}
     assert {*FILES} == {path.split("/artifacts/")[1] for path in before}
+
+
+async def test_what_is_in_no_folder_of_a_run_is_copied_and_stays(made, tmp_path):
+    old = tmp_path / "imported"
+    experiment = await made.experiment("e", str(old))
+    own, gone, above, lost = [await made.run(experiment, {"a": b"a"}) for _ in range(4)]
+    folders = {one: await made.location(Kind.RUN, one) for one in (own, gone)}
+    for one, place in ((above, old), (lost, old / "lost")):
+        change = update(runs).where(runs.c.run_uuid == one).values(artifact_uri=str(place))
+        await made.database.write(lambda conn, change=change: conn.execute(change) and None)
+    files = {"theirs": b"another program's", "lost/b": b"b"}
+    await made.put(str(old), files)
+    before = await made.files(str(old))
+    asked = Asked(str(old), str(tmp_path / "there"))
+    assert (await migration.migrate(made.estate, asked)).failed == 0
+    for one in (gone, lost):
+        await made.delete_run(one)
+        assert await made.database.write(purge.purge, Kind.RUN, [one]) == []
+    unsure = Path(folders[gone]).relative_to(old) / "both"
+    for place in (old, tmp_path / "there"):
+        (place / unsure).write_text(str(place))
+    [done] = (await migration.finish(made.estate, [], running=True)).outcomes
+    assert (done.state, done.unsure) == ("finishing", {str(unsure)})
+    assert (old / unsure).read_text() == str(old)
+    for place in (old, tmp_path / "there"):
+        (place / unsure).unlink()
+    [done] = (await migration.finish(made.estate, [], running=True)).outcomes
+    assert (done.error, done.state, done.kept) == ("", "finished", {str(old), str(old / "lost")})
+    went = {f"{Path(folder).relative_to(old)}/a" for folder in folders.values()}
+    assert {*before} - {*await made.files(str(old))} == went
+    assert await made.files(asked.target) == before
 
 
 async def _nothing(*_):

@@ -23,7 +23,7 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Asked, Result
 from shoso.maintenance.migrate.moving import Outcome, Shard
-from shoso.metadata.moves import Move
+from shoso.metadata.moves import Move, State
 from shoso.transfer import Progress, Silent
 
 T = TypeVar("T")
@@ -207,10 +207,15 @@ def _trouble(each: MigratedExperiment) -> Iterator[str]:
     if each.unsure:
         yield (
             f"{who}: {count(len(each.unsure), 'artifact')} that nobody can tell which place has the later one"
-            f" of, kept at both: {_some(each.unsure)}. Delete, in the storage, those at the old place that"
-            " aren't wanted, or bring them to the new one, and give the same command again."
+            f" of, kept at both: {_some(each.unsure)}. Delete, in the storage, the one of each that isn't"
+            " wanted, and give the same command again."
         )
-    if each.kept:
+    if each.kept and each.state in {State.FINISHING, "finished"}:
+        yield (
+            f"{who}: {count(len(each.kept), 'folder')} kept at the old place, for it doesn't carry the id of"
+            f" its run or model, so others may have files there: {_some(each.kept)}."
+        )
+    elif each.kept:
         yield (
             f"{who}: {count(len(each.kept), 'object')} kept at the new place, where no move has put them:"
             f" {_some(each.kept)}."

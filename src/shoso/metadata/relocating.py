@@ -130,11 +130,11 @@ def see(conn: Connection, experiment_id: int, ids: Iterable[str]) -> None:
     _remember(conn, experiment_id, [(_SEEN, id_, "") for id_ in new])
 
 
-def gone(conn: Connection, experiment_id: int) -> list[str]:
-    """The locations that moved runs and models had, of which there are no rows any more."""
+def gone(conn: Connection, experiment_id: int) -> list[tuple[str, str]]:
+    """Ids and locations of moved runs and models, as they were, of which there are no rows any more."""
     there = {(one.kind, one.id) for one in _of_experiment(conn, experiment_id)}
     return [
-        one.location
+        (one.id, one.location)
         for one in _remembered(conn, experiment_id)
         if one.location is not None and one.kind in {"run", "model"} and (one.kind, one.id) not in there
     ]

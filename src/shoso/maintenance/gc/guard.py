@@ -48,7 +48,7 @@ class Guard:
 
     def obstacle(self, id_: str, location: str) -> str:
         """Why what has this id stays; "" where nothing keeps it."""
-        if not _is_own(id_, location):
+        if not is_own(id_, location):
             return "its location doesn't carry its id, so others may have files there"
         if version := self._versions.get(id_):
             return f"version {version} of a registered model is made from it"
@@ -57,7 +57,7 @@ class Guard:
         return ""
 
 
-def _is_own(id_: str, location: str) -> bool:
+def is_own(id_: str, location: str) -> bool:
     """Whether the location is the folder that MLflow's layout has for an id like MLflow's, and no other's.
 
     Rows that were imported name what their importer liked: `artifacts` is in every location, `home` in many.

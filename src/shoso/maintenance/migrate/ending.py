@@ -1,31 +1,35 @@
 """The end of a move: `finish` deletes what is at the source, `rollback` makes the rows name it again.
 
 Nothing is deleted but objects of moved runs and models, each compared with what is at the other place just
-before. What a row names there still, of whichever experiment or version, stays.
+before. What a row names there still, of whichever experiment or version, stays; at the source, so does what
+is in no folder that carries the id of its run or model: it may be anybody's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from shoso.core import keys
 from shoso.core.keys import Key
+from shoso.core.locations import shown
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, TrackingError, store_error
+from shoso.maintenance.gc.guard import is_own
 from shoso.maintenance.migrate.book import Origin
 from shoso.maintenance.migrate.ends import Ends, within
 from shoso.maintenance.migrate.judging import Verdict, judge
 from shoso.maintenance.migrate.moving import ROUNDS, Mover, Outcome
 from shoso.maintenance.migrate.remains import origins
-from shoso.maintenance.migrate.renaming import Renaming
+from shoso.maintenance.migrate.renaming import Renaming, at
 from shoso.metadata import moves, relocating
 from shoso.metadata.connect import Database
 from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
-from shoso.transfer import Comparison, Settled
+from shoso.transfer import Comparison, Settle, Settled
 
 Owners = Mapping[Key, set[int]]
 """Paths below the source that runs and models name still, and of which experiments these are."""
@@ -34,6 +38,14 @@ Owners = Mapping[Key, set[int]]
 async def owners(database: Database, renaming: Renaming) -> Owners:
     """Who names something below the source of `renaming`."""
     return await database.read(_owners, renaming)
+
+
+class _Folders(NamedTuple):
+    """Folders by their paths: runs' and models' own; those of deleted ones; what may be anybody's."""
+
+    own: set[Key]
+    gone: set[Key]
+    others: set[Key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +74,10 @@ class Ending:
         await self._compare(mover, folders, outcome)
         await self.database.write(_finishing, move.experiment_id)
         outcome.state = State.FINISHING
-        await self._delete(mover, folders, outcome)
-        await self._delete_gone(outcome)
+        found = await self._folders(outcome.experiment_id)
+        await self._delete(mover, folders, found.own, outcome)
+        await self._delete_gone(mover, found, outcome)
+        await self._name_kept(found.others, outcome)
         if not outcome.unsure:
             await self.database.write(moves.end, move.experiment_id)
             outcome.state = "finished"
@@ -72,7 +86,8 @@ class Ending:
         """Make the rows name the source again, with all that was written since; `delete` the copies then.
 
         Runs that are under way may write to the target still: unless `running` says that they may be, it
-        isn't over then, and reads find what they write. Raises INVALID where it is too late, StoreError.
+        isn't over then, and reads find what they write. Nor is it as long as something was written at both
+        places, and stays at both. Raises INVALID where it is too late, StoreError.
         """
         outcome.state = move.state
         if move.state is State.FINISHING:
@@ -89,6 +104,8 @@ class Ending:
             outcome.state = State.RETURNED
         if delete:
             await self._delete_copies(mover, move, outcome)
+        if outcome.unsure:
+            return
         await self.database.write(moves.end, move.experiment_id, forget=delete)
         outcome.state = "rolled back"
 
@@ -126,19 +143,40 @@ class Ending:
             )
             raise store_error(Kind.CORRUPT, message, op="migrate", key=first)
 
-    async def _delete(self, mover: Mover, folders: Collection[Key], outcome: Outcome) -> None:
-        """Delete at the source what the target has. Raises CHANGED for what it hasn't."""
-        staying = await self._staying(outcome.experiment_id)
+    async def _folders(self, experiment_id: int) -> _Folders:
+        live = await self.database.read(relocating.folders, experiment_id, self.renaming)
+        gone = await self.database.read(relocating.gone, experiment_id)
+        old = {id_: path for id_, one in gone if (path := self.renaming.inside(one)) is not None}
+        own, lost = self._own(live), self._own(old)
+        return _Folders(own, lost, {*live.values(), *old.values()} - own - lost)
+
+    def _own(self, found: Mapping[str, Key]) -> set[Key]:
+        return {path for id_, path in found.items() if is_own(id_, at(self.renaming.source, path))}
+
+    async def _delete(
+        self, mover: Mover, folders: Collection[Key], own: Collection[Key], outcome: Outcome
+    ) -> None:
+        """Delete at the source what the target has, of `own` folders. Raises CHANGED for what it hasn't."""
         outcome.unsure.clear()
+        staying, going = await self._staying(outcome.experiment_id), self._at_source(own)
+
+        def goes(key: Key, verdict: Verdict) -> bool:
+            late = verdict in {Verdict.DUE, Verdict.UNSURE}
+            return not late and within(key, going) and not within(key, staying)
+
+        settle = self._deleting(mover, outcome, goes)
+        _require_settled(await self.ends.agree(folders, mover.book(outcome), settle))
+
+    def _deleting(self, mover: Mover, outcome: Outcome, goes: Callable[[Key, Verdict], bool]) -> Settle:
+        """What deletes at the source what goes by its key and what it is; what is unsure is named."""
 
         async def settle(group: Sequence[Settled]) -> Sequence[bool]:
             judged = [*zip(group, await mover.judge(group), strict=True)]
             outcome.unsure.update(one.path for one, verdict in judged if verdict is Verdict.UNSURE)
-            going = [one.meta for one, verdict in judged if verdict in {Verdict.SAME, Verdict.LATER}]
-            await self._remove([meta for meta in going if not within(meta.key, staying)], outcome)
+            await self._remove([one.meta for one, verdict in judged if goes(one.meta.key, verdict)], outcome)
             return [verdict is not Verdict.DUE for _, verdict in judged]
 
-        _require_settled(await self.ends.agree(folders, mover.book(outcome), settle))
+        return settle
 
     async def _delete_copies(self, mover: Mover, move: Move, outcome: Outcome) -> None:
         """Delete at the target what is the same at the source, and what the move has put there.
@@ -156,22 +194,31 @@ class Ending:
             judged = await judge(back.ends.source, back.ends.target, rest)
             late = {one.path for one, each in zip(rest, judged, strict=True) if each is Verdict.DUE}
             late = late if move.has_turned else set()
-            outcome.kept.update(one.path for one in rest if one.path not in late)
+            outcome.kept.update(one.path for one in rest if one.path not in late | outcome.unsure)
             return [one.path not in late for one in group]
 
         folders = await mover.folders(outcome.experiment_id)
         _require_settled(await back.ends.agree(folders, book, settle))
 
-    async def _delete_gone(self, outcome: Outcome) -> None:
-        """Delete the copies of runs and models that were deleted for good after they had moved."""
-        staying = await self._staying(outcome.experiment_id)
-        for location in await self.database.read(relocating.gone, outcome.experiment_id):
-            if path := self.renaming.inside(location):
-                folder, found = keys.join(self.ends.source.key, path), list[ObjectMeta]()
-                async for meta in self.ends.source.store.list(folder, deep=True):
-                    if isinstance(meta, ObjectMeta) and not within(meta.key, staying):
-                        found.append(meta)
-                await self._remove(found, outcome)
+    async def _delete_gone(self, mover: Mover, found: _Folders, outcome: Outcome) -> None:
+        """Delete the copies of runs and models that were deleted for good after they had moved.
+
+        What is unsure stays, and so do folders of others inside of theirs.
+        """
+        inside = [path for path in found.others if within(path, found.gone)]
+        staying = await self._staying(outcome.experiment_id) | self._at_source(inside)
+
+        def goes(key: Key, verdict: Verdict) -> bool:
+            return verdict is not Verdict.UNSURE and not within(key, staying)
+
+        settle = self._deleting(mover, outcome, goes)
+        await self.ends.agree(found.gone, mover.book(outcome), settle)
+
+    async def _name_kept(self, others: Collection[Key], outcome: Outcome) -> None:
+        """Name the folders in which something stays, for they aren't one run's or model's own."""
+        for path in others:
+            if not await self.ends.is_empty([path]):
+                outcome.kept.add(shown(at(self.renaming.source, path)))
 
     async def _remove(self, going: Sequence[ObjectMeta], outcome: Outcome) -> None:
         await self.ends.source.store.delete([meta.key for meta in going])
@@ -183,6 +230,9 @@ class Ending:
         versions = await self.database.read(relocating.registered)
         paths = [path for one in versions if (path := self.renaming.inside(one)) is not None]
         paths += [path for path, whose in self.owners.items() if whose - {experiment_id}]
+        return self._at_source(paths)
+
+    def _at_source(self, paths: Iterable[Key]) -> set[Key]:
         return {keys.join(self.ends.source.key, path) for path in paths}
 
 

@@ -63,7 +63,8 @@ class Outcome:
     """What became of an experiment: rows rewritten, artifacts copied and deleted, and the state it is in.
 
     `waiting` are shards that aren't complete, `running` runs that are still under way, `error` why it
-    didn't go on. `kept` are objects at the target that stay as they are, for no move has put them there;
+    didn't go on. `kept` are objects at the target that stay as they are, for no move has put them there, or
+    of `finish` folders at the source that do, for they aren't one run's or model's own, by their locations;
     `unsure` are objects that were written at both places, and stay at both.
     """
 
