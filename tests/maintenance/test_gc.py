@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -461,6 +462,7 @@ class Line:
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
+        self.told = done.stderr
         return done.stdout or done.stderr
 
 
@@ -483,6 +485,13 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
     assert "write it like 30d" in line("--older-than", "soon", code=2)
     assert "Shoso has no workspaces" in line("--all-workspaces", code=2)
     assert await plain.there(Kind.RUN, first, second, third) == [third]
+    both = "--run-ids", f"{second},{third}", "--yes"  # again, after what was killed in between
+    plan_ = line("plan", *both[:2])
+    assert re.search(f"run +{second} .* stays +it isn't there", plan_), plan_
+    assert "1 run went for good" in line(*both)
+    assert f"There is no run {second}, or not any more." in line.told
+    assert await plain.there(Kind.RUN, first, second, third) == []
+    assert f"There is no run {second}." in line(*both, code=1)  # as mlflow gc
 
 
 def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import KEPT, Account
 from shoso.maintenance.gc.applying import apply
-from shoso.maintenance.gc.chosen import Asked
+from shoso.maintenance.gc.chosen import ABSENT, Asked
 from shoso.maintenance.gc.collecting import collect
 from shoso.maintenance.gc.planning import new_id, plan
 from shoso.maintenance.plans import Item, Kept, Line
@@ -75,11 +75,20 @@ def collected(asked: Mapping[str, Any], trash: float | None, *, ask: bool) -> Co
             if not click.confirm(question, err=True):
                 raise click.ClickException("Nothing was deleted.")
         else:
-            _say_kept(found.kept - found.failed)
+            absent = _absent(found)
+            _say_kept(found.kept - found.failed - len(absent), absent)
         return _with_failed(applied(path, asked, trash), found)
 
 
-def _say_kept(kept: int) -> None:
+def _absent(found: Planned) -> list[str]:
+    """What was named for the plan, and isn't there."""
+    lines = plans.lines(Path(found.plan)) if found.kept else ()
+    return [f"{one.kind} {one.id}" for one in lines if isinstance(one, Kept) and one.reason == ABSENT]
+
+
+def _say_kept(kept: int, absent: Sequence[str]) -> None:
+    for name in absent:
+        click.echo(f"There is no {name}, or not any more.", err=True)
     if kept:
         click.echo(f"{count(kept, 'item')} can't go; see why: shoso gc plan", err=True)
 
@@ -132,7 +141,7 @@ def _wanted(asked: Mapping[str, Any]) -> Asked:
 async def _collected(estate: Estate, asked: Mapping[str, Any]) -> Collected:
     started = time.monotonic()
     account, kept = await collect(estate, _wanted(asked), Lines("item"))
-    _say_kept(kept)
+    _say_kept(kept, account.absent)
     return _shape(account, started)
 
 

@@ -37,6 +37,8 @@ class Problem:
 class Account:
     """What went by a plan: items by kind, objects and bytes; what was gone before; what stayed.
 
+    `absent` is what was named and isn't there, where there is no plan.
+
     `trash` is for how many seconds artifacts are kept in the trash; None deletes them. `may_share` says of
     what was imported whether it may go although another store may need its artifacts.
     """
@@ -50,6 +52,7 @@ class Account:
     gone: int = 0
     stayed: int = 0
     problems: list[Problem] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     _tally: Tally = field(default_factory=Tally)
 
     @property

@@ -20,9 +20,13 @@ from shoso.metadata import claims, holdings, imported, moves
 from shoso.metadata.claims import Claim
 from shoso.metadata.connect import Database
 from shoso.metadata.holdings import Holding, Kind, Lived, Wanted
+from shoso.metadata.lifecycle import DELETED
 
 DAY = 86_400_000
 """Milliseconds."""
+
+ABSENT = "it isn't there, or not any more"
+"""Why what was named doesn't go, beside others that do: what broke off is called again by the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class Chosen:
     trash: str = ""
 
     @property
+    def is_absent(self) -> bool:
+        """Whether it was named, and isn't there."""
+        return self.obstacle == ABSENT
+
+    @property
     def item(self) -> Item:
         """It as a plan has it, without what is there."""
         holding = self.holding
@@ -66,14 +75,19 @@ class Chosen:
             reason=self.reason,
             location=holding.location,
             name=holding.name or "",
-            experiment_id="" if holding.kind is Kind.EXPERIMENT else str(holding.experiment_id),
+            experiment_id=(
+                "" if holding.kind is Kind.EXPERIMENT or self.is_absent else str(holding.experiment_id)
+            ),
             since=holding.since,
             trash=self.trash,
         )
 
 
 async def chosen(database: Database, asked: Asked) -> AsyncIterator[Chosen]:
-    """Runs, then models, then experiments. Raises TrackingError for a name that can't go."""
+    """Runs, then models, then experiments, then what was named and isn't there.
+
+    Raises TrackingError for a name that can't go, and where nothing is there of what was named.
+    """
     async for one in _Choice(database, asked).run():
         yield one
 
@@ -82,6 +96,7 @@ class _Choice:
     def __init__(self, database: Database, asked: Asked) -> None:
         self._database, self._asked = database, asked
         self._now = time.time_ns() // 1_000_000
+        self._absent: list[Chosen] = []
         self._before = self._now - int(asked.older_than * 1000) if asked.older_than else None
 
     async def run(self) -> AsyncIterator[Chosen]:
@@ -89,26 +104,30 @@ class _Choice:
         runs = await self._named(Kind.RUN, asked.run_ids)
         models = await self._named(Kind.MODEL, asked.model_ids)
         leaving = [one async for one in self._experiments()]
+        if self._absent and not (runs or models or leaving):
+            first = self._absent[0].holding
+            raise TrackingError(ErrorKind.NOT_FOUND, f"There is no {first.kind} {first.id}.")
         going = [int(one.holding.id) for one in leaving if not one.obstacle]
         guard = await Guard.of(self._database, registered=asked.registered)
         for kind, named in ((Kind.RUN, runs), (Kind.MODEL, models)):
             async for page in self._pages(kind, named, going):
                 for one in await self._judged(kind, page, {*going}, guard):
                     yield one
-        for one in leaving:
+        for one in (*leaving, *self._absent):
             yield one
 
     # -- which --------------------------------------------------------------------------------------------
 
     async def _named(self, kind: Kind, ids: Sequence[str]) -> list[Holding]:
-        """What has these ids. Raises TrackingError: for one that isn't there, or may not go."""
+        """What has these ids; one that isn't there is put by. Raises TrackingError: one may not go."""
         try:
             found = {one.id: one async for page in self._all(kind, Wanted(ids)) for one in page}
         except ValueError:
             raise TrackingError(ErrorKind.INVALID, f"No {kind} has such an id: {', '.join(ids)}.") from None
         for id_ in ids:
             if (one := found.get(id_)) is None:
-                raise TrackingError(ErrorKind.NOT_FOUND, f"There is no {kind} {id_}.")
+                self._absent.append(Chosen(Holding(kind, id_, "", 0, DELETED, None, ""), "", ABSENT))
+                continue
             if not one.deleted:
                 message = f"The {kind} {id_} is active; delete it before it is collected."
                 raise TrackingError(ErrorKind.INVALID, message)

@@ -71,7 +71,9 @@ class _Collection:
     async def _going(self) -> AsyncIterator[Item]:
         """What may go; experiments are put by."""
         async for one in chosen(self._estate.database, self._asked):
-            if one.obstacle:
+            if one.is_absent:
+                self.account.absent.append(f"{one.holding.kind} {one.holding.id}")
+            elif one.obstacle:
                 self.kept += 1
             elif one.holding.kind is Kind.EXPERIMENT:
                 self._experiments.append(one.item)
