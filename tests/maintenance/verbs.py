@@ -123,7 +123,9 @@ async def rollback(flags: Mapping[str, Any], environment: Mapping[str, str], *, 
 
 def _moved(result: Result) -> Outcome:
     errors = [one.error for one in result.outcomes if one.error]
-    return {"failed": result.failed, "errors": errors, "stopped": result.stopped}
+    unsure = [path for one in result.outcomes for path in one.unsure]
+    failed = sum(1 for one in result.outcomes if one.error or one.running)
+    return {"failed": failed, "errors": errors, "unsure": unsure, "stopped": result.stopped}
 
 
 VERBS: dict[str, Callable[..., Any]] = {

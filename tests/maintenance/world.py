@@ -87,6 +87,11 @@ class World:
         for path, data in files.items():
             await place.store.write(keys.join(place.key, Key(path)), BytesSource(data))
 
+    async def delete(self, location: str) -> None:
+        """Delete an object past the server."""
+        place = await self.estate.place(location)
+        await place.store.delete([place.key])
+
     async def delete_run(self, run_id: str) -> None:
         await self.database.write(runs.delete, run_id)
 

@@ -184,7 +184,9 @@ def _in_words(verb: str, done: Migrated) -> Iterator[str]:
     """A line for each experiment that isn't done, then the sums."""
     for each in done.experiments:
         yield from _trouble(each)
-    found = [each for each in done.experiments if not (each.error or each.waiting or each.running)]
+    found = [
+        each for each in done.experiments if not (each.error or each.waiting or each.running or each.unsure)
+    ]
     rows = ", ".join(
         count(sum(getattr(each, what) for each in found), word)
         for what, word in (("runs", "run"), ("models", "logged model"), ("versions", "registered version"))

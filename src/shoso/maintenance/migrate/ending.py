@@ -86,8 +86,9 @@ class Ending:
         """Make the rows name the source again, with all that was written since; `delete` the copies then.
 
         Runs that are under way may write to the target still: unless `running` says that they may be, it
-        isn't over then, and reads find what they write. Nor is it as long as something was written at both
-        places, and stays at both. Raises INVALID where it is too late, StoreError.
+        isn't over then, and reads find what they write. As long as something was written at both places,
+        it stays at both, and rows that name the target go on to. Raises INVALID where it is too late,
+        StoreError.
         """
         outcome.state = move.state
         if move.state is State.FINISHING:
@@ -95,6 +96,8 @@ class Ending:
         mover = Mover(self.database, self.renaming, self.ends)
         if move.has_turned and await self._is_there(move):
             await self._return(mover, move, outcome)
+        if outcome.unsure:
+            return
         if not running:
             outcome.running = tuple(await self.database.read(moves.under_way, move.experiment_id))
         if outcome.running:
@@ -104,8 +107,6 @@ class Ending:
             outcome.state = State.RETURNED
         if delete:
             await self._delete_copies(mover, move, outcome)
-        if outcome.unsure:
-            return
         await self.database.write(moves.end, move.experiment_id, forget=delete)
         outcome.state = "rolled back"
 
@@ -118,6 +119,8 @@ class Ending:
             folders = await mover.folders(move.experiment_id)
             if not await back.bring(outcome, folders, last=not left):
                 break
+        if outcome.unsure:
+            return
         for left in reversed(range(ROUNDS)):
             changed = await self.database.write(relocating.unflip, move, self.renaming.reverse, now_ms())
             outcome.state = State.RETURNED
@@ -194,7 +197,7 @@ class Ending:
             judged = await judge(back.ends.source, back.ends.target, rest)
             late = {one.path for one, each in zip(rest, judged, strict=True) if each is Verdict.DUE}
             late = late if move.has_turned else set()
-            outcome.kept.update(one.path for one in rest if one.path not in late | outcome.unsure)
+            outcome.kept.update(one.path for one in rest if one.path not in late)
             return [one.path not in late for one in group]
 
         folders = await mover.folders(outcome.experiment_id)
