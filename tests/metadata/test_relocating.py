@@ -191,7 +191,7 @@ async def test_what_is_deleted_for_good_after_it_moved_is_remembered(database):
     assert await database.read(relocating.gone, made.experiment) == []
     await database.write(runs.delete, made.run)
     assert await database.write(purge.purge, Kind.RUN, [made.run]) == []
-    assert await database.read(relocating.gone, made.experiment) == [location]
+    assert await database.read(relocating.gone, made.experiment) == [(made.run, location)]
     assert await database.read(moves.under_way, made.experiment) == []
     running = CreateRun(str(made.experiment), start_time=0)
     begun = (await database.write(runs.create, running)).info.run_id
