@@ -435,6 +435,9 @@ def test_the_exit_code_and_the_last_line_say_how_it_is(tmp_path):
         assert [line.get("state", line.get("kind")) for line in world.fsck(code=4)] == ["alias", "damaged"]
         assert [line["type"] for line in world.fsck("--ignore", "alias", code=0)] == ["total"]
         assert [line.get("state") for line in world.fsck("--repair", code=3)] == [None, "repaired"]
+        where = f"run_uuid = '{world.ids['restored']}'"
+        world.sql(f"UPDATE runs SET artifact_uri = '{tmp_path}/elsewhere' WHERE {where}")
+        assert world.fsck("--ignore", "orphan", code=0)[-1]["unchecked"] == 1
         world.server.artifacts.rename(tmp_path / "away")
         assert world.fsck(code=1) == []
         world.fsck("--sure", code=2)

@@ -84,7 +84,8 @@ def _in_words(total: CheckTotal) -> str:
     lines = [f"Checked {what} in {duration(total.seconds)}: {found}."]
     lines += [*_of_data(total)]
     if total.unchecked:
-        lines.append(f"{count(total.unchecked, 'place')} outside of the server's roots can't be looked at.")
+        outside = count(total.unchecked, "place")
+        lines.append(f"{outside} outside of the roots weren't looked at; --allow-artifact-root adds theirs.")
     return "\n".join(lines)
 
 

@@ -111,10 +111,10 @@ class Upload:
 
 
 class Inventory:
-    """The objects of these roots, by root and key."""
+    """The objects of these roots, by root and key; `outside` are runs that have theirs in none of them."""
 
     def __init__(self, estate: Estate, roots: Sequence[Root], file: Path) -> None:
-        self.estate, self.roots = estate, roots
+        self.estate, self.roots, self.outside = estate, roots, 0
         self.file = sqlite3.connect(file, isolation_level=None)
         self.file.executescript(_TABLE)
 
@@ -149,7 +149,8 @@ class Inventory:
         """Tell what is referred to from what isn't."""
         for owner in (Owner.RUN, Owner.MODEL):
             async for rows in recorded(self.estate.database, owner):
-                self._refer(row.location for row in rows)
+                referred = self._refer(row.location for row in rows)
+                self.outside += len(rows) - referred if owner is Owner.RUN else 0
         async for found in versions(self.estate.database):
             self._refer(place for version in found for place in version.places)
         self._refer(self.estate.files)
@@ -220,9 +221,11 @@ class Inventory:
             self.file.execute("BEGIN")
             self.file.executemany(statement, rows)
 
-    def _refer(self, places: Iterable[str]) -> None:
-        found = (self.find(place) for place in places)
-        self.add(_REFER, ((at, *_span(key)) for at, key in filter(None, found)))
+    def _refer(self, places: Iterable[str]) -> int:
+        """How many of these are in the roots."""
+        found = [*filter(None, map(self.find, places))]
+        self.add(_REFER, ((at, *_span(key)) for at, key in found))
+        return len(found)
 
     async def _there(self, groups: Sequence[_Group]) -> set[tuple[str, str]]:
         """Whose folders these are, if they have rows."""

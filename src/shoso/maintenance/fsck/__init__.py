@@ -27,6 +27,7 @@ async def check(estate: Estate, asked: Asked, tell: Tell) -> Totals:
         copies = Copies(await estate.copy(asked.source), asked.source) if asked.source else None
         report = Report(asked, tell, copies)
         report.totals.objects, report.totals.bytes = inventory.amount()
+        report.totals.unchecked = inventory.outside
         await records.check(inventory, report)
         await rows.check(inventory, report)
         await leftovers.check(inventory, report)
