@@ -525,7 +525,7 @@ def test_any_sequence_leaves_what_should_be_there(machine, monkeypatch):
     monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
     monkeypatch.setattr("shoso.server.books.LINGER", 0.0)
     for module in ("records", "data"):
-        monkeypatch.setattr(f"shoso.maintenance.fsck.{module}.SETTLING", 0.02)
+        monkeypatch.setattr(f"shoso.maintenance.fsck.{module}.SETTLING", 0.25)
     chosen = settings(
         max_examples=SEQUENCES,
         stateful_step_count=STEPS,
