@@ -73,13 +73,13 @@ class Moved:
             await self.world.put(f"{ROOT}{thing.key}", files)
             self.late.setdefault(thing.id, {}).update(files)
 
-    async def through(self, verb: str, **arguments: Any) -> dict[str, Any]:
+    async def through(self, verb: str, name: str, **arguments: Any) -> dict[str, Any]:
         """Until it isn't killed any more, and writes between.
 
         What was killed between a copy and its record, and was written again then, nobody can tell from what
         was written at both places: as one is told to, the one that the rows don't name is deleted then.
         """
-        while (done := await self.proof.through(verb, verb, self.between, **arguments))["unsure"]:
+        while (done := await self.proof.through(verb, name, self.between, **arguments))["unsure"]:
             await self.check()
             for path in done["unsure"]:
                 [thing] = (one for one in self.things if path.startswith(f"{one.key}/"))
@@ -149,7 +149,7 @@ async def test_a_shard_that_is_killed_beside_another_one_loses_nothing_and_leave
             done = await proof.through("rollback", "rollback", moved.check, delete=True)
             assert not any(done.values()), done
             await moved.ended(ROOT, there)
-        done = await proof.through("shard", "migrate", moved.between, **half)
+        done = await moved.through("shard", "migrate", **half)
         await _beside(proof)
         done = await proof.through("finish", "finish", moved.check)
         assert not any(done.values()), done
@@ -163,12 +163,12 @@ async def test_a_move_that_is_killed_loses_nothing_and_ends_where_it_should(proo
         if moved is None:
             moved = Moved(proof)
             await moved.fill()
-        done = await moved.through("migrate", source=ROOT, to=proof.there)
+        done = await moved.through("migrate", "migrate", source=ROOT, to=proof.there)
         assert not any(done.values()), done
         await moved.check()
         if not proof.enough("rollback") and proof.dice.random() < 0.6:
             delete = proof.dice.random() < 0.7
-            done = await moved.through("rollback", delete=delete)
+            done = await moved.through("rollback", "rollback", delete=delete)
             assert not any(done.values()), done
             await moved.ended(ROOT, there if delete else None)
         else:
