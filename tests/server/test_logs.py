@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -238,14 +239,22 @@ def test_a_reader_that_has_gone_holds_nobody_up(pipe):
 def test_closing_waits_only_so_long_for_a_reader_and_nothing_is_written_later(pipe):
     reader, writer = pipe
     lines = Lines(writer)
+    lines.write("x" * (1 << 20) + "\n")
+    received = os.read(reader, 1)  # it is being written now, and the pipe holds less
     for _ in range(2 * HELD):
-        lines.write("x" * 4096 + "\n")
+        lines.write("late\n")
     started = time.monotonic()
     lines.close()
     assert time.monotonic() - started < 10
-    os.close(reader)  # which ends the write under way
-    lines._thread.join(30)
-    assert not lines._thread.is_alive()
+    os.set_blocking(reader, False)
+    while lines._thread.is_alive():
+        assert time.monotonic() - started < 30
+        with suppress(BlockingIOError):
+            received += os.read(reader, 1 << 16)
+    with suppress(BlockingIOError):
+        received += os.read(reader, 1 << 20)
+    assert len(received) == (1 << 20) + 1
+    assert b"late" not in received
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

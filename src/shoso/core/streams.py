@@ -120,6 +120,19 @@ async def closing(stream: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
             await close()
 
 
+async def grouped(items: AsyncIterator[T], most: int) -> AsyncIterator[list[T]]:
+    """The items in lists of so many; the last may have fewer."""
+    group: list[T] = []
+    async with closing(items):
+        async for item in items:
+            group.append(item)
+            if len(group) == most:
+                yield group
+                group = []
+    if group:
+        yield group
+
+
 async def regroup(stream: AsyncIterator[Buffer], size: int = CHUNK) -> AsyncIterator[list[Buffer]]:
     """The same bytes in groups of at least `size` (the last may be smaller); only crumbs are copied."""
     group: list[Buffer] = []

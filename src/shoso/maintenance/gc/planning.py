@@ -14,6 +14,7 @@ from shoso.client.places import Place
 from shoso.core.amounts import age, as_age
 from shoso.core.digest import digest
 from shoso.core.locations import shown
+from shoso.core.streams import grouped
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
@@ -63,18 +64,6 @@ async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = 
     except BaseException:
         draft.discard()
         raise
-
-
-async def grouped(items: AsyncIterator[T], most: int) -> AsyncIterator[list[T]]:
-    """The items in lists of so many."""
-    group: list[T] = []
-    async for item in items:
-        group.append(item)
-        if len(group) == most:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:

@@ -5,11 +5,11 @@ All of it looks back: `ends` and `book` are those of the way from the target to 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from shoso.core.keys import Key
 from shoso.core.store import DELETE_BATCH
-from shoso.core.streams import closing
+from shoso.core.streams import grouped
 from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, store_error
 from shoso.maintenance.migrate.book import Book, Origin, is_still
@@ -50,7 +50,7 @@ async def weed(
     """
     kept: set[str] = set()
     with ends.journal(folders) as journal:
-        async for some in _grouped(ends.alone(folders)):
+        async for some in grouped(ends.alone(folders), DELETE_BATCH):
             told = [*zip(some, await book.origins(some, journal), strict=True)]
             going = [meta.key for (_, meta), origin in told if origin is Origin.COPIED]
             kept |= {path for (path, _), origin in told if origin is not Origin.COPIED}
@@ -71,18 +71,6 @@ async def origins(book: Book, group: Sequence[Settled]) -> list[Origin]:
 def _is_known(one: Settled) -> bool:
     """Whether it is as somebody noted it, before a move or since."""
     return one.done is not None and is_still(one.meta, one.done.source, one.done.digest)
-
-
-async def _grouped(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
-    group: list[Found] = []
-    async with closing(found):
-        async for each in found:
-            group.append(each)
-            if len(group) == DELETE_BATCH:
-                yield group
-                group = []
-    if group:
-        yield group
 
 
 def _found(one: Settled) -> Found:

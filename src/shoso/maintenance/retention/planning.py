@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from shoso.client.places import Place
 from shoso.core.locations import shown
+from shoso.core.streams import grouped
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.contents import Contents, look
-from shoso.maintenance.gc.planning import LOOKED, grouped, in_order, new_id
+from shoso.maintenance.gc.planning import LOOKED, in_order, new_id
 from shoso.maintenance.plans import Draft, Item, Kept, Retention, Stays, Total
 from shoso.maintenance.report import Told
 from shoso.maintenance.retention.keeping import Registered, Standing, leaving
