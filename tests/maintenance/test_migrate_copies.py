@@ -187,3 +187,31 @@ async def test_a_rollback_leaves_what_was_written_at_both_places_at_both(kept):
     back = await kept.rollback(delete=True)
     assert (back.error, back.state, below(kept.target)) == ("", "rolled back", {})
     assert below(kept.source)[f"{run}/a/one"] == b"the other"
+
+
+async def test_a_strange_object_at_the_target_is_never_written_over_whenever_its_path_is_written(kept):
+    [run, other] = await kept.filled()
+    strange = {str(run / "early"): b"there before", str(run / "late"): b"since", str(run / "a/one"): b"over"}
+    put(kept.target / run / "early", strange[str(run / "early")])
+    assert (await kept.move(Shard(1, 2))).waiting == (2,)
+    for path, data in strange.items():
+        put(kept.target / path, data)
+        put(kept.source / path, b"written since")
+    for path in sorted(strange):
+        for _ in range(2):
+            refused = await kept.move(Shard(1, 2))
+            assert f"'{path}' among them" in refused.error
+            assert {one: below(kept.target)[one] for one in strange} == strange
+        del strange[path]
+        (kept.target / path).unlink()
+    put(kept.target / other / "early", b"there before")
+    moved = [await kept.move(Shard(number, 2)) for number in (1, 2)]
+    assert [(one.error, one.state) for one in moved] == [("", "copying"), ("", "moved")]
+    put(kept.source / other / "early", b"by who began before the move")
+    for _ in range(2):
+        done = await kept.finish()
+        assert (done.error, done.state, done.unsure) == ("", "finishing", {str(other / "early")})
+    assert below(kept.source) == {str(other / "early"): b"by who began before the move"}
+    assert below(kept.target)[str(other / "early")] == b"there before"
+    (kept.source / other / "early").unlink()
+    assert ((await kept.finish()).state, below(kept.source)) == ("finished", {})

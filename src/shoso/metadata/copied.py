@@ -18,12 +18,15 @@ from shoso.metadata.clauses import parts
 from shoso.metadata.dialects.upserts import Upsert
 from shoso.metadata.own import copied
 
+ALONE = 2
+"""What `own` is of what was at the target before, where the source had nothing."""
+
 
 class Copy(NamedTuple):
     """A row, in the order of its columns.
 
     A `source` of "" isn't known, or could not be told from the next version. What is the target's `own` had
-    been there before anything was copied.
+    been there before anything was copied; where it is ALONE, the source had nothing at that path then.
     """
 
     experiment_id: int

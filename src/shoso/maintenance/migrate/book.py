@@ -16,7 +16,7 @@ from shoso.core.types import ObjectMeta
 from shoso.maintenance.migrate.renaming import Renaming
 from shoso.metadata import copied
 from shoso.metadata.connect import Database
-from shoso.metadata.copied import Copy
+from shoso.metadata.copied import ALONE, Copy
 from shoso.transfer import Settled
 from shoso.transfer.journal import Done
 from shoso.transfer.plan import is_version, version
@@ -63,8 +63,9 @@ class Book:
 
     async def note_before(self, found: Sequence[Settled]) -> None:
         """These were at the target, which is looked at from there, before anything was copied."""
-        rows = [self._row(one) or self._alone(one) for one in found]
-        await self.database.write(copied.write, [row._replace(own=1) for row in rows])
+        both = [row._replace(own=1) for one in found if (row := self._row(one)) is not None]
+        alone = [self._alone(one) for one in found if one.there is None]
+        await self.database.write(copied.write, [*both, *alone])
 
     async def origins(
         self, found: Sequence[tuple[Key, ObjectMeta]], journal: Find | None = None
@@ -90,15 +91,15 @@ class Book:
         return Copy(self.number, self._id(Key(one.path)), told, version(target), one.digest)
 
     def _alone(self, one: Settled) -> Copy:
-        return Copy(self.number, self._id(Key(one.path)), "", version(one.meta), one.meta.digest)
+        return Copy(self.number, self._id(Key(one.path)), "", version(one.meta), one.meta.digest, ALONE)
 
     def _turned(self, done: Done | None) -> Done | None:
         return Done(done.path, done.target, done.source, done.digest) if done and self.back else done
 
 
 def _done(path: Key, row: Copy | None, journal: Find | None) -> Done | None:
-    if row is not None:
-        return Done(path, row.source, row.target, row.digest)
+    if row is not None:  # of what was alone at the target, both have never had the same
+        return None if row.own == ALONE else Done(path, row.source, row.target, row.digest)
     return journal(path) if journal is not None else None
 
 

@@ -206,9 +206,12 @@ class Mover:
     async def _look(self, outcome: Outcome, mine: Mapping[str, Key]) -> None:
         """Know what is at the target before anything is copied there. Raises EXISTS."""
         fresh = await self._database.read(relocating.unseen, outcome.experiment_id, mine)
+        seen = [path for id_, path in mine.items() if id_ not in fresh]
+        ends, book = self.ends.reverse, self.book_back(outcome)
         if fresh:
-            await look(self.ends.reverse, self.book_back(outcome), [mine[id_] for id_ in fresh])
+            await look(ends, book, [mine[id_] for id_ in fresh], first=True)
             await self._database.write(relocating.see, outcome.experiment_id, fresh)
+        await look(ends, book, seen, first=False)
 
     async def _weed(self, outcome: Outcome, folders: Collection[Key]) -> None:
         """Leave no copy at the target of what is gone at the source."""

@@ -20,10 +20,10 @@ Found = tuple[Key, ObjectMeta]
 """An object at the target, by its path below both ends."""
 
 
-async def look(ends: Ends, book: Book, folders: Collection[Key]) -> None:
-    """Note what is at the target before anything is copied there.
+async def look(ends: Ends, book: Book, folders: Collection[Key], *, first: bool) -> None:
+    """Raise EXISTS for an object at the target that no move has put there, where another one would go.
 
-    Raises EXISTS for an object that no move has put there, where another one would go.
+    The `first` time, before anything is copied there, what is in nobody's way is noted.
     """
     if not folders or await ends.is_empty(folders):
         return
@@ -33,7 +33,8 @@ async def look(ends: Ends, book: Book, folders: Collection[Key]) -> None:
         strange = [one for one in group if not _is_known(one)]
         harmless = [one for one in strange if one.same or one.there is None]
         in_the_way.extend(one.path for one in strange if one not in harmless)
-        await book.note_before(harmless)
+        if first:
+            await book.note_before(harmless)
         return [True] * len(group)
 
     await ends.agree(folders, book, settle)
@@ -80,7 +81,8 @@ def _found(one: Settled) -> Found:
 def _in_the_way(paths: Sequence[str]) -> Exception:
     first = min(paths)
     message = (
-        f"{len(paths)} objects at the target are other ones than at the source, and no move has put them"
-        f" there, '{first}' among them; nothing was copied. Move them away, or name another --to."
+        f"{len(paths)} objects at the target are other ones than at the source, and nobody knows of a move"
+        f" that has put them there, '{first}' among them; they stay as they are. Move them away, or name"
+        " another --to."
     )
     return store_error(Kind.EXISTS, message, op="migrate", key=Key(first))
