@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import update
 from tests.maintenance import world
 from tests.maintenance.world import FILES, ROOT, World
+from tests.servers import sshd
 
 from shoso.errors import ConfigError
 from shoso.maintenance.migrate import migration
@@ -29,18 +33,25 @@ async def made(tmp_path):
     await made.close()
 
 
-@pytest.fixture
-def mounted(tmp_path, made):
+@contextmanager
+def mounting(folder: Path, place: Path) -> Iterator[Path]:
     """The same folder by another mount."""
-    place = tmp_path / "mounted"
     place.mkdir()
-    mount = ["mount", "--bind", str(tmp_path / "artifacts"), str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    done = subprocess.run(["mount", "--bind", folder, place], capture_output=True, text=True, check=False)
     if done.returncode:
         why = f"mounting a folder twice takes root: {done.stderr.strip()}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def mounted(tmp_path, made):
+    """The artifacts once more."""
+    with mounting(tmp_path / "artifacts", tmp_path / "mounted") as place:
+        yield place
 
 
 async def test_a_folder_that_is_mounted_twice_is_one_place(made, mounted, monkeypatch):
@@ -59,6 +70,40 @@ async def test_a_folder_that_is_mounted_twice_is_one_place(made, mounted, monkey
     assert (await migration.rollback(made.estate, [], running=True)).failed == 0
     assert await made.files() == before != {}
     assert {*FILES} == {path.split("/artifacts/")[1] for path in before}
+
+
+async def test_a_folder_above_or_below_is_refused_by_whatever_name(made, tmp_path):
+    (tmp_path / "artifacts/sub dir/old").mkdir(parents=True)
+    old = str(tmp_path / "artifacts/sub dir/old")
+    await made.run(await made.experiment("below", old))
+    with (
+        mounting(tmp_path / "artifacts", tmp_path / "all") as whole,
+        mounting(tmp_path / "artifacts/sub dir", tmp_path / "part of it") as part,
+    ):
+        before = await made.files()
+        for source, to in ((old, whole), (old, part), (ROOT, whole / "sub dir/new"), (ROOT, part / "new")):
+            with pytest.raises(ConfigError, match="or one lies in the other"):
+                await migration.migrate(made.estate, Asked(source, str(to)))
+            assert await made.files() == before
+
+
+@pytest.mark.parametrize(("source", "to"), [("", "sub dir/new"), ("sub dir/old", "")])
+async def test_a_folder_above_or_below_is_refused_by_the_address_of_a_server_on_this_disk(
+    source, to, tmp_path
+):
+    there = sshd.fresh()
+    here = Path(urlsplit(there.uri).path)
+    (here / source).mkdir(parents=True)
+    flags = await world.database("sqlite", tmp_path) | {"artifacts_destination": str(here / source)}
+    made = World(flags, dict(there.environment))
+    await made.run(await made.experiment("e"))
+    before = await made.files()
+    with pytest.raises(ConfigError, match="or one lies in the other"):
+        await migration.migrate(made.estate, Asked(ROOT, f"{there.uri}/{to}".rstrip("/")))
+    assert await made.files() == before
+    apart = f"{there.uri} beside"
+    assert (await migration.migrate(made.estate, Asked(ROOT, apart))).failed == 0
+    await made.close()
 
 
 async def test_what_is_in_no_folder_of_a_run_is_copied_and_stays(made, tmp_path):

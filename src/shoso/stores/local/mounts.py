@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,9 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 _EMPTY_PATH, _FORCE_SYNC, _MTIME = 0x1000, 0x2000, 0x40  # linux/fcntl.h, linux/stat.h
 _STATX_SIZE = 256
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""A blank, and what else would end a field."""
 
 _LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=flock"}
 
@@ -62,3 +66,26 @@ def mount_of(folder: int) -> Mount:
             kind, _, options = source.split(" ", 2)
             return Mount(kind, frozenset(options.split(",")))
     return Mount()
+
+
+def on_device(path: str) -> str:
+    """Where a path without links is on the device that is mounted there, by whichever mount: `8:1/srv/data`.
+
+    The path itself where nobody says what is mounted.
+    """
+    try:
+        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return path.strip("/")  # no Linux
+    found = ("", "", "")
+    for line in lines:
+        _, _, device, root, point, *_ = line.split(" ")
+        top = _unescaped(point).rstrip("/")
+        if f"{path}/".startswith(f"{top}/") and len(top) >= len(found[2]):  # of several the last covers all
+            found = device, _unescaped(root).strip("/"), top
+    device, root, top = found
+    return "/".join(filter(None, (device, root, path.removeprefix(top).strip("/"))))
+
+
+def _unescaped(field: str) -> str:
+    return _OCTAL.sub(lambda one: chr(int(one[1], 8)), field)
