@@ -17,6 +17,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
     signal.signal(signal.SIGINT, signal.default_int_handler)  # and what tests start would inherit it
 
 with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
+    from xdist.workermanage import NodeManager
+
+    NodeManager.EXIT_TIMEOUT = 60  # workers stop servers as they end, and were killed after 10 s
+
+with suppress(ImportError):
     from hypothesis import settings
 
     settings.register_profile("busy", settings(), deadline=None)  # a busy machine is no failure

@@ -26,7 +26,8 @@ from shoso.wire.requests import CreateRun, LogBatch, ParamInput, SearchRuns, Tag
 KINDS = tuple(places.SERVERS)
 NAMES = [index.name for index in INDEXES]
 WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%%' AND wait_event_type = 'Lock'"
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND query LIKE 'CREATE INDEX%%' AND wait_event_type = 'Lock'"
 )
 
 __all__ = ["world"]

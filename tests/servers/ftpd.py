@@ -91,7 +91,8 @@ _places, _turns = itertools.count(), itertools.count()
 
 def proftpd(number: int = 0) -> Facts:
     """ProFTPD on `port` and, over TLS that is asked for (AUTH TLS), on `tls_port`; files in `home`."""
-    return shared(f"proftpd_{number}", start_proftpd)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # it waits for no other's connections
+    return shared(f"proftpd_{number}{worker}", start_proftpd)
 
 
 def start_proftpd(launcher: Launcher, *, home: Path | None = None, **changes: str) -> Facts:

@@ -170,11 +170,13 @@ class Cluster:
 
     def java(self, node: str) -> tuple[str | Path, ...]:
         """The command that runs a class of Hadoop's with this configuration."""
-        return program("java"), *_FLAGS, *self._jvm, "-cp", classpath(self.folder), node
+        place = f"-Djava.io.tmpdir={self.folder}"
+        return program("java"), *_FLAGS, place, *self._jvm, "-cp", classpath(self.folder), node
 
 
 _FLAGS = (
-    "-Xmx384m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true",
+    "-Xmx384m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+    "-Djava.net.preferIPv4Stack=true",
     *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "nio", "net", "util")),
 )  # fmt: skip
 
@@ -212,8 +214,13 @@ def _start(launcher: Launcher) -> Facts:
 
 
 def server() -> Facts:
-    """The cluster of this process: `address` of the NameNode, `web` and `datanode` ports of its HTTP."""
+    """The shared cluster: `address` of the NameNode, `web` and `datanode` ports of its HTTP."""
     return shared("hdfs", _start)
+
+
+def counted() -> Facts:
+    """Another one, for the tests of one file that count what it does."""
+    return shared("hdfs_counted", _start)
 
 
 def metrics(port: int, bean: str) -> Facts:
@@ -225,24 +232,28 @@ def metrics(port: int, bean: str) -> Facts:
 
 
 def syncs() -> int:
-    """How often the DataNode of the shared cluster has synced a file."""
-    count: int = metrics(server()["datanode"], "DataNode,name=DataNodeActivity-*")["FsyncCount"]
+    """How often the DataNode of the counted cluster has synced a file."""
+    count: int = metrics(counted()["datanode"], "DataNode,name=DataNodeActivity-*")["FsyncCount"]
     return count
 
 
 def calls(*but: str) -> int:
-    """How many calls of clients the NameNode of the shared cluster has answered, but for some kinds."""
-    port = server()["address"].rpartition(":")[2]
-    found = metrics(server()["web"], f"NameNode,name=RpcDetailedActivityForPort{port}")
+    """How many calls of clients the NameNode of the counted cluster has answered, but for some kinds."""
+    port = counted()["address"].rpartition(":")[2]
+    found = metrics(counted()["web"], f"NameNode,name=RpcDetailedActivityForPort{port}")
     return sum(found.get(f"{call}NumOps", 0) for call in _CLIENT_CALLS if call not in but)
 
 
 def fresh() -> Target:
     """An empty folder."""
-    facts = server()
-    folder = f"/artifacts-{secrets.token_hex(4)}/store"
-    around = WebHdfs(facts["web"], folder)
-    return Target(f"hdfs://{facts['address']}{folder}", put=around.put, get=around.get)
+    return folder(server())
+
+
+def folder(facts: Facts) -> Target:
+    """An empty folder of that cluster."""
+    path = f"/artifacts-{secrets.token_hex(4)}/store"
+    around = WebHdfs(facts["web"], path)
+    return Target(f"hdfs://{facts['address']}{path}", put=around.put, get=around.get)
 
 
 class WebHdfs:

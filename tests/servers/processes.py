@@ -1,13 +1,15 @@
-"""Real storage servers as child processes: one of each for all the tests of a process and its children.
+"""Real storage servers as child processes: one of each for all the tests of a run and their children.
 
-`shared(name, start)` starts a server when it's first asked for. Its facts (ports, keys) go into the
-environment as well, so that a child process finds the running one. It ends with the process that started it,
-whatever way that ends. `tests/servers/install.sh` installs what is started here.
+`shared(name, start)` starts a server when it's first asked for, by whichever worker of pytest-xdist that is.
+Its facts (ports, keys) go into the environment as well, so that a child process finds the running one. It
+ends with the process that started it, whatever way that ends: workers end together. What a test counts or
+stops must be its own. `tests/servers/install.sh` installs what is started here.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import shutil
@@ -90,13 +92,32 @@ def shared(name: str, start: Callable[[Launcher], Facts]) -> Facts:
     """The facts of the server of that name, started if it isn't running yet."""
     variable = f"SHOSO_TEST_{name.upper()}"
     if variable not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-        launcher = Launcher(name, folder)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        atexit.register(launcher.stop)
-        os.environ[variable] = json.dumps(start(launcher))
-        atexit.register(launcher.stop)  # and before its data go, which `in_memory` has registered by now
+        os.environ[variable] = _once(name, start)
     facts: Facts = json.loads(os.environ[variable])
+    return facts
+
+
+def _once(name: str, start: Callable[[Launcher], Facts]) -> str:
+    """The facts that the first worker wrote down; the others wait for it."""
+    of = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+    path = Path(tempfile.gettempdir()) / f"{name}-of-{of}.json"
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        atexit.register(path.unlink, missing_ok=True)
+        file.seek(0)
+        if not (facts := file.read()):
+            facts = json.dumps(_started(name, start))
+            file.write(facts)
+    return facts
+
+
+def _started(name: str, start: Callable[[Launcher], Facts]) -> Facts:
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    launcher = Launcher(name, folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(launcher.stop)
+    facts = start(launcher)
+    atexit.register(launcher.stop)  # and before its data go, which `in_memory` has registered by now
     return facts
 
 

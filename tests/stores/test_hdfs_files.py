@@ -25,9 +25,10 @@ BLOCK = 1024 * 1024
 
 @pytest.fixture
 def place():
-    """An empty folder on the shared cluster, and WebHDFS there."""
-    target = hdfs.fresh()
-    return target.uri, WebHdfs(hdfs.server()["web"], target.uri.partition(hdfs.server()["address"])[2])
+    """An empty folder on the cluster that only this file uses, and WebHDFS there."""
+    facts = hdfs.counted()
+    target = hdfs.folder(facts)
+    return target.uri, WebHdfs(facts["web"], target.uri.partition(facts["address"])[2])
 
 
 @pytest.fixture
