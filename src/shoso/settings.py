@@ -7,7 +7,7 @@ names the flag or variable; nothing deeper reads the environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -325,15 +325,21 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refuse variables that would be ignored: a misspelt one of ours, or one of MLflow's not served."""
-    known = {setting.variable for setting in (*SERVER, *stores.settings(), *databases.SETTINGS)} | CLIENT
-    for name in environment:
-        if name.startswith("SHOSO_") and name not in known:
-            ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))
-            raise ConfigError(name, f"is no setting of Shoso; there are {ours}. Mend or unset it.")
+    if ours := [name for name in environment if name.startswith("SHOSO_")]:
+        _require_known(ours)
     for flag, why in NOT_SERVED.items():
         name = _VARIABLES.get(flag, "MLFLOW_" + flag[2:].replace("-", "_").upper())
         if environment.get(name, "").strip().lower() not in {"", "0", "false"}:
             raise ConfigError(name, f"is MLflow's, and {why}. Unset it.")
+
+
+def _require_known(names: Iterable[str]) -> None:
+    """Raise ConfigError for the first that no setting has: the stores are asked for theirs, and loaded."""
+    known = {setting.variable for setting in (*SERVER, *stores.settings(), *databases.SETTINGS)} | CLIENT
+    for name in names:
+        if name not in known:
+            ours = ", ".join(sorted(variable for variable in known if variable.startswith("SHOSO_")))
+            raise ConfigError(name, f"is no setting of Shoso; there are {ours}. Mend or unset it.")
 
 
 def _value(setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shoso.core.streams import CHUNK
 from shoso.core.types import Buffer
-from shoso.stores.files import Found, Status, Traits
+from shoso.stores.files.system import Found, Status, Traits
 
 
 def whole(verb: str, path: str) -> Exception | None:

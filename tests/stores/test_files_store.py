@@ -19,8 +19,9 @@ from shoso.core.types import CREATE, OVERWRITE
 from shoso.errors import Kind, Retry, StoreError, store_error
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
-from shoso.stores.files import FileStore, Traits
 from shoso.stores.files import store as module
+from shoso.stores.files.store import FileStore
+from shoso.stores.files.system import Traits
 
 KEY = Key("run/model/weights")
 ONCE = Policy(RetryPolicy(attempts=1))

@@ -33,8 +33,8 @@ from shoso.errors import Kind, StoreError
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
 from shoso.stores import open_store
-from shoso.stores.files import FileStore
 from shoso.stores.files.drafts import PATIENCE
+from shoso.stores.files.store import FileStore
 from shoso.stores.hdfs.clients import Client
 
 KEY = Key("folder/object")

@@ -26,11 +26,9 @@ from shoso.core.locations import shown
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import KEPT, Account
-from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import ABSENT, Asked
 from shoso.maintenance.gc.collecting import collect
-from shoso.maintenance.gc.planning import new_id, plan
-from shoso.maintenance.plans import Item, Kept, Line
+from shoso.maintenance.plans import Item, Kept, Line, new_id
 
 T = TypeVar("T")
 
@@ -130,6 +128,8 @@ def _is_terminal() -> bool:
 
 
 async def _planned(estate: Estate, asked: Mapping[str, Any], path: Path, id_: str) -> Planned:
+    from shoso.maintenance.gc.planning import plan
+
     total = await plan(estate, _wanted(asked), path, Lines("item"), id_)
     return Planned(str(path), total.items, total.objects, total.bytes, total.kept, total.failed)
 
@@ -146,6 +146,8 @@ async def _collected(estate: Estate, asked: Mapping[str, Any]) -> Collected:
 
 
 async def _applied(estate: Estate, path: Path, trash: float | None) -> Collected:
+    from shoso.maintenance.gc.applying import apply
+
     started = time.monotonic()
     told = Lines("item")
     told.planned(sum(1 for _ in plans.read(path)[1]))

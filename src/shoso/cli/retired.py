@@ -16,8 +16,7 @@ from shoso.core.amounts import count, duration, size
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.gc.planning import new_id
-from shoso.maintenance.plans import Item, Kept, Retention, Stays, Total
+from shoso.maintenance.plans import Item, Kept, Retention, Stays, Total, new_id
 from shoso.maintenance.report import Told
 from shoso.maintenance.retention.applying import apply
 from shoso.maintenance.retention.planning import plan

@@ -5,7 +5,7 @@ Sources: MLflow 3.17's utils/rest_utils.py, utils/request_utils.py and utils/cre
 
 from __future__ import annotations
 
-import configparser
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,6 +211,10 @@ def silence(environment: Mapping[str, str]) -> float | None:
 def _filed(environment: Mapping[str, str]) -> dict[str, str]:
     """User and password in MLflow's file of credentials, as far as they are there."""
     path = Path(environment.get("HOME") or Path.home(), CREDENTIALS.removeprefix("~/"))
+    if not os.path.lexists(path):
+        return {}
+    import configparser
+
     config = configparser.ConfigParser()
     try:
         config.read(path)

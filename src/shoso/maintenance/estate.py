@@ -43,6 +43,9 @@ DESTINATION = "--artifacts-destination"
 
 PROXY = "mlflow-artifacts:/"
 
+TRASH = ".shoso-trash"
+"""The folder, anywhere below a root, of what `gc` has moved aside: no listing of ours takes it in."""
+
 _PORTS = {"http": 80, "https": 443}
 
 _ENCODED = {ord(character): f"%{ord(character):02X}" for character in "%?#"}

@@ -35,16 +35,14 @@ from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, UploadRef
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import NotFound, StoreError
-from shoso.maintenance.estate import Estate, Root
+from shoso.maintenance.estate import TRASH, Estate, Root
+from shoso.maintenance.recorded import versions
 from shoso.metadata import references
 from shoso.metadata.connect import Database
-from shoso.metadata.references import Owner, Recorded, Version
+from shoso.metadata.references import Owner, Recorded
 
 DAY = 86_400.0
 """Seconds after which what nobody refers to, or goes on with, is taken for left behind."""
-
-TRASH = ".shoso-trash"
-"""The folder, anywhere below a root, of what `gc` has moved aside: no listing of ours takes it in."""
 
 UNNAMED = "no location names it: its key has a ? or #; delete it by other means"
 
@@ -262,14 +260,6 @@ async def recorded(database: Database, owner: Owner) -> AsyncIterator[list[Recor
     while rows := await database.read(references.page, owner, after):
         yield rows
         after = rows[-1].id
-
-
-async def versions(database: Database) -> AsyncIterator[list[Version]]:
-    """Every version of a registered model, a page at a time. Raises TrackingError."""
-    after = Version("", "", 0)
-    while found := await database.read(references.versions, after):
-        yield found
-        after = found[-1]
 
 
 def owner_of(key: str) -> tuple[str, Owner | None, str]:

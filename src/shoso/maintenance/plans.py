@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,6 +39,11 @@ ORPHAN, UPLOAD = "orphan", "upload"
 
 _IDS = {Kind.RUN: ".+", Kind.MODEL: ".+", Kind.EXPERIMENT: "[0-9]{1,18}", ORPHAN: ".+", UPLOAD: ".+"}
 """Kinds of items, and how the ids of such look."""
+
+
+def new_id() -> str:
+    """The id of a new plan."""
+    return secrets.token_hex(6)
 
 
 class Plan(Struct, frozen=True, tag="plan"):

@@ -1,14 +1,29 @@
-"""Locations that plans and claims keep without their password, with the one that MLflow's row has."""
+"""What rows record: every version of a registered model, and where something is, its password with it.
+
+Plans and claims keep locations without the password.
+"""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection
 
 from shoso.core.locations import has_password, has_user, without_password
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.plans import Item
-from shoso.metadata import holdings
+from shoso.metadata import holdings, references
+from shoso.metadata.connect import Database
 from shoso.metadata.holdings import Kind, Wanted
+from shoso.metadata.references import Version
+
+
+async def versions(database: Database) -> AsyncIterator[list[Version]]:
+    """Every version of a registered model, a page at a time. Raises TrackingError."""
+    after = Version("", "", 0)
+    while found := await database.read(references.versions, after):
+        yield found
+        after = found[-1]
 
 
 async def location(estate: Estate, item: Item) -> str:

@@ -12,8 +12,9 @@ from shoso.core.amounts import size
 from shoso.core.keys import Key
 from shoso.core.types import ObjectMeta
 from shoso.errors import NotFound
+from shoso.maintenance.estate import TRASH
 from shoso.maintenance.fsck.findings import Finding, Fix, Kind, Report
-from shoso.maintenance.inventory import TRASH, Inventory, owner_of
+from shoso.maintenance.inventory import Inventory, owner_of
 from shoso.metadata import claims, objects, references
 from shoso.metadata.connect import Database
 from shoso.metadata.objects import Row

@@ -14,8 +14,9 @@ from shoso.core import locations
 from shoso.errors import ShosoError
 from shoso.maintenance.fsck.findings import Finding, Kind, Report
 from shoso.maintenance.fsck.places import is_there
-from shoso.maintenance.inventory import DAY, Inventory, versions
+from shoso.maintenance.inventory import DAY, Inventory
 from shoso.maintenance.plans import ORPHAN
+from shoso.maintenance.recorded import versions
 from shoso.metadata import claims, references
 from shoso.metadata.connect import Database
 from shoso.metadata.references import Alias, Owner, Recorded, Version

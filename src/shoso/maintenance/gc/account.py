@@ -11,7 +11,7 @@ from shoso.core import keys
 from shoso.core.keys import Key
 from shoso.core.store import DELETE_BATCH, Store
 from shoso.errors import Kind, ShosoError, StoreError, store_error
-from shoso.maintenance.inventory import TRASH
+from shoso.maintenance.estate import TRASH
 from shoso.maintenance.plans import Item
 from shoso.transfer.report import Tally
 from shoso.transfer.window import crew

@@ -8,21 +8,22 @@ same command goes on: what was begun is deleted still.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.gc.applying import GROUPS
 from shoso.maintenance.gc.chosen import Asked, chosen
 from shoso.maintenance.gc.guard import Guard
 from shoso.maintenance.gc.owned import OwnedJob
-from shoso.maintenance.gc.planning import new_id
-from shoso.maintenance.plans import Item
-from shoso.maintenance.report import Told
+from shoso.maintenance.plans import Item, new_id
 from shoso.metadata.holdings import Kind
 from shoso.transfer.window import Window, crew
 
-GROUP_ITEMS = 128
-"""Items that go together: a transaction costs as much for many as for a few."""
+if TYPE_CHECKING:
+    from shoso.maintenance.report import Told
+
+GROUP_ITEMS, GROUPS = 128, 4
+"""Items that go together, for a transaction costs as much for many as for a few; groups under way at once."""
 
 
 async def collect(estate: Estate, asked: Asked, told: Told) -> tuple[Account, int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from shoso.core import locations
-from shoso.maintenance.inventory import versions
+from shoso.maintenance.recorded import versions
 from shoso.metadata import holdings
 from shoso.metadata.connect import Database
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
 from shoso.maintenance.gc.contents import Contents, contents, look, summed
 from shoso.maintenance.gc.shelves import place_of
 from shoso.maintenance.inventory import DAY, UNNAMED, Inventory, Orphan, Why
-from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total
+from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total, new_id
 from shoso.maintenance.report import Told
 from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
@@ -38,11 +37,6 @@ LOOKED = 64
 
 PARALLEL = 4
 """Such groups that are looked at at once."""
-
-
-def new_id() -> str:
-    """The id of a new plan."""
-    return secrets.token_hex(6)
 
 
 async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = "") -> Total:

@@ -16,8 +16,7 @@ from shoso.core import keys, locations
 from shoso.core.keys import Key
 from shoso.errors import Kind, TrackingError
 from shoso.maintenance import recorded
-from shoso.maintenance.estate import DESTINATION, PROXY, Estate
-from shoso.maintenance.inventory import TRASH
+from shoso.maintenance.estate import DESTINATION, PROXY, TRASH, Estate
 from shoso.maintenance.plans import Item
 from shoso.metadata.claims import Claim
 from shoso.server.locations import PROXIED, PROXY_PATH, proxied

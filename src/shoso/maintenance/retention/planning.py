@@ -18,8 +18,8 @@ from shoso.core.streams import grouped
 from shoso.errors import ShosoError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.contents import Contents, look
-from shoso.maintenance.gc.planning import LOOKED, in_order, new_id
-from shoso.maintenance.plans import Draft, Item, Kept, Retention, Stays, Total
+from shoso.maintenance.gc.planning import LOOKED, in_order
+from shoso.maintenance.plans import Draft, Item, Kept, Retention, Stays, Total, new_id
 from shoso.maintenance.report import Told
 from shoso.maintenance.retention.keeping import Registered, Standing, leaving
 from shoso.maintenance.retention.policies import Policy, matching

@@ -11,7 +11,6 @@ keep_for = "90d"
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -82,6 +81,8 @@ EXAMPLES = {
 
 def load(path: Path) -> list[Policy]:
     """The policies of a file. Raises ConfigError, which names the key and what to write; OSError."""
+    import tomllib
+
     try:
         given = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from functools import cache
@@ -19,10 +18,12 @@ def reserve(file: int, size: int) -> None:
     """
     if size <= 0:
         return
+    from ctypes import get_errno
+
     if (fallocate := _fallocate()) is not None:
         if fallocate(file, 0, 0, size) == 0:
             return
-        if (number := ctypes.get_errno()) not in _NOT_HERE:
+        if (number := get_errno()) not in _NOT_HERE:
             raise OSError(number, os.strerror(number))
     require_room(file, size)
 
@@ -37,6 +38,8 @@ def require_room(file: int, size: int) -> None:
 @cache
 def _fallocate() -> Any:
     """fallocate(2); None where there is none (macOS)."""
+    import ctypes
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
     if function is not None:
         function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]

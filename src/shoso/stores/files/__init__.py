@@ -8,8 +8,3 @@ of it:
 - parts are files below `.shoso/uploads/<id>`, joined when the upload is finished;
 - what a killed process left behind is swept after a day.
 """
-
-from shoso.stores.files.store import FileStore
-from shoso.stores.files.system import FileSystem, Found, NewFile, OpenFile, Status, Traits
-
-__all__ = ["FileStore", "FileSystem", "Found", "NewFile", "OpenFile", "Status", "Traits"]

@@ -17,7 +17,7 @@ from shoso.core.locations import has_password
 from shoso.core.options import Setting, boolean, from_environment, silence, text, whole
 
 if TYPE_CHECKING:
-    from shoso.stores.files import FileStore
+    from shoso.stores.files.store import FileStore
 
 _log = logging.getLogger("shoso.stores.ftp")
 
@@ -80,7 +80,7 @@ def open_store(uri: str, environment: Mapping[str, str]) -> FileStore:
     import aioftp  # noqa: F401  # missing, it's to be named before the rest is imported
 
     from shoso.core.store import StoreInfo
-    from shoso.stores.files import FileStore
+    from shoso.stores.files.store import FileStore
     from shoso.stores.ftp.address import options
     from shoso.stores.ftp.system import FtpSystem
 

@@ -64,7 +64,7 @@ SETTINGS = (
 
 def open_store(uri: str, environment: Mapping[str, str]) -> Store:
     """The store at an `hdfs:` or `viewfs:` URI. Raises ConfigError."""
-    from shoso.stores.files import FileStore
+    from shoso.stores.files.store import FileStore
     from shoso.stores.hdfs.system import HdfsFiles
 
     values = from_environment(SETTINGS, environment)

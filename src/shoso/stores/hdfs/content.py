@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shoso.core.streams import CHUNK
 from shoso.core.types import Buffer
-from shoso.stores.files import Status
+from shoso.stores.files.system import Status
 
 if TYPE_CHECKING:
     from hdfs_native._internal import RawFileReader

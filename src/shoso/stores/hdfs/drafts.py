@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shoso.core.types import Buffer
 from shoso.errors import Kind, Retry, store_error
-from shoso.stores.files import Status
+from shoso.stores.files.system import Status
 
 if TYPE_CHECKING:
     from hdfs_native._internal import RawFileWriter

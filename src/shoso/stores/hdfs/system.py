@@ -21,8 +21,8 @@ from hdfs_native import FileStatus, WriteOptions
 
 from shoso.core.types import Digests
 from shoso.errors import Kind, Retry, store_error
-from shoso.stores.files import Found, NewFile, OpenFile, Status, Traits
 from shoso.stores.files.names import OWN
+from shoso.stores.files.system import Found, NewFile, OpenFile, Status, Traits
 from shoso.stores.hdfs.clients import Access, client, retire
 from shoso.stores.hdfs.content import Content
 from shoso.stores.hdfs.drafts import HdfsDraft

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -43,13 +46,17 @@ def refresh(folder: int) -> None:
 
     When the folder has changed, the names in it, known and missing ones, are forgotten. Best effort.
     """
+    from ctypes import create_string_buffer
+
     if (statx := getattr(_libc(), "statx", None)) is not None:
-        statx(folder, b"", _EMPTY_PATH | _FORCE_SYNC, _MTIME, ctypes.create_string_buffer(_STATX_SIZE))
+        statx(folder, b"", _EMPTY_PATH | _FORCE_SYNC, _MTIME, create_string_buffer(_STATX_SIZE))
 
 
 @cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+def _libc() -> CDLL:
+    from ctypes import CDLL
+
+    return CDLL(None)
 
 
 def mount_of(folder: int) -> Mount:

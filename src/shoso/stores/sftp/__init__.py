@@ -76,7 +76,7 @@ def open_store(uri: str, environment: Mapping[str, str]) -> Store:
             " ~/.ssh/config or an agent.",
             shown(uri),
         )
-    from shoso.stores.files import FileStore
+    from shoso.stores.files.store import FileStore
     from shoso.stores.sftp.system import SftpSystem
 
     return FileStore(StoreInfo("sftp", options.name, options.silence), SftpSystem(options))

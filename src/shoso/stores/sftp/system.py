@@ -14,7 +14,7 @@ from typing import ParamSpec
 import asyncssh
 
 from shoso.errors import Kind, ShosoError, store_error
-from shoso.stores.files import Found, OpenFile, Status, Traits
+from shoso.stores.files.system import Found, OpenFile, Status, Traits
 from shoso.stores.sftp import SftpOptions
 from shoso.stores.sftp.connection import Connection, Session
 from shoso.stores.sftp.errors import SAID, UNSAID

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import asyncssh
 
 from shoso.core.types import Buffer
-from shoso.stores.files import Status
+from shoso.stores.files.system import Status
 from shoso.stores.sftp.connection import Session
 from shoso.stores.sftp.versions import stamp, status_of
 

@@ -15,7 +15,7 @@ import time
 
 import asyncssh
 
-from shoso.stores.files import Status
+from shoso.stores.files.system import Status
 
 _FIRST = 2**31
 _LAST = 2**32
