@@ -21,6 +21,9 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
+from tests.maintenance import outages, world
+from tests.maintenance.outages import Outage
+from tests.maintenance.world import ROOT, World
 from tests.servers import hdfs
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.hdfs import DATANODE, NAMENODE, Cluster
@@ -292,6 +295,26 @@ async def test_a_node_that_restarts_costs_an_upload_one_part(cluster, line, node
     await uploads.finish(ref, [first, second])
     assert await read_bytes(line.store, KEY) == DATA + b"end"
     assert [ref async for ref in uploads.pending(Key(""))] == []
+
+
+async def test_a_name_node_that_goes_away_under_gc_fsck_and_migrate_loses_nothing(
+    cluster, tmp_path, monkeypatch
+):
+    outages.impatient(monkeypatch)
+    flags = await world.database("sqlite", tmp_path)
+    flags |= {"artifacts_destination": f"hdfs://{cluster.address}/maintained"}
+    opened = World(flags, {"SHOSO_STATE": str(tmp_path / "state")})
+
+    def up() -> None:
+        cluster.start_node(NAMENODE)
+        cluster.wait(cluster.ready)
+
+    outage = Outage(opened, tmp_path, cluster.address, lambda: cluster.kill_node(NAMENODE), up)
+    await outage.fill()
+    await outage.is_interrupted(60)
+    await outage.is_not_ended(monkeypatch, ROOT, str(tmp_path / "there"))
+    await outage.is_right()
+    await opened.close()
 
 
 async def _printed(script: str, uri: str, **environment: str) -> str:
