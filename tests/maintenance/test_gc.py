@@ -291,6 +291,10 @@ async def test_what_others_need_stays(plain, tmp_path):
         odd: "its location doesn't carry its id, so others may have files there",
     }
     assert {*(await planned(plain, tmp_path, registered=True))[1]} == {source, made}
+    await plain.database.write(experiments.delete, one)
+    _, going, held = await planned(plain, tmp_path, experiment_ids=[one])
+    assert {*going} == {model} - {*held}
+    assert held[one] in {f"the run {run_id} in it stays" for run_id in (source, outer, odd, made)}
     assert await plain.files(await plain.location(Kind.RUN, inner)) == FILES
 
 
@@ -480,7 +484,12 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
         await plain.delete_run(run_id)
     done = json.loads(line("--older-than", "0d0s", "--run-ids", f"{second},", "--json"))  # as mlflow gc's
     assert (done["items"], done["stayed"]) == ({"run": 1}, 0)
-    (tmp_path / "p.jsonl").write_text((tmp_path / "p.jsonl").read_text()[:-40])
+    whole = (tmp_path / "p.jsonl").read_text()
+    (tmp_path / "p.jsonl").write_text(whole.partition("\n")[2])  # as `grep` leaves it, of a plan by ids
+    assert "by its first line, which must stay in it" in line("apply", "p.jsonl", code=1)
+    assert "q.jsonl: No such file" in line("undo", "q.jsonl", code=1)
+    assert "Nothing in the trash is of a plan" in line("undo", "0123456789ab")
+    (tmp_path / "p.jsonl").write_text(whole[:-40])
     assert "is no line of a plan" in line("apply", "p.jsonl", code=1)
     assert "write it like 30d" in line("--older-than", "soon", code=2)
     assert "Shoso has no workspaces" in line("--all-workspaces", code=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -54,7 +55,8 @@ def applied(path: Path, asked: Mapping[str, Any], trash: float | None) -> Collec
 
 def undone(plan: str, asked: Mapping[str, Any], missing_ok: bool) -> Collected:
     """Bring back what the plan, by its file or its id, moved to the trash."""
-    id_ = plans.read(Path(plan))[0].id if Path(plan).is_file() else plan
+    is_id = not Path(plan).exists() and re.fullmatch("[0-9a-f]{12}", plan)
+    id_ = plan if is_id else plans.read(Path(plan))[0].id
     return with_estate(asked, lambda estate: _undone(estate, id_, missing_ok))
 
 

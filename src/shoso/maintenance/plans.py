@@ -213,7 +213,8 @@ def _read(path: Path, kind: type[P]) -> tuple[P, Iterator[Item]]:
     if not isinstance(first, kind):
         other = _MAKERS.get(type(first))
         fix = f"apply it with: shoso {other} apply" if other else f"make one with: shoso {maker} plan"
-        raise ConfigError(str(path), f"is no plan of {maker}; {fix}.")
+        lacks = " by its first line, which must stay in it" if isinstance(first, Item | Kept | Total) else ""
+        raise ConfigError(str(path), f"is no plan of {maker}{lacks}; {fix}.")
     if first.version != VERSION:
         message = f"is a plan of another version of Shoso ({first.version}); make it again with:"
         raise ConfigError(str(path), f"{message} shoso {maker} plan.")

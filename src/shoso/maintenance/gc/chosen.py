@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shoso.core.amounts import count
 from shoso.errors import Kind as ErrorKind
@@ -97,6 +97,7 @@ class _Choice:
         self._database, self._asked = database, asked
         self._now = time.time_ns() // 1_000_000
         self._absent: list[Chosen] = []
+        self._keeping: dict[int, str] = {}  # what stays of an experiment, and so keeps it
         self._before = self._now - int(asked.older_than * 1000) if asked.older_than else None
 
     async def run(self) -> AsyncIterator[Chosen]:
@@ -112,9 +113,17 @@ class _Choice:
         for kind, named in ((Kind.RUN, runs), (Kind.MODEL, models)):
             async for page in self._pages(kind, named, going):
                 for one in await self._judged(kind, page, {*going}, guard):
+                    self._note(one)
                     yield one
-        for one in (*leaving, *self._absent):
+        for one in leaving:
+            yield one if one.obstacle else replace(one, obstacle=self._keeping.get(int(one.holding.id), ""))
+        for one in self._absent:
             yield one
+
+    def _note(self, one: Chosen) -> None:
+        if one.obstacle:
+            holding = one.holding
+            self._keeping.setdefault(holding.experiment_id, f"the {holding.kind} {holding.id} in it stays")
 
     # -- which --------------------------------------------------------------------------------------------
 
