@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Connection, and_, delete, exists, not_, or_, select
 
 from shoso.metadata.clauses import parts
+from shoso.metadata.lifecycle import DELETED
 from shoso.metadata.model_status import NUMBER_OF
 from shoso.metadata.schema import (
     DELETED_VERSION,
@@ -109,16 +110,18 @@ def located(conn: Connection, owner: Owner, ids: Sequence[str]) -> dict[str, str
 
 
 def ready(conn: Connection, after: str = "") -> list[Recorded]:
-    """The first logged models that are finished, behind that id; fewer than PAGE are the last ones."""
+    """The first logged models that are finished and not deleted behind that id; fewer than PAGE: the last."""
     row = logged_models.c
     query = select(row.model_id, row.artifact_location).where(row.status == _READY, row.model_id > after)
+    query = query.where(or_(row.lifecycle_stage.is_(None), row.lifecycle_stage != DELETED))
     return [Recorded(*each) for each in conn.execute(query.order_by(row.model_id).limit(PAGE))]
 
 
 def histories(conn: Connection, after: str = "") -> list[tuple[str, str, str]]:
-    """The first runs behind that id that have logged models: id, location, and what they say of them."""
+    """The first runs behind that id, not deleted, that logged models: id, location, what they say of them."""
     query = select(tags.c.run_uuid, runs.c.artifact_uri, tags.c.value)
     query = query.where(tags.c.key == HISTORY, tags.c.run_uuid == runs.c.run_uuid, tags.c.run_uuid > after)
+    query = query.where(or_(runs.c.lifecycle_stage.is_(None), runs.c.lifecycle_stage != DELETED))
     found = conn.execute(query.order_by(tags.c.run_uuid).limit(PAGE))
     return [(run_id, location or "", value or "") for run_id, location, value in found]
 

@@ -148,7 +148,7 @@ async def _forget(database: Database, id_: bytes) -> str:
     return "The record was dropped."
 
 
-REPAIR = "shoso fsck --repair does that."
+REPAIR = "shoso fsck --repair drops the record."
 FROM = "shoso fsck --repair --from URI fetches it from a copy of the storage."
 WRITTEN = (
     "Somebody wrote it since it was stored. If that isn't meant to be so, shoso fsck --repair --from URI"

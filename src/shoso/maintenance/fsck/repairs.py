@@ -9,7 +9,7 @@ from shoso.core import keys, locations
 from shoso.core.digest import mismatch
 from shoso.core.keys import Key
 from shoso.core.store import Store
-from shoso.errors import StoreError
+from shoso.errors import Kind, StoreError, store_error
 from shoso.maintenance.estate import Root
 from shoso.transfer import Policy, Selection, Unchanged, copy
 from shoso.transfer.reading import read_digests
@@ -25,16 +25,18 @@ class Copies:
     async def fetch(self, root: Root, key: Key, expected: str) -> str:
         """Bring an object back whose bytes have this digest there; what was done. Raises StoreError."""
         there = keys.join(self.place.key, key)
-        await _require(self.place.store, there, expected)
+        if await _digest(self.place.store, there) != expected:
+            message = "The bytes of the copy aren't those that were stored, either."
+            raise store_error(Kind.CORRUPT, message, key=there)
         await copy(self.place.store, root.store, Selection(there, key), Policy(unchanged=Unchanged.SEND))
-        await _require(root.plain, key, expected)
+        if (actual := await _digest(root.plain, key)) != expected:
+            raise mismatch(key, expected, actual)
         return f"It was fetched from {locations.shown(self.uri)}."
 
 
-async def _require(store: Store, key: Key, expected: str) -> None:
-    """Read the object, and compare it. Raises NOT_FOUND, CORRUPT."""
+async def _digest(store: Store, key: Key) -> str:
+    """Read the object. Raises NOT_FOUND, CORRUPT."""
     (read,) = await read_digests(store, [await store.stat(key)])
     if isinstance(read, StoreError):
         raise read
-    if read.actual != expected:
-        raise mismatch(key, expected, read.actual)
+    return read.actual
