@@ -38,11 +38,11 @@ async def history(database, run_id):
 
 
 async def test_a_model_is_recorded_as_mlflow_records_it(database, run_id):
-    for path in ("model", "other"):
-        await database.write(
-            model_history.record, LogModel(run_id, json.dumps(MODEL | {"artifact_path": path}))
-        )
-    theirs = [Model.from_dict(MODEL | {"artifact_path": path}).get_tags_dict() for path in ("model", "other")]
+    nameless = {key: value for key, value in MODEL.items() if key != "model_uuid"}
+    models = [MODEL, MODEL | {"artifact_path": "other"}, nameless]
+    for model in models:
+        await database.write(model_history.record, LogModel(run_id, json.dumps(model)))
+    theirs = [Model.from_dict(model).get_tags_dict() for model in models]
     assert json.loads(await history(database, run_id)) == theirs
 
 

@@ -19,6 +19,8 @@ TAG = "mlflow.log-model.history"
 
 _MANDATORY = {"artifact_path", "flavors", "utc_time_created", "run_id"}
 _KEPT = ("run_id", "artifact_path", "utc_time_created", "model_uuid")
+_UNKNOWN = {"model_uuid": None}
+"""What MLflow writes of a model that doesn't say it."""
 
 
 def record(conn: Connection, request: LogModel) -> None:
@@ -54,7 +56,8 @@ def _model(text: str) -> dict[str, Any]:
     if absent := _MANDATORY - model.keys():
         raise TrackingError(Kind.INVALID, f"Model json is missing mandatory fields: {sorted(absent)}")
     flavors = {name: _without_config(flavor) for name, flavor in model["flavors"].items()}
-    return {key: model[key] for key in _KEPT if key in model} | {"flavors": flavors}
+    known = _UNKNOWN | model
+    return {key: known[key] for key in _KEPT} | {"flavors": flavors}
 
 
 def _without_config(flavor: Any) -> Any:
