@@ -182,7 +182,7 @@ def _mlflow() -> list[str]:
 
 
 def _shoso() -> list[str]:
-    return [str(Path(sys.executable).with_name("shoso")), "gc"]
+    return [str(environments.shoso_kind("s3").executable), "gc"]
 
 
 def _local(_launcher: Launcher, scratch: Path) -> Callable[[str], tuple[str, Mapping[str, str]]]:

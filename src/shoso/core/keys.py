@@ -39,7 +39,7 @@ def parse(text: str) -> Key:
     """
     if not text:
         return ROOT
-    if len(text) <= MAX_BYTES and _PLAIN.fullmatch(text):
+    if is_plain(text):
         return Key(text)
     if _CONTROL.search(text):
         raise _refusal(text, "it contains a control character")
@@ -55,6 +55,11 @@ def parse(text: str) -> Key:
     if "%" in text or "\\" in text:
         _refuse_climbing(text)
     return Key(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is a key as nearly all are, seen at one look: no segment begins with a dot, say."""
+    return len(text) <= MAX_BYTES and _PLAIN.fullmatch(text) is not None
 
 
 def join(parent: Key, name: str) -> Key:

@@ -60,7 +60,7 @@ def parse(uri: str) -> Location:
     """The location that a URI or path names. Raises ValueError for what names none, or one that climbs."""
     parts = _split(uri)
     if parts.scheme in {"", "file"}:
-        return Location("file", "", str(local_path(uri)).strip("/"))
+        return Location("file", "", _absolute(uri, parts).strip("/"))
     if parts.query or parts.fragment:
         raise ValueError(f"'{shown(uri)}' has a query or a fragment, which no storage has")
     folder = parts.path.strip("/")
@@ -98,10 +98,14 @@ def local_path(uri: str) -> Path:
     parts = urlsplit(uri)
     if parts.scheme not in {"", "file"}:
         raise ConfigError(shown(uri), f"'{parts.scheme}:' is no path.")
+    return Path(_absolute(uri, parts))
+
+
+def _absolute(uri: str, parts: SplitResult) -> str:
     if parts.scheme == "file" and parts.netloc not in {"", "localhost"}:
         raise ConfigError(shown(uri), "a file: URI names no host; write file:///path.")
-    path = Path(unquote(parts.path) if parts.scheme else uri).absolute()
-    return Path(os.path.normpath(path))
+    path = unquote(parts.path) if parts.scheme else uri
+    return os.path.normpath(path if path.startswith("/") else f"{Path.cwd()}/{path}")
 
 
 def shown(uri: str) -> str:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from shoso.errors import Kind, TrackingError
-from shoso.metadata.clauses import locked, parts
+from shoso.metadata.clauses import listed, locked, parts
 from shoso.metadata.own import claims
 from shoso.metadata.schema import logged_models, runs
 
@@ -64,12 +64,16 @@ class Claim(NamedTuple):
         return over and (self.location, self.trash) == (location, trash)
 
 
+_LISTED = and_(claims.c.kind == bindparam("of"), listed(claims.c.id))
+_KNOWN, _RELEASE = select(claims).where(_LISTED), delete(claims).where(_LISTED)
+
+
 def known(conn: Connection, kind: str, ids: Sequence[str]) -> dict[str, Claim]:
     """The claims that there are on these, by id."""
     found: dict[str, Claim] = {}
     for some in parts(ids):
-        query = select(claims).where(claims.c.kind == kind, claims.c.id.in_(some))
-        found |= {row.id: Claim(*row) for row in conn.execute(query)}
+        rows = conn.execute(_KNOWN, {"of": kind, "ids": some})
+        found |= {row.id: Claim(*row) for row in rows}
     return found
 
 
@@ -106,7 +110,7 @@ def keep(conn: Connection, claim: Claim) -> bool:
 def release(conn: Connection, kind: str, ids: Sequence[str]) -> None:
     """Nobody has a claim on these any more."""
     for some in parts(ids):
-        conn.execute(delete(claims).where(_these(kind, some)))
+        conn.execute(_RELEASE, {"of": kind, "ids": some})
 
 
 def page(conn: Connection, kind: str, *, plan: str = "", after: str = "", limit: int = 1000) -> list[Claim]:

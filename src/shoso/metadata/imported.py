@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select
 
 from shoso.core.locations import without_password
-from shoso.metadata.clauses import parts
+from shoso.metadata.clauses import listed, parts
 from shoso.metadata.own import imported
 
 
@@ -28,16 +28,17 @@ def among(conn: Connection, kind: str, places: Iterable[tuple[str, str]]) -> set
     """The ids of those that were imported, and have the location still that they had."""
     found, there = set[str](), {id_: without_password(location) for id_, location in places}
     for ids in parts([*there]):
-        query = select(imported.c.id, imported.c.location).where(_these(kind, ids))
-        found |= {id_ for id_, location in conn.execute(query) if there[id_] == location}
+        rows = conn.execute(_AMONG, {"of": kind, "ids": ids})
+        found |= {id_ for id_, location in rows if there[id_] == location}
     return found
 
 
 def forget(conn: Connection, kind: str, ids: Sequence[str]) -> None:
     """They are gone."""
     for some in parts(ids):
-        conn.execute(delete(imported).where(_these(kind, some)))
+        conn.execute(_FORGET, {"of": kind, "ids": some})
 
 
-def _these(kind: str, ids: Sequence[str]) -> ColumnElement[bool]:
-    return and_(imported.c.kind == kind, imported.c.id.in_(ids))
+_LISTED = and_(imported.c.kind == bindparam("of"), listed(imported.c.id))
+_AMONG = select(imported.c.id, imported.c.location).where(_LISTED)
+_FORGET = delete(imported).where(_LISTED)

@@ -5,13 +5,15 @@ Only what is marked deleted goes, or is of an experiment that is; whoever was re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Delete,
     Select,
     Table,
     and_,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 )
 
 from shoso.metadata import claims, imported
-from shoso.metadata.clauses import locked, parts
+from shoso.metadata.clauses import listed, locked, parts
 from shoso.metadata.edges import MODEL_INPUT, MODEL_OUTPUT, RUN, RUN_INPUT, RUN_OUTPUT
 from shoso.metadata.holdings import Kind, obstacles
 from shoso.metadata.lifecycle import DELETED
@@ -61,7 +63,7 @@ def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Marked
     """Those that are there and may go, by id; nobody changes them until the commit."""
     found: dict[str, Marked] = {}
     for some in parts([_key(kind, id_) for id_ in ids]):
-        rows = conn.execute(_MARKED[kind].where(_ID[kind].in_(some)).order_by(_ID[kind]))
+        rows = conn.execute(_MARKED[kind], {"ids": some})
         found |= {str(id_): Marked(since, location or "") for id_, since, location in rows}
     return found
 
@@ -70,8 +72,7 @@ def points(conn: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, int]
     """How many points each metric of these runs has."""
     found: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
     for some in parts(run_ids):
-        query = select(metrics.c.run_uuid, metrics.c.key, func.count()).where(metrics.c.run_uuid.in_(some))
-        for run_id, key, number in conn.execute(query.group_by(metrics.c.run_uuid, metrics.c.key)):
+        for run_id, key, number in conn.execute(_POINTS, {"ids": some}):
             found[run_id][key] = number
     return found
 
@@ -97,9 +98,8 @@ def purge(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
         kept = obstacles(conn, [int(id_) for id_ in going])
         going = [id_ for id_ in going if not (int(id_) in kept or _is_lived_in(conn, int(id_)))]
     for some in parts([_key(kind, id_) for id_ in going]):
-        for table, condition in _BELONGINGS[kind]:
-            conn.execute(delete(table).where(condition(some)))
-        conn.execute(delete(_ID[kind].table).where(_ID[kind].in_(some)))
+        for statement in _purging(kind):
+            conn.execute(statement, {"ids": some})
     imported.forget(conn, kind.value, going)
     staying = there(conn, kind, [id_ for id_ in ids if id_ not in {*going}])
     claimed = set() if kind is Kind.EXPERIMENT else {*staying}  # an experiment that stays has lost nothing
@@ -111,7 +111,7 @@ def there(conn: Connection, kind: Kind, ids: Sequence[str]) -> list[str]:
     """Those of these that there are, in any stage."""
     found: list[str] = []
     for some in parts([_key(kind, id_) for id_ in ids]):
-        found += map(str, conn.scalars(select(_ID[kind]).where(_ID[kind].in_(some))))
+        found += map(str, conn.scalars(select(_ID[kind]).where(listed(_ID[kind])), {"ids": some}))
     return found
 
 
@@ -126,9 +126,6 @@ def _is_lived_in(conn: Connection, experiment_id: int) -> bool:
 def _key(kind: Kind, id_: str) -> str | int:
     return int(id_) if kind is Kind.EXPERIMENT else id_
 
-
-Ids = Sequence[str | int]
-Condition = Callable[[Ids], ColumnElement[bool]]
 
 _ID: dict[Kind, Column[Any]] = {
     Kind.RUN: runs.c.run_uuid,
@@ -145,36 +142,44 @@ def _of_deleted_experiment(table: Table) -> ColumnElement[bool]:
     return exists(found.correlate(table))
 
 
+def _marked(
+    id_: Column[Any], since: Column[Any], location: Column[Any], *conditions: ColumnElement[bool]
+) -> Select[Any]:
+    query = select(id_, since, location).where(listed(id_), *conditions)
+    return locked(query.order_by(id_), id_.table)
+
+
 _MARKED: dict[Kind, Select[Any]] = {
-    Kind.RUN: locked(
-        select(runs.c.run_uuid, runs.c.deleted_time, runs.c.artifact_uri).where(
-            runs.c.lifecycle_stage == DELETED, is_served(runs)
-        ),
-        runs,
+    Kind.RUN: _marked(
+        runs.c.run_uuid,
+        runs.c.deleted_time,
+        runs.c.artifact_uri,
+        runs.c.lifecycle_stage == DELETED,
+        is_served(runs),
     ),
-    Kind.MODEL: locked(
-        select(
-            logged_models.c.model_id,
-            logged_models.c.last_updated_timestamp_ms,
-            logged_models.c.artifact_location,
-        ).where(
-            or_(logged_models.c.lifecycle_stage == DELETED, _of_deleted_experiment(logged_models)),
-            is_served(logged_models),
-        ),
-        logged_models,
+    Kind.MODEL: _marked(
+        logged_models.c.model_id,
+        logged_models.c.last_updated_timestamp_ms,
+        logged_models.c.artifact_location,
+        or_(logged_models.c.lifecycle_stage == DELETED, _of_deleted_experiment(logged_models)),
+        is_served(logged_models),
     ),
-    Kind.EXPERIMENT: locked(
-        select(
-            experiments.c.experiment_id, experiments.c.last_update_time, experiments.c.artifact_location
-        ).where(experiments.c.lifecycle_stage == DELETED, SERVED),
-        experiments,
+    Kind.EXPERIMENT: _marked(
+        experiments.c.experiment_id,
+        experiments.c.last_update_time,
+        experiments.c.artifact_location,
+        experiments.c.lifecycle_stage == DELETED,
+        SERVED,
     ),
 }
 
+_METRIC = (metrics.c.run_uuid, metrics.c.key)
+_POINTS = select(*_METRIC, func.count()).where(listed(metrics.c.run_uuid)).group_by(*_METRIC)
 
-def _edges(*ends: tuple[Column[Any], str, Column[Any]]) -> Condition:
+
+def _edges(*ends: tuple[Column[Any], str, Column[Any]]) -> ColumnElement[bool]:
     """The condition of `inputs` that one of the ends, a type and an id, is one of these."""
-    return lambda ids: or_(*(and_(kind == name, end.in_(ids)) for kind, name, end in ends))
+    return or_(*(and_(kind == name, listed(end)) for kind, name, end in ends))
 
 
 _SOURCE = (inputs.c.source_type, inputs.c.source_id)
@@ -189,16 +194,16 @@ _OF_RUN = _edges(_end(_TARGET, RUN), _end(_SOURCE, RUN_INPUT), _end(_SOURCE, RUN
 _OF_MODEL = _edges(_end(_TARGET, MODEL_INPUT), _end(_TARGET, MODEL_OUTPUT))
 
 
-def _tags_of(condition: Condition) -> Condition:
+def _tags_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition of `input_tags` that the edge is such a one."""
-    return lambda ids: input_tags.c.input_uuid.in_(select(inputs.c.input_uuid).where(condition(ids)))
+    return input_tags.c.input_uuid.in_(select(inputs.c.input_uuid).where(condition))
 
 
-def _by(column: Column[Any]) -> tuple[Table, Condition]:
-    return column.table, column.in_
+def _by(column: Column[Any]) -> tuple[Table, ColumnElement[bool]]:
+    return column.table, listed(column)
 
 
-_BELONGINGS: dict[Kind, Sequence[tuple[Table, Condition]]] = {
+_BELONGINGS: dict[Kind, Sequence[tuple[Table, ColumnElement[bool]]]] = {
     Kind.RUN: (
         _by(metrics.c.run_uuid),
         _by(latest_metrics.c.run_uuid),
@@ -221,3 +226,9 @@ _BELONGINGS: dict[Kind, Sequence[tuple[Table, Condition]]] = {
     ),
 }
 """What goes before the rows themselves, in this order; the edges of a dataset are those of runs."""
+
+
+@cache
+def _purging(kind: Kind) -> list[Delete]:
+    """What deletes `ids` of that kind, with all that belongs to them."""
+    return [delete(table).where(condition) for table, condition in (*_BELONGINGS[kind], _by(_ID[kind]))]

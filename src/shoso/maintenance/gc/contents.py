@@ -60,6 +60,12 @@ class Contents:
         if self.compared:
             self._compare(place, meta)
 
+    def count(self, metas: Sequence[ObjectMeta]) -> None:
+        """Count these, and compare nothing."""
+        self.objects += len(metas)
+        self.bytes += sum([meta.size for meta in metas])
+        self.newest = max([self.newest, *(meta.modified for meta in metas)])
+
     def _compare(self, place: Place, meta: ObjectMeta) -> None:
         self.longest = max(self.longest, len(meta.key.encode()))
         path = keys.below(meta.key, place.key) if meta.key != place.key else ""
@@ -133,8 +139,11 @@ async def _listed(store: Store, places: Sequence[Place]) -> list[Sequence[Object
 
 def _summed_up(place: Place, metas: Sequence[ObjectMeta], remembered: int, compared: bool) -> Contents:
     found = Contents(keys=[meta.key for meta in metas[:remembered]], compared=compared)
-    for meta in metas:
-        found.add(place, meta)
+    if compared:
+        for meta in metas:
+            found.add(place, meta)
+    else:
+        found.count(metas)
     return found
 
 

@@ -38,7 +38,7 @@ class Removing:
 
     def _refusal(self, key: Key) -> StoreError | None:
         """Why no folder is even opened, or found empty and removed, for a key like that."""
-        if not reserved(key) and _CLIMBING.isdisjoint(key.split("/")):
+        if keys.is_plain(key) or not (reserved(key) or not _CLIMBING.isdisjoint(key.split("/"))):
             return None
         outcome = self._calls.attempt("delete", key, segments, key)
         return outcome if isinstance(outcome, StoreError) else None
