@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
+import pytest
 from tests.maintenance import outages, world
 from tests.maintenance.outages import Outage
+from tests.maintenance.verbs import Quiet
 from tests.maintenance.world import ROOT, World
 from tests.servers import sshd
 from tests.servers.processes import Launcher
+
+from shoso.maintenance.gc.chosen import Asked as Chosen
+from shoso.maintenance.gc.collecting import collect
+from shoso.maintenance.migrate import migration
+from shoso.maintenance.migrate.migration import Asked
 
 
 async def test_an_sftp_server_that_goes_away_loses_nothing_and_reruns_finish(tmp_path, monkeypatch):
@@ -37,3 +44,64 @@ async def test_an_sftp_server_that_goes_away_loses_nothing_and_reruns_finish(tmp
         await outage.is_right()
         await opened.close()
         down()
+
+
+@pytest.mark.parametrize("unmounted", ["gone", "empty"])
+async def test_a_folder_that_isnt_mounted_is_named_and_nothing_is_taken_for_missing(unmounted, tmp_path):
+    root, aside = tmp_path / "artifacts", tmp_path / "mounted elsewhere"
+    root.mkdir()
+    flags = await world.database("sqlite", tmp_path) | {"artifacts_destination": str(root)}
+    opened = World(flags, {"SHOSO_STATE": str(tmp_path / "state")})
+    outage = Outage(opened, tmp_path, str(root), lambda: None, lambda: None)
+    await outage.fill()
+    before = await opened.files()
+    await opened.close()
+    root.rename(aside)
+    if unmounted == "empty":
+        root.mkdir()
+    opened = outage.world = World(flags, opened.environment)
+    await outage.is_refused()
+    assert not root.exists() or not [*root.iterdir()]
+    if unmounted == "empty":
+        root.rmdir()
+    aside.rename(root)
+    await outage.is_right()
+    assert await opened.files() == before
+    await opened.close()
+
+
+async def test_the_end_of_a_move_waits_for_both_folders_to_be_mounted(tmp_path):
+    flags = await world.database("sqlite", tmp_path)
+    flags |= {"artifacts_destination": str(tmp_path / "artifacts")}
+    (tmp_path / "artifacts").mkdir()
+    opened = World(flags, {"SHOSO_STATE": str(tmp_path / "state")})
+    near, there = tmp_path / "near", tmp_path / "there"
+    run = await opened.run(await opened.experiment("one", str(near)))
+    asked = Asked(str(near), str(there))
+    assert (await migration.migrate(opened.estate, asked)).failed == 0
+    before = await opened.files(str(near))
+    await opened.close()
+    for end in (migration.finish, migration.rollback):
+        for folder, empty in ((there, False), (there, True), (near, False)):
+            opened = World(flags, opened.environment)
+            folder.rename(aside := tmp_path / "aside")
+            if empty:
+                folder.mkdir()
+            refused = await end(opened.estate, [], running=True)
+            assert (folder.exists(), [*folder.glob("*")]) == (empty, [])
+            if empty:
+                folder.rmdir()
+            aside.rename(folder)
+            assert f"'{folder}' is" in refused.stopped
+            assert [await opened.files(str(each)) for each in (near, there)] == [before, before]
+            await opened.close()
+    opened = World(flags, opened.environment)
+    await opened.delete_run(run)
+    there.rename(tmp_path / "aside")
+    collected, _ = await collect(opened.estate, Chosen(), Quiet())
+    [problem] = collected.problems
+    assert str(there) in problem.message
+    assert not there.exists()
+    (tmp_path / "aside").rename(there)
+    assert (await collect(opened.estate, Chosen(), Quiet()))[0].problems == []
+    await opened.close()

@@ -99,8 +99,7 @@ class Places:
 
     async def recorded(self, location: str) -> Place:
         """A location that a server has recorded, of what isn't known; MLflow's layout is seen by its look."""
-        layout = _LAYOUT.search(location.rstrip("/"))
-        return await self._below(Record(location, "", layout[1] if layout else ""), ROOT)
+        return await self._below(_seen(location), ROOT)
 
     async def close(self) -> None:
         """Close every store; may be called again."""
@@ -202,6 +201,17 @@ def is_root(uri: str, place: Place) -> bool:
     if scheme == "models":
         return not parse_model(uri).path
     return place.key == ROOT
+
+
+def root_of(location: str) -> str:
+    """What is above MLflow's layout in a recorded location; all of it, where it hasn't that."""
+    return _rooted(location, _seen(location))[0]
+
+
+def _seen(location: str) -> Record:
+    """What a location says of itself by its look."""
+    layout = _LAYOUT.search(location.rstrip("/"))
+    return Record(location, "", layout[1] if layout else "")
 
 
 def _rooted(location: str, record: Record) -> tuple[str, Key]:

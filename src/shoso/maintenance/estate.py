@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import make_url
 
-from shoso.client.places import Place, Places
+from shoso.client.places import Place, Places, root_of
 from shoso.client.settings import ClientSettings, client_settings
 from shoso.core import keys, locations
 from shoso.core.keys import Key
@@ -27,7 +27,8 @@ from shoso.core.locations import Location
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import Policy, standard
-from shoso.metadata import tables
+from shoso.maintenance import mounted
+from shoso.metadata import objects, tables
 from shoso.metadata.connect import Database
 from shoso.metadata.dialects import choose
 from shoso.metadata.dialects.options import SETTING
@@ -92,7 +93,7 @@ class Estate:
         self._books.open(database)
         self._server = _server(client)
         self._places = Places(self._server, client)
-        there = self._server is None and _is_there(settings.artifacts_destination)
+        there = self._server is None and mounted.is_there(settings.artifacts_destination)
         named = _roots(settings, destination=settings.serve_artifacts and (there or not doubtful))
         self._named = {_parsed(one): one for one in named}
         self._destination = next((at for at, one in self._named.items() if one.setting == DESTINATION), None)
@@ -150,6 +151,11 @@ class Estate:
             if found in root:
                 return Place(await self._store(root), found.below(root))
         return await self._places.recorded(location)
+
+    async def require_mounted(self, location: str) -> None:
+        """Raise ConfigError for what is recorded on this machine below a folder that isn't there."""
+        if locations.is_local(location):
+            await asyncio.to_thread(mounted.require_root, root_of(location))
 
     def is_served(self, location: str) -> bool:
         """Whether that is reached through a server, which alone knows where it keeps it."""
@@ -210,13 +216,20 @@ class Estate:
         """The store of one of the settings' roots, opened once."""
         async with self._opening:
             if root not in self._stores:
+                await self._require_mounted(root)
                 self._stores[root] = await asyncio.to_thread(self._open, root)
             return self._stores[root]
 
+    async def _require_mounted(self, root: Location) -> None:
+        """Raise ConfigError for an empty folder in which something is recorded to be."""
+        named = self._named[root]
+        bare = await asyncio.to_thread(mounted.is_bare, named.uri)
+        if bare and await self.database.read(objects.is_root, root.name):
+            raise mounted.empty(named.setting, named.uri)
+
     def _open(self, root: Location) -> Store:
         named = self._named[root]
-        if locations.is_local(named.uri) and not _is_there(named.uri):
-            raise ConfigError(named.setting, f"'{named.uri}' isn't there; is it mounted on this machine?")
+        mounted.require_there(named.setting, named.uri)
         try:
             store = open_store(named.uri, self.settings.environment)
         except ShosoError as error:
@@ -290,10 +303,6 @@ def _server(client: ClientSettings) -> Server | None:
     from shoso.client.server import Server
 
     return Server(client.tracking_uri, client)
-
-
-def _is_there(uri: str) -> bool:
-    return not locations.is_local(uri) or locations.local_path(uri).is_dir()
 
 
 def _require_tables(settings: ServerSettings) -> None:

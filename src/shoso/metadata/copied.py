@@ -51,6 +51,12 @@ def known(conn: Connection, experiment_id: int, ids: Sequence[bytes]) -> dict[by
     return found
 
 
+def is_begun(conn: Connection, experiment_id: int) -> bool:
+    """Whether any object of the experiment was at both places."""
+    query = select(copied.c.id).where(copied.c.experiment_id == experiment_id).limit(1)
+    return conn.scalar(query) is not None
+
+
 def write(conn: Connection, rows: Sequence[Copy]) -> None:
     """Put these rows, over what is there; ids are named once."""
     _UPSERT.execute(conn, rows)

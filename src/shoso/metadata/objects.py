@@ -86,6 +86,11 @@ def page(conn: Connection, after: bytes = b"", limit: int = 1000) -> list[Row]:
     return [Row(*found) for found in conn.execute(query)]
 
 
+def is_root(conn: Connection, root: str) -> bool:
+    """Whether anything is recorded in that root. It is looked for in all that is."""
+    return conn.scalar(select(objects.c.id).where(objects.c.root == root).limit(1)) is not None
+
+
 @lru_cache(maxsize=256)
 def _folder(root: str, folder: Key) -> bytes:
     """The half of what lies in that folder; objects come folder by folder."""

@@ -61,6 +61,7 @@ async def place_of(estate: Estate, item: Item) -> Place:
     location = await recorded.location(estate, item)
     if item.trash:
         return (await shelved(estate, location, item.trash)).place
+    await estate.require_mounted(location)
     return await estate.place(location)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
+from shoso.maintenance import mounted
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.migrate.apart import require_apart
 from shoso.maintenance.migrate.ending import Ending, owners
 from shoso.maintenance.migrate.ends import Ends
 from shoso.maintenance.migrate.moving import WHOLE, Mover, Outcome, Shard
 from shoso.maintenance.migrate.renaming import Renaming, end
-from shoso.metadata import holdings, moves, relocating
+from shoso.metadata import copied, holdings, moves, relocating
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.holdings import PAGE, Wanted
 from shoso.metadata.moves import Move, State
@@ -54,6 +56,7 @@ async def migrate(estate: Estate, asked: Asked, progress: Progress | None = None
     """Move every experiment that has something below the source. Raises ConfigError, TrackingError."""
     renaming = Renaming(end("--from", asked.source), end("--to", asked.target))
     found = await estate.database.read(_concerned, renaming, asked.experiments)
+    await _require_mounted(estate, "--from", renaming.source, [one.experiment_id for one in found])
     for outcome in found:
         await estate.database.read(relocating.foresee, outcome.experiment_id, renaming)
     ends = await Ends.open(estate, renaming, progress)
@@ -138,12 +141,23 @@ class _Endings:
         if ends not in self._known:
             renaming = Renaming(*ends)
             database = self._estate.database
+            await asyncio.to_thread(mounted.require_there, "--from", move.source)
+            await _require_mounted(self._estate, "--to", move.target, [move.experiment_id])
             whose = await owners(database, renaming.reverse if self._reverse else renaming)
             places = await Ends.open(self._estate, renaming, self._progress)
             if self._deletes:
                 await require_apart(renaming, places.source, places.target)
             self._known[ends] = Ending(database, renaming, places, whose)
         return self._known[ends]
+
+
+async def _require_mounted(estate: Estate, option: str, uri: str, experiments: Sequence[int]) -> None:
+    """Raise ConfigError for a folder of this machine that isn't there, or is empty and once wasn't."""
+    await asyncio.to_thread(mounted.require_there, option, uri)
+    if await asyncio.to_thread(mounted.is_bare, uri):
+        for number in experiments:
+            if await estate.database.read(copied.is_begun, number):
+                raise mounted.empty(option, uri)
 
 
 async def _each(found: Sequence[Outcome], work: Callable[[Outcome], Awaitable[None]]) -> Result:
