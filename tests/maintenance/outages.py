@@ -48,6 +48,7 @@ class Outage:
     ) -> None:
         self.world, self.folder, self.where, self.down, self.up = opened, folder, where, down, up
         self.near = str(folder / "near")
+        self.before: tuple[str, ...] = ()
 
     async def fill(self) -> None:
         """Runs and a model that stay, with a version; runs that go; runs in a folder of this machine."""
@@ -70,7 +71,8 @@ class Outage:
         flags["MLFLOW_ARTIFACTS_DESTINATION"] = self.world.flags["artifacts_destination"]
         env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         env |= flags | self.world.environment
-        process = await asyncio.create_subprocess_exec(SHOSO, *words, env=env, stdout=PIPE, stderr=STDOUT)
+        command = (*self.before, SHOSO, *words)
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=PIPE, stderr=STDOUT)
         said, _ = await process.communicate()
         assert process.returncode is not None
         assert b"Traceback" not in said, said.decode()

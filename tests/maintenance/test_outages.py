@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
@@ -65,6 +66,27 @@ async def test_a_folder_that_isnt_mounted_is_named_and_nothing_is_taken_for_miss
     if unmounted == "empty":
         root.rmdir()
     aside.rename(root)
+    await outage.is_right()
+    assert await opened.files() == before
+    await opened.close()
+
+
+async def test_a_folder_that_may_not_be_read_is_named_and_nothing_is_taken_for_missing(tmp_path):
+    (tmp_path / "artifacts").mkdir()
+    flags = await world.database("sqlite", tmp_path)
+    flags |= {"artifacts_destination": str(tmp_path / "artifacts")}
+    opened = World(flags, {"SHOSO_STATE": str(tmp_path / "state")})
+    outage = Outage(opened, tmp_path, "", lambda: None, lambda: None)
+    if os.geteuid() == 0:  # who may read everything
+        outage.before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    await outage.fill()
+    before, locked = await opened.files(), tmp_path / "artifacts/1"
+    locked.chmod(0)
+    for words, named in ((("gc", "apply", str(outage.plans[0])), "'1/"), (("fsck",), "'1'")):
+        code, said = await outage.command(*words)
+        assert (code, named in said, "may not be touched" in said) == (1, True, True), said
+        assert "It was stored" not in said
+    locked.chmod(0o755)
     await outage.is_right()
     assert await opened.files() == before
     await opened.close()

@@ -253,7 +253,7 @@ class LocalStore:
     def error(self, kind: Kind, op: str, key: Key, what: str) -> StoreError:
         """The error in this store's name."""
         name = self.info.name
-        return store_error(kind, f"'{key}' {what}.", op=op, key=key, store=name)
+        return store_error(kind, f"'{key or name}' {what}.", op=op, key=key, store=name)
 
     def refuse(self, op: str, key: Key) -> None:
         """See Rules."""
@@ -268,7 +268,8 @@ class LocalStore:
             kind, what = _KINDS[errno.ETIMEDOUT]
         if number in _DENIED and self.tree.mount.remote and os.geteuid() == 0:
             what = f"may not be touched: {_SQUASHED}"
-        return self.error(kind, op, key, what)
+        listed = op == "list" and isinstance(error, PermissionError) and error.filename
+        return self.error(kind, op, Key(error.filename) if listed else key, what)
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:

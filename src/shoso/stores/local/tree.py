@@ -149,12 +149,18 @@ class Tree:
 
     @again
     def entries(self, key: Key | str) -> list[Found]:
-        """The folder's files and folders, in the order of a deep listing; nothing for a missing folder."""
+        """The folder's files and folders, in the order of a deep listing; nothing for a missing folder.
+
+        Raises PermissionError with the key as its file name.
+        """
         try:
             with self.folder(key) as folder:
                 found = self._scan(key, folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except PermissionError as error:
+            error.filename = str(key)  # of a listing, nobody else knows how deep it was
+            raise
         return sorted((entry for entry in found if entry), key=lambda e: e.name + "/" * e.folder)
 
     def _scan(self, key: Key | str, folder: int) -> list[Found | None]:
