@@ -129,6 +129,8 @@ class _Choice:
 
     async def _named(self, kind: Kind, ids: Sequence[str]) -> list[Holding]:
         """What has these ids; one that isn't there is put by. Raises TrackingError: one may not go."""
+        if not ids:
+            return []
         try:
             found = {one.id: one async for page in self._all(kind, Wanted(ids)) for one in page}
         except ValueError:
