@@ -492,6 +492,7 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
     (tmp_path / "p.jsonl").write_text(whole[:-40])
     assert "is no line of a plan" in line("apply", "p.jsonl", code=1)
     assert "write it like 30d" in line("--older-than", "soon", code=2)
+    assert "no id is named" in line("--run-ids", "", code=2)  # as a script says it whose variable is empty
     assert "Shoso has no workspaces" in line("--all-workspaces", code=2)
     assert await plain.there(Kind.RUN, first, second, third) == [third]
     both = "--run-ids", f"{second},{third}", "--yes"  # again, after what was killed in between

@@ -42,10 +42,13 @@ class _Ids(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Each once."""
+        """Each once. Raises BadParameter for none: what was asked for isn't all that is deleted."""
         if isinstance(value, tuple):
             return value
-        return tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        ids = tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        if not ids:
+            self.fail("no id is named; leave the option out for all that is deleted.", param, ctx)
+        return ids
 
 
 class _Group(Lazy):
