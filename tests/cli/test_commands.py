@@ -75,6 +75,8 @@ def test_gc_of_a_folder_loads_no_server_no_client_and_no_other_database(tmp_path
     heavy = {"aiohttp", "starlette", "uvicorn", "rich", "shoso.server.app", "shoso.transfer.engine"}
     heavy |= {f"sqlalchemy.dialects.{name}" for name in ("mssql", "mysql", "postgresql")}
     heavy |= {"shoso.metadata.mlflow_tables", "shoso.stores.folder", "shoso.wire.requests"}
+    heavy |= {"shoso.maintenance.gc.planning", "shoso.maintenance.inventory", "shoso.stores.files.store"}
+    heavy |= {"shoso.stores.hdfs", "shoso.stores.sftp", "configparser", "tomllib"}
     assert loaded("gc", "--backend-store-uri", uri) & heavy == set()
 
 
