@@ -324,7 +324,8 @@ class Sequences(RuleBasedStateMachine):
             one for one in self.things.values()
             if (one.deleted or one.experiment in ids) and not one.trash and (registered or not one.named_by)
         ]  # fmt: skip
-        return [*going, *leaving]
+        kept = {one.experiment for one in self.things.values() if one not in going}
+        return [*going, *(one for one in leaving if one.id not in kept)]
 
     def _plan(self, asked: Asked, expected: list[Thing | Experiment]) -> None:
         path = self.folder / f"plan {next(self.count)}"
