@@ -92,6 +92,29 @@ def test_a_server_that_is_told_to_stop_ends_with_0_and_leaves_no_process(start, 
     server.stop()
 
 
+UNHEARD = """if True:
+    import signal, sys, weakref
+    from shoso.cli import main
+    from shoso.server import process
+
+    def announce(*_):
+        gone = type("Gone", (), {})()
+        left = weakref.ref(gone, lambda _: signal.raise_signal(signal.SIGTERM))
+        del gone
+
+    process._announce = announce
+    if __name__ == "__main__":
+        main(["server", "--port", "0", "--workers", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_that_comes_while_garbage_is_collected_stops_the_server_too(tmp_path, workers):
+    (tmp_path / "unheard.py").write_text(UNHEARD)
+    done = subprocess.run([sys.executable, "unheard.py", workers], cwd=tmp_path, timeout=30, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, 0.6])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_server_that_is_told_to_stop_while_it_starts_ends(tmp_path, workers, delay):

@@ -65,7 +65,9 @@ def _serve_together(settings: ServerSettings, listener: socket.socket) -> None:
     lines = _print_logs(settings)
     config = _config(partial(_app, settings), factory=True, workers=settings.workers)
     _announce(settings, listener)
-    _Workers(config, sockets=[listener]).run()
+    workers = _Workers(config, sockets=[listener])
+    workers.signal_queue.extend(_unheard)
+    workers.run()
     lines.close()
 
 
@@ -76,6 +78,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
+        self.should_exit |= bool(_unheard)
         yield
 
 
@@ -167,6 +170,11 @@ def _announce(settings: ServerSettings, listener: socket.socket) -> None:
     _log.info("Shoso listens on %s (pid %d)", where, os.getpid())
 
 
+_unheard: list[int] = []
+"""Signals to stop that came before the server ran: Python drops what is raised in a collection of garbage."""
+
+
 def _stop(number: int, frame: object) -> None:
     """Before and after the server runs, a signal to stop ends the process as asked."""
+    _unheard.append(number)
     raise SystemExit(0)
