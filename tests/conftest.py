@@ -1,6 +1,7 @@
 """What every test has: MLflow's client as it is without Shoso, unless a test says otherwise."""
 
 import os
+import re
 import shutil
 import signal
 from collections import Counter
@@ -17,15 +18,35 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
     signal.signal(signal.SIGINT, signal.default_int_handler)  # and what tests start would inherit it
 
 with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
+    from xdist.scheduler import LoadFileScheduling
     from xdist.workermanage import NodeManager
 
     NodeManager.EXIT_TIMEOUT = 60  # workers stop servers as they end, and were killed after 10 s
+
+    class ByStorage(LoadFileScheduling):
+        """A file's tests go to one worker, those of the contract by storage: its servers start once."""
+
+        def _split_scope(self, nodeid):
+            storage = CONTRACT.match(nodeid)
+            return storage[1] if storage else super()._split_scope(nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(config, log):
+        return ByStorage(config, log) if config.getvalue("dist") == "loadfile" else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(config):
+        """One more than there are cores, for some tests wait."""
+        return (os.cpu_count() or 1) + 1
+
 
 with suppress(ImportError):
     from hypothesis import settings
 
     settings.register_profile("busy", settings(), deadline=None)  # a busy machine is no failure
     settings.load_profile("busy")
+
+CONTRACT = re.compile(r"tests/conformance/.*\[(?:remote-)?(\w+)")
 
 LONG = {
     *("test_databases.py", "test_dropin.py", "test_fleet.py", "test_memory.py", "test_old_client.py"),

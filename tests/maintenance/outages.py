@@ -69,7 +69,9 @@ class Outage:
         """`shoso …`: its exit code, and what it says."""
         flags = {"MLFLOW_BACKEND_STORE_URI": self.world.flags["backend_store_uri"]}
         flags["MLFLOW_ARTIFACTS_DESTINATION"] = self.world.flags["artifacts_destination"]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        env = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SHOSO_"))
+        }
         env |= flags | self.world.environment
         command = (*self.before, SHOSO, *words)
         process = await asyncio.create_subprocess_exec(*command, env=env, stdout=PIPE, stderr=STDOUT)

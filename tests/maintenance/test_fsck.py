@@ -447,5 +447,8 @@ def test_the_exit_code_and_the_last_line_say_how_it_is(tmp_path):
         world.server.artifacts.rename(tmp_path / "away")
         assert world.fsck(code=1) == []
         world.fsck("--sure", code=2)
+        (tmp_path / "away").rename(world.server.artifacts)
+        absent = world.start("fsck", "--repair", "--from", str(tmp_path / "absent"))
+        assert f"--from: '{tmp_path}/absent' isn't there" in absent.communicate()[1]
     finally:
         world.server.stop()

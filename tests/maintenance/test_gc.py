@@ -502,6 +502,9 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
     assert f"There is no run {second}, or not any more." in line.told
     assert await plain.there(Kind.RUN, first, second, third) == []
     assert f"There is no run {second}." in line(*both, code=1)  # as mlflow gc
+    two = await plain.experiment("two")
+    await plain.database.write(experiments.delete, two)
+    assert "make sure that the storage" not in line("plan", "--experiment-ids", two)
 
 
 def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monkeypatch):
