@@ -30,6 +30,7 @@ from shoso.maintenance.gc.account import KEPT, Account
 from shoso.maintenance.gc.chosen import ABSENT, Asked
 from shoso.maintenance.gc.collecting import collect
 from shoso.maintenance.plans import Item, Kept, Line, new_id
+from shoso.metadata.holdings import Kind
 
 T = TypeVar("T")
 
@@ -214,8 +215,10 @@ def _sums(done: Planned) -> list[str]:
     what = kinds(done.items)
     if not what:
         return ["Nothing would go."]
-    doubt = [] if done.objects else ["None of it has an object: make sure that the storage is the right one."]
-    return [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)}).", *doubt]
+    lines = [f"{what} would go: {count(done.objects, 'object')} ({size(done.bytes)})."]
+    if not done.objects and done.items.keys() & {Kind.RUN, Kind.MODEL}:
+        lines.append("None of it has an object: make sure that the storage is the right one.")
+    return lines
 
 
 def in_words(done: Collected) -> str:

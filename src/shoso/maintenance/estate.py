@@ -172,6 +172,7 @@ class Estate:
 
     async def copy(self, uri: str) -> Place:
         """A copy of a root, by any URI that a client opens; nothing is written there. Raises as `place`."""
+        await asyncio.to_thread(mounted.require_there, "--from", uri)
         return await self._places.open(uri)
 
     async def close(self) -> None:
