@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shoso.core import locations
+from shoso.core import locations, mounted
 from shoso.core.locations import parse, shown
 from shoso.core.options import address
 from shoso.errors import StoreError
@@ -125,3 +125,13 @@ def test_what_climbs_or_asks_is_no_location(uri):
 
 def test_the_bucket_of_an_access_point_has_colons():
     assert parse("s3://arn:aws:s3:us-east-1:123456789012:accesspoint/name/a").folder == "name/a"
+
+
+def test_a_path_from_the_root_has_one_slash(monkeypatch):
+    monkeypatch.chdir("/")
+    assert str(locations.local_path("./kept")) == "/kept"  # as in a container
+
+
+def test_what_cant_be_looked_at_is_no_folder_that_is_there():
+    assert not mounted.is_there("/" + "x" * 5000)
+    assert not mounted.is_bare("/" + "x" * 5000)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.request import Request, urlopen
+
 import pytest
-from tests.e2e.servers import refusal
+from tests.e2e.servers import Server, refusal
 
 pytestmark = pytest.mark.shoso_only
 
@@ -45,3 +47,25 @@ def test_a_flag_that_cannot_be_used_is_named(tmp_path, flags):
 )
 def test_a_variable_that_cannot_be_used_is_named(tmp_path, name, value):
     assert name in refusal(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("unmounted", ["gone", "empty"])
+def test_a_destination_that_isnt_mounted_isnt_written_to(tmp_path, unmounted):
+    first, aside = Server(tmp_path).start(), tmp_path / "aside"
+    kept = f"{first.uri}/api/2.0/mlflow-artifacts/artifacts/a"
+    urlopen(Request(kept, b"a", method="PUT")).close()
+    first.stop()
+    first.artifacts.rename(aside)
+    if unmounted == "empty":
+        first.artifacts.mkdir()
+    flags = ("--backend-store-uri", first.database, "--artifacts-destination", str(first.artifacts))
+    said = refusal(tmp_path, *flags)
+    assert "artifacts were stored there; is it mounted on this machine?" in said
+    assert not first.artifacts.exists() or not [*first.artifacts.iterdir()]
+    if unmounted == "empty":
+        first.artifacts.rmdir()
+    aside.rename(first.artifacts)
+    first.start()
+    with urlopen(kept) as reply:
+        assert reply.read() == b"a"
+    first.stop()

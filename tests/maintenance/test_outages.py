@@ -14,10 +14,15 @@ from tests.maintenance.world import ROOT, World
 from tests.servers import sshd
 from tests.servers.processes import Launcher
 
+from shoso.maintenance import plans
+from shoso.maintenance.gc import planning
+from shoso.maintenance.gc.applying import apply
 from shoso.maintenance.gc.chosen import Asked as Chosen
 from shoso.maintenance.gc.collecting import collect
+from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.migrate import migration
 from shoso.maintenance.migrate.migration import Asked
+from shoso.metadata.holdings import Kind
 
 
 async def test_an_sftp_server_that_goes_away_loses_nothing_and_reruns_finish(tmp_path, monkeypatch):
@@ -126,4 +131,57 @@ async def test_the_end_of_a_move_waits_for_both_folders_to_be_mounted(tmp_path):
     assert not there.exists()
     (tmp_path / "aside").rename(there)
     assert (await collect(opened.estate, Chosen(), Quiet()))[0].problems == []
+    await opened.close()
+
+
+async def test_folders_that_went_with_what_was_in_them_keep_nobody_waiting(tmp_path):
+    """Below a root that is named, and there: what was deleted last took its folders along."""
+    root = tmp_path / "data"
+    flags = await world.database("sqlite", tmp_path) | {"allow_artifact_root": (str(root),)}
+    flags |= {"serve_artifacts": False}
+    (root / "other").mkdir(parents=True)
+    opened = World(flags, {"SHOSO_STATE": str(tmp_path / "state")})
+    one = await opened.experiment("one", str(root / "one"))
+    full, empty = await opened.run(one), await opened.run(one, {})
+    for run in (full, empty):
+        await opened.delete_run(run)
+        assert (await collect(opened.estate, Chosen(), Quiet()))[0].problems == []
+        assert not (root / "one").exists()
+    assert await opened.there(Kind.RUN, full, empty) == []
+    two = await opened.experiment("two", str(root / "two"))
+    await opened.run(two, {})
+    (root / "two").mkdir()
+    moved = await migration.migrate(opened.estate, Asked(str(root / "two"), str(root / "three")))
+    (root / "two").rmdir()
+    assert (moved.failed, (root / "three").exists()) == (0, False)
+    ended = await migration.finish(opened.estate, [], running=True)
+    assert (ended.failed, ended.stopped) == (0, "")
+    await opened.close()
+
+
+async def test_the_trash_of_a_folder_that_isnt_mounted_makes_it_not(tmp_path):
+    near, aside = tmp_path / "near", tmp_path / "aside"
+    flags = await world.database("sqlite", tmp_path) | {"serve_artifacts": False}
+    opened = World(flags, {})
+    one = await opened.experiment("one", str(near))
+    first, second = [await opened.run(one) for _ in range(2)]
+    before = await opened.files(str(near))
+    await opened.delete_run(first)
+    await planning.plan(opened.estate, Chosen(), tmp_path / "plan", Quiet())
+    plan, items = plans.read(tmp_path / "plan")
+    assert (await apply(opened.estate, plan, items, Quiet(), trash=60)).problems == []
+    await opened.close()
+    near.rename(aside)
+    opened = World(flags, {})
+    await opened.delete_run(second)
+    await undo(opened.estate, plan.id, Quiet())
+    collected, _ = await collect(opened.estate, Chosen(), Quiet())
+    assert str(near) in collected.problems[0].message
+    assert not near.exists()
+    await opened.close()
+    aside.rename(near)
+    opened = World(flags, {})
+    await undo(opened.estate, plan.id, Quiet())
+    assert await opened.files(str(near)) == before
+    assert await opened.there(Kind.RUN, first, second) == sorted([first, second])
     await opened.close()

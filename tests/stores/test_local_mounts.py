@@ -73,6 +73,21 @@ def test_the_mount_of_a_folder_is_found_by_its_device(tmp_path, monkeypatch):
     os.close(folder)
 
 
+def test_where_a_folder_is_on_its_device_whatever_is_mounted_where(tmp_path, monkeypatch):
+    (tmp_path / "mountinfo").write_text(
+        "22 1 8:1 / / rw shared:1 - ext4 /dev/a rw\n"
+        "30 22 8:1 /srv/data /mnt/bound rw shared:1 - ext4 /dev/a rw\n"
+        "31 22 0:55 / /mnt/odd\u2028name rw shared:7 - nfs4 nas:/export/odd rw\n"
+        "32 22 0:55 / /mnt/one rw shared:7 - nfs4 [fe80::1]:/export/one rw\n"  # whose root is / in each
+        "33 22 0:55 / /mnt/two rw shared:7 - nfs4 [fe80::1]:/export/two rw\n"
+    )
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+    places = ("/mnt/bound/a", "/srv/data/a", "/mnt/one/a", "/mnt/two/a", "/mnt/odd\u2028name")
+    assert [mounts.on_device(place) for place in places] == [
+        *["8:1/srv/data/a"] * 2, "0:55/export/one/a", "0:55/export/two/a", "0:55/export/odd",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("mount", "guarded"), [(Mount("ext4"), True), (NFS, True), (NFS_WITHOUT_LOCKS, False)]
 )

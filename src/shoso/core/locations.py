@@ -105,7 +105,7 @@ def _absolute(uri: str, parts: SplitResult) -> str:
     if parts.scheme == "file" and parts.netloc not in {"", "localhost"}:
         raise ConfigError(shown(uri), "a file: URI names no host; write file:///path.")
     path = unquote(parts.path) if parts.scheme else uri
-    return os.path.normpath(path if path.startswith("/") else f"{Path.cwd()}/{path}")
+    return os.path.normpath(os.path.join(Path.cwd(), path))  # noqa: PTH118
 
 
 def shown(uri: str) -> str:

@@ -21,13 +21,12 @@ from sqlalchemy import make_url
 
 from shoso.client.places import Place, Places, root_of
 from shoso.client.settings import ClientSettings, client_settings
-from shoso.core import keys, locations
+from shoso.core import keys, locations, mounted
 from shoso.core.keys import Key
 from shoso.core.locations import Location
 from shoso.core.store import Store
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
 from shoso.layers import Policy, standard
-from shoso.maintenance import mounted
 from shoso.metadata import objects, tables
 from shoso.metadata.connect import Database
 from shoso.metadata.dialects import choose
@@ -153,9 +152,21 @@ class Estate:
         return await self._places.recorded(location)
 
     async def require_mounted(self, location: str) -> None:
-        """Raise ConfigError for what is recorded on this machine below a folder that isn't there."""
-        if locations.is_local(location):
+        """Raise ConfigError for what is in no named root, and below a folder that isn't there, or is empty.
+
+        Named roots are looked at when they are opened.
+        """
+        if locations.is_local(location) and self._named_root(location) is None:
             await asyncio.to_thread(mounted.require_root, root_of(location))
+
+    def root_around(self, uri: str) -> str:
+        """The named root that a folder of this machine lies in, as it was named; of none, the folder."""
+        named = self._named_root(uri) if locations.is_local(uri) else None
+        return named.uri if named else uri
+
+    def _named_root(self, location: str) -> _Named | None:
+        found = _read(location)
+        return next((named for root, named in self._named.items() if found in root), None)
 
     def is_served(self, location: str) -> bool:
         """Whether that is reached through a server, which alone knows where it keeps it."""
@@ -222,11 +233,11 @@ class Estate:
             return self._stores[root]
 
     async def _require_mounted(self, root: Location) -> None:
-        """Raise ConfigError for an empty folder in which something is recorded to be."""
+        """Raise ConfigError for a bare folder in which something is recorded to be."""
         named = self._named[root]
         bare = await asyncio.to_thread(mounted.is_bare, named.uri)
         if bare and await self.database.read(objects.is_root, root.name):
-            raise mounted.empty(named.setting, named.uri)
+            raise mounted.bare(named.setting, named.uri)
 
     def _open(self, root: Location) -> Store:
         named = self._named[root]

@@ -108,7 +108,7 @@ class Locations:
 
     def _open_default(self, uri: str) -> None:
         """The default root; where it is a storage, it is the clients' to open, and we only help with it."""
-        root = _parsed(_DEFAULT, uri)
+        root = parsed(_DEFAULT, uri)
         try:
             self._open(_DEFAULT, uri)
         except ConfigError as error:
@@ -118,7 +118,7 @@ class Locations:
             self._unopened = (root, error.message)
 
     def _open(self, setting: str, uri: str) -> None:
-        root = _parsed(setting, uri)
+        root = parsed(setting, uri)
         if root not in [there for there, _ in self._roots]:
             try:
                 store = open_store(uri, self._environment)
@@ -129,7 +129,8 @@ class Locations:
             self._environment[PUBLIC_ENDPOINT.variable] = ""
 
 
-def _parsed(setting: str, uri: str) -> Location:
+def parsed(setting: str, uri: str) -> Location:
+    """The location that a setting names. Raises ConfigError that names it."""
     try:
         return locations.parse(uri)
     except ShosoError as error:

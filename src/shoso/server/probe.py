@@ -8,11 +8,14 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TypeVar
 
+from shoso.core import mounted
 from shoso.core.keys import Key
 from shoso.core.store import Store, read_bytes
 from shoso.core.streams import BytesSource
 from shoso.errors import ConfigError, ShosoError
-from shoso.server.locations import Locations
+from shoso.metadata import objects
+from shoso.server.locations import Locations, parsed
+from shoso.server.services import open_database
 from shoso.settings import ServerSettings
 
 PATIENCE = 30
@@ -29,9 +32,13 @@ _SETTING = "--artifacts-destination"
 
 
 async def check_destination(settings: ServerSettings) -> None:
-    """Write, read, list and delete an object of a new name. Raises ConfigError that says what failed."""
+    """Write, read, list and delete an object of a new name. Raises ConfigError that says what failed.
+
+    A folder that isn't there is made, unless artifacts were stored in it.
+    """
     if not settings.serve_artifacts:
         return
+    await _require_mounted(settings)
     locations = Locations(settings)
     try:
         async with asyncio.timeout(PATIENCE):
@@ -41,6 +48,20 @@ async def check_destination(settings: ServerSettings) -> None:
         raise ConfigError(_SETTING, f"{name} gave no answer for {PATIENCE} s; is it reachable?") from None
     finally:
         await locations.close()
+
+
+async def _require_mounted(settings: ServerSettings) -> None:
+    """Raise ConfigError for a folder that is missing or empty although something is recorded to be in it."""
+    uri = settings.artifacts_destination
+    root = parsed(_SETTING, uri).name
+    if settings.artifacts_only or not await asyncio.to_thread(mounted.is_bare, uri):
+        return
+    database = await asyncio.to_thread(open_database, settings)
+    try:
+        if await database.read(objects.is_root, root):
+            raise mounted.bare(_SETTING, uri)
+    finally:
+        await database.close()
 
 
 async def _try_out(store: Store, folder: Key) -> None:

@@ -43,12 +43,17 @@ def open_services(settings: ServerSettings) -> Services:
     direct = open_direct(settings, locations)
     if books is None:
         return Services(settings, locations, direct, None, None)
-    database = Database.open(
+    database = open_database(settings)
+    books.open(database)
+    locations.moves.open(database)
+    return Services(settings, locations, direct, database, books)
+
+
+def open_database(settings: ServerSettings) -> Database:
+    """The settings' database, and its replica. Raises ConfigError with the setting and the fix."""
+    return Database.open(
         settings.backend_store_uri,
         artifact_root=settings.artifact_root,
         options=settings.database,
         replica=settings.read_replica_backend_store_uri,
     )
-    books.open(database)
-    locations.moves.open(database)
-    return Services(settings, locations, direct, database, books)

@@ -45,10 +45,12 @@ async def shelved(estate: Estate, location: str, trash: str) -> Shelf:
     """Where in the trash that is what was at the location. Raises as `Estate.place`."""
     root, found, plan = trash.rpartition(f"{TRASH}/")
     if found and not root:  # written down before roots were: it is that of the store
+        await estate.require_mounted(location)
         at, folder = await estate.place(location), Key(trash)
         return Shelf(Place(at.store, keys.join(folder, at.key)), folder, keys.ROOT, at)
     if not root:
         raise TrackingError(Kind.INVALID, f"'{locations.shown(trash)}' is no folder of the trash of gc.")
+    await estate.require_mounted(root)
     top = await estate.place(recorded.with_login(root, location))
     key = _below(location, root)
     folder = keys.join(top.key, f"{TRASH}/{plan}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
+from shoso.core import mounted
 from shoso.errors import ConfigError, Kind, ShosoError, TrackingError
-from shoso.maintenance import mounted
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.migrate.apart import require_apart
 from shoso.maintenance.migrate.ending import Ending, owners
@@ -56,6 +56,7 @@ async def migrate(estate: Estate, asked: Asked, progress: Progress | None = None
     """Move every experiment that has something below the source. Raises ConfigError, TrackingError."""
     renaming = Renaming(end("--from", asked.source), end("--to", asked.target))
     found = await estate.database.read(_concerned, renaming, asked.experiments)
+    await asyncio.to_thread(mounted.require_there, "--from", estate.root_around(renaming.source))
     await _require_mounted(estate, "--from", renaming.source, [one.experiment_id for one in found])
     for outcome in found:
         await estate.database.read(relocating.foresee, outcome.experiment_id, renaming)
@@ -141,8 +142,8 @@ class _Endings:
         if ends not in self._known:
             renaming = Renaming(*ends)
             database = self._estate.database
-            await asyncio.to_thread(mounted.require_there, "--from", move.source)
-            await _require_mounted(self._estate, "--to", move.target, [move.experiment_id])
+            for option, uri in (("--from", move.source), ("--to", move.target)):
+                await _require_mounted(self._estate, option, uri, [move.experiment_id])
             whose = await owners(database, renaming.reverse if self._reverse else renaming)
             places = await Ends.open(self._estate, renaming, self._progress)
             if self._deletes:
@@ -152,12 +153,12 @@ class _Endings:
 
 
 async def _require_mounted(estate: Estate, option: str, uri: str, experiments: Sequence[int]) -> None:
-    """Raise ConfigError for a folder of this machine that isn't there, or is empty and once wasn't."""
-    await asyncio.to_thread(mounted.require_there, option, uri)
-    if await asyncio.to_thread(mounted.is_bare, uri):
+    """Raise ConfigError for a bare folder of this machine in which there was something of an experiment."""
+    root = estate.root_around(uri)
+    if await asyncio.to_thread(mounted.is_bare, root):
         for number in experiments:
             if await estate.database.read(copied.is_begun, number):
-                raise mounted.empty(option, uri)
+                raise mounted.bare(option, root)
 
 
 async def _each(found: Sequence[Outcome], work: Callable[[Outcome], Awaitable[None]]) -> Result:

@@ -194,7 +194,7 @@ class Mover:
             if not (folders := [*mine.values()]):
                 return
             async with self._nobody_turns(outcome.experiment_id):
-                await self._look(outcome, mine)
+                await self._look(outcome, mine, again=left == ROUNDS - 1)
                 await self._pass(outcome, folders, last=not left)
             found = await self.ends.agree(folders, self.book(outcome))
             if not found.different:
@@ -203,15 +203,19 @@ class Mover:
             _refuse_stuck(before, found.different)
             before = found.different
 
-    async def _look(self, outcome: Outcome, mine: Mapping[str, Key]) -> None:
-        """Know what is at the target before anything is copied there. Raises EXISTS."""
+    async def _look(self, outcome: Outcome, mine: Mapping[str, Key], *, again: bool) -> None:
+        """Know what is at the target before anything is copied there. Raises EXISTS.
+
+        `again`: also in the folders that were seen before. Not after a copy: what is new there is ours.
+        """
         fresh = await self._database.read(relocating.unseen, outcome.experiment_id, mine)
         seen = [path for id_, path in mine.items() if id_ not in fresh]
         ends, book = self.ends.reverse, self.book_back(outcome)
         if fresh:
             await look(ends, book, [mine[id_] for id_ in fresh], first=True)
             await self._database.write(relocating.see, outcome.experiment_id, fresh)
-        await look(ends, book, seen, first=False)
+        if again:
+            await look(ends, book, seen, first=False)
 
     async def _weed(self, outcome: Outcome, folders: Collection[Key]) -> None:
         """Leave no copy at the target of what is gone at the source."""

@@ -63,12 +63,8 @@ def mount_of(folder: int) -> Mount:
     """The mount that an open folder is on."""
     device = os.fstat(folder).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return Mount()  # no Linux
-    for line in lines:
-        place, _, source = line.partition(" - ")  # its fields: proc_pid_mountinfo(5)
+    for line in _lines():
+        place, _, source = line.partition(" - ")
         if place.split(" ")[2] == number:
             kind, _, options = source.split(" ", 2)
             return Mount(kind, frozenset(options.split(",")))
@@ -80,18 +76,29 @@ def on_device(path: str) -> str:
 
     The path itself where nobody says what is mounted.
     """
-    try:
-        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return path.strip("/")  # no Linux
     found = ("", "", "")
-    for line in lines:
-        _, _, device, root, point, *_ = line.split(" ")
+    for line in _lines():
+        mount, _, source = line.partition(" - ")
+        _, _, device, root, point, *_ = mount.split(" ")
         top = _unescaped(point).rstrip("/")
         if f"{path}/".startswith(f"{top}/") and len(top) >= len(found[2]):  # of several the last covers all
-            found = device, _unescaped(root).strip("/"), top
+            found = device, _unescaped(_exported(source) or root).strip("/"), top
     device, root, top = found
     return "/".join(filter(None, (device, root, path.removeprefix(top).strip("/"))))
+
+
+def _lines() -> list[str]:
+    """A line for each mount, proc_pid_mountinfo(5); none where there is no such file: no Linux."""
+    try:
+        return [line for line in os.fsdecode(MOUNTS.read_bytes()).split("\n") if line]
+    except OSError:
+        return []
+
+
+def _exported(source: str) -> str:
+    """The folder of an NFS server that is mounted; "" of others. Its mounts all say that their root is /."""
+    kind, name, *_ = source.split(" ")
+    return name[name.find(":/") + 1 :] if kind.startswith("nfs") else ""
 
 
 def _unescaped(field: str) -> str:
