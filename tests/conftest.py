@@ -34,11 +34,6 @@ with suppress(ImportError):  # the interpreter of MLflow 2.22 has none
     def pytest_xdist_make_scheduler(config, log):
         return ByStorage(config, log) if config.getvalue("dist") == "loadfile" else None
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_auto_num_workers(config):
-        """One more than there are cores, for some tests wait."""
-        return (os.cpu_count() or 1) + 1
-
 
 with suppress(ImportError):
     from hypothesis import settings

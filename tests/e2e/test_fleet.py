@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -150,6 +151,8 @@ def test_no_acknowledged_write_is_lost_when_servers_die_and_come_back(fleet):
         stack.callback(crew.close)
         crew.begin()
         time.sleep(SECONDS / 4)
+        os.killpg(fleet[0].pid, signal.SIGSTOP)  # what it is asked meanwhile is under way when it dies
+        time.sleep(0.3)
         fleet[0].kill()
         time.sleep(SECONDS / 4)
         fleet[1].stop()
