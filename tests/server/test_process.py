@@ -111,7 +111,10 @@ UNHEARD = """if True:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_that_comes_while_garbage_is_collected_stops_the_server_too(tmp_path, workers):
     (tmp_path / "unheard.py").write_text(UNHEARD)
-    done = subprocess.run([sys.executable, "unheard.py", workers], cwd=tmp_path, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "unheard.py", workers],
+        cwd=tmp_path, env=Server(tmp_path)._environment(), timeout=30, check=False,
+    )  # fmt: skip
     assert done.returncode == 0
 
 

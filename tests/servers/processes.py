@@ -90,7 +90,7 @@ class Launcher:
 
 def shared(name: str, start: Callable[[Launcher], Facts]) -> Facts:
     """The facts of the server of that name, started if it isn't running yet."""
-    variable = f"SHOSO_TEST_{name.upper()}"
+    variable = f"TESTED_{name.upper()}"  # SHOSO_ would be a setting that there is not
     if variable not in os.environ:
         os.environ[variable] = _once(name, start)
     facts: Facts = json.loads(os.environ[variable])
