@@ -62,6 +62,16 @@ def test_a_coroutine_returns_and_raises_as_a_function_would():
         run(fail())
 
 
+def test_a_time_out_of_a_coroutine_is_none_of_the_wait_for_it():
+    async def wait(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        raise TimeoutError("of its own")
+
+    for seconds in (0.0, 2.5 * blocking.HEARING):
+        with pytest.raises(TimeoutError, match="of its own"):
+            run(wait(seconds))
+
+
 def test_all_threads_share_one_loop():
     async def loop() -> int:
         await asyncio.sleep(0.01)
@@ -123,12 +133,14 @@ def test_an_error_while_iterating_is_raised_where_it_came():
         next(items)
 
 
-def test_ctrl_c_cancels_and_waits_until_all_is_cleaned_up():
+@pytest.mark.parametrize("gets", ["os.kill, (os.getpid(), ", "signal.pthread_kill, (threading.get_ident(), "])
+def test_ctrl_c_cancels_and_waits_until_all_is_cleaned_up(gets):
+    """Whichever thread the system gives the signal to, be it the loop's."""
     done = program(
         "import asyncio, os, signal, threading\n"
         "async def work():\n"
         "    try:\n"
-        "        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        f"        threading.Timer(0.2, {gets}signal.SIGINT)).start()\n"
         "        await asyncio.sleep(60)\n"
         "    finally:\n"
         "        await asyncio.sleep(0.3)\n"

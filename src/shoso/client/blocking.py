@@ -21,6 +21,9 @@ T = TypeVar("T")
 ENDING = 5.0
 """Seconds that what is still under way gets to clean up when the process ends."""
 
+HEARING = 0.2
+"""Seconds until a signal is heard that the system gave to another thread: that doesn't wake this one."""
+
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """What the coroutine returns or raises; it runs in the caller's context.
@@ -35,12 +38,12 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     job = _Job(coroutine)
     try:
         thread.loop.call_soon_threadsafe(job.start)
-        return job.outcome.result()
+        return job.result()
     except BaseException:
         if not job.outcome.done():
             thread.loop.call_soon_threadsafe(job.cancel)
             with suppress(CancelledError, Exception):
-                job.outcome.result()
+                job.result()
         raise
 
 
@@ -74,6 +77,15 @@ class _Job(Generic[T]):
         self._coroutine = coroutine
         self._context = copy_context()
         self._task: asyncio.Task[T] | None = None
+
+    def result(self) -> T:
+        """What came of it, for the caller's thread; wait for that."""
+        while True:
+            try:
+                return self.outcome.result(HEARING)
+            except TimeoutError:
+                if self.outcome.done():
+                    return self.outcome.result()
 
     def start(self) -> None:
         """On the loop."""
