@@ -13,7 +13,7 @@ from pathlib import Path
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import CHUNK, BytesSource
-from shoso.core.types import CREATE, IfMatch
+from shoso.core.types import CREATE, IfMatch, ObjectMeta, SmallObject
 from shoso.errors import ConfigError, Exists, Kind, NotFound, StoreError
 from shoso.layers import standard
 from shoso.layers.limits import Limits
@@ -110,6 +110,19 @@ async def write_new(store, root, *names):
         await store.write(Key(f"new/{name}"), BytesSource(b"."))
 
 
+async def apart(store, root):
+    """Whether the folders of new objects have changed once more since these were named."""
+    one, batched, before, moved = (
+        Key(f"apart/{way}/object") for way in ("one", "batched", "before", "moved")
+    )
+    await store.write(one, BytesSource(b"."))
+    await store.batches.write([SmallObject(ObjectMeta(batched, 1, 0.0), b".")])
+    await store.write(before, BytesSource(b"."))
+    await store.move([(before, moved)])
+    paths = [root / key for key in (one, batched, moved)]
+    return [path.parent.stat().st_ctime_ns > path.stat().st_ctime_ns for path in paths]
+
+
 async def delete_open(store, root):
     """Delete an object that is half read; what is in its folder then, what is listed, what was read.
 
@@ -181,7 +194,7 @@ async def _main(verb, folder, *args):
 VERBS = {
     verb.__name__: verb
     for verb in (
-        increment, create, replace, look, wait_for, write_new, delete_open, write,
+        increment, create, replace, look, wait_for, write_new, apart, delete_open, write,
         denied, without_server,
     )
 }  # fmt: skip

@@ -120,6 +120,11 @@ def test_a_new_object_is_seen_at_once_by_a_machine_that_looked_for_it_before(mac
     assert max(_said(machines[1], waiting)) < 2.5
 
 
+def test_by_nfs_3_a_name_is_given_in_a_tick_of_its_own(machines):
+    """Else, one in fifty stayed unseen by who looked in the tick in which it was named."""
+    assert _do(machines[0], "apart", _both(machines, "3", "apart")[0]) == [True, True, True]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_another_machine_sees_one_version_or_another_but_never_none(machines, version):
     folders = _both(machines, version, "replace")

@@ -44,6 +44,7 @@ class Place:
 
     descriptor: int
     members: list[Member] = field(default_factory=list)
+    sync: Callable[[int], None] = os.fsync
 
 
 class Group:
@@ -73,7 +74,7 @@ class Group:
         """Make these durable; in as many threads as there are shares."""
         for place in places:
             try:
-                os.fsync(place.descriptor)
+                place.sync(place.descriptor)
             except OSError as error:
                 for each in place.members:
                     each.outcome = self._attempt(each, _fail, error)
@@ -134,7 +135,8 @@ class Group:
         """Rename what lies in one folder; what that fails for goes the long way, which knows why."""
         place = Place(-1)
         with suppress(OSError):
-            place = Place(self._open.enter_context(self._tree.folder(folder, create=True)))
+            opened = self._open.enter_context(self._tree.folder(folder, create=True))
+            place = Place(opened, sync=self._tree.mount.settle)
             self._folders.append(place)
         for each in members:
             self._require_wanted()

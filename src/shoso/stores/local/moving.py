@@ -60,4 +60,4 @@ class Moving:
     @again
     def _sync(self, folder: Key) -> None:
         with suppress(FileNotFoundError, NotADirectoryError), self._tree.folder(folder) as descriptor:
-            os.fsync(descriptor)
+            self._tree.mount.settle(descriptor)

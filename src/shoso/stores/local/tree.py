@@ -132,12 +132,28 @@ class Tree:
 
     def _enter(self, folder: int, segment: str, create: bool) -> int:
         try:
-            return _enter(folder, segment, create)
+            return self._entered(folder, segment, create)
         except FileNotFoundError:
             if not self.mount.remote:
                 raise
             refresh(folder)
-            return _enter(folder, segment, create)
+            return self._entered(folder, segment, create)
+
+    def _entered(self, folder: int, segment: str, create: bool) -> int:
+        for _ in range(_RACES):
+            try:
+                return _open_folder(folder, segment)
+            except FileNotFoundError:
+                if not create:
+                    raise
+                self._make(folder, segment)
+        raise FileNotFoundError(errno.ENOENT, "the folder is removed as fast as it is made", segment)
+
+    def _make(self, folder: int, name: str) -> None:
+        """Make a folder durably; one that is there is fine."""
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+            self.mount.settle(folder)
 
     def holds(self, key: Key | str) -> bool:
         """Whether there is a regular file of that name."""
@@ -232,7 +248,7 @@ class Tree:
                 with self.parent(key, create=True) as (folder, name):
                     self._name(among, draft, folder, name, replace)
                     if durable:
-                        os.fsync(folder)
+                        self.mount.settle(folder)
             except OSError as error:
                 # If the folder was emptied and removed between opening it and the rename, make it again. Who
                 # cleans up before that removes what others make, and they in turn: none of them gets on.
@@ -301,28 +317,13 @@ def _found(entry: os.DirEntry[str]) -> Found | None:
     return Found(entry.name, folder, status) if folder or stat.S_ISREG(status.st_mode) else None
 
 
-def _enter(folder: int, segment: str, create: bool) -> int:
-    for _ in range(_RACES):
-        try:
-            return os.open(segment, _FOLDER, dir_fd=folder)
-        except FileNotFoundError:
-            if not create:
-                raise
-            _make_folder(folder, segment)
-        except NotADirectoryError:
-            if stat.S_ISLNK(os.stat(segment, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), segment) from None
-            raise
-    raise FileNotFoundError(errno.ENOENT, "the folder is removed as fast as it is made", segment)
-
-
-def _make_folder(folder: int, name: str) -> None:
-    """Make a folder durably; one that is there is fine."""
+def _open_folder(folder: int, segment: str) -> int:
     try:
-        os.mkdir(name, dir_fd=folder)
-    except FileExistsError:
-        return
-    os.fsync(folder)
+        return os.open(segment, _FOLDER, dir_fd=folder)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(segment, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), segment) from None
+        raise
 
 
 def _lock_remotely(lock: int, how: int) -> None:
