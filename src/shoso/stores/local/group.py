@@ -40,11 +40,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An open file or folder, and the objects that are lost where it can't be synced."""
+    """An open file or folder, how it is made durable, and the objects that are lost where it can't be."""
 
     descriptor: int
+    sync: Callable[[int], None]
     members: list[Member] = field(default_factory=list)
-    sync: Callable[[int], None] = os.fsync
 
 
 class Group:
@@ -68,7 +68,7 @@ class Group:
         with self._at_work(), self._tree.folder(DRAFTS, create=True) as drafts:
             for each in self._members:
                 each.outcome = self._attempt(each, self._write, drafts, each)
-        return [Place(each.file, [each]) for each in self._fine()]
+        return [Place(each.file, os.fsync, [each]) for each in self._fine()]
 
     def sync(self, places: Sequence[Place]) -> None:
         """Make these durable; in as many threads as there are shares."""
@@ -133,10 +133,10 @@ class Group:
 
     def _name(self, drafts: int, folder: Key, members: Sequence[Member]) -> None:
         """Rename what lies in one folder; what that fails for goes the long way, which knows why."""
-        place = Place(-1)
+        settle = self._tree.mount.settle
+        place = Place(-1, settle)
         with suppress(OSError):
-            opened = self._open.enter_context(self._tree.folder(folder, create=True))
-            place = Place(opened, sync=self._tree.mount.settle)
+            place = Place(self._open.enter_context(self._tree.folder(folder, create=True)), settle)
             self._folders.append(place)
         for each in members:
             self._require_wanted()
