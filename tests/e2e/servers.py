@@ -76,11 +76,7 @@ class Server:
         if REFERENCE:
             for other in tuple(self._live):
                 other.stop()
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command(), cwd=self.folder, env=self._environment(), stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+        self.process = self._spawn(self.folder / "server.log")
         self._live.append(self)
         self._wait_for_health()
         return self
@@ -112,6 +108,13 @@ class Server:
         """What the server has printed so far."""
         return (self.folder / "server.log").read_text(errors="replace")
 
+    def _spawn(self, log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [*_MORTAL, *self._command()], cwd=self.folder, env=self._environment(), stdout=out,
+                stderr=out, start_new_session=True,
+            )  # fmt: skip
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
             raise RuntimeError("The server isn't running.")
@@ -124,7 +127,7 @@ class Server:
         flags += ["--artifacts-destination", str(self.artifacts)]
         program = Path(sys.executable).with_name("mlflow" if self.reference else "shoso")
         here = ["--host", "127.0.0.1", "--port", str(self.port)]
-        return [*_MORTAL, str(program), "server", *here, *flags, *self.flags]
+        return [str(program), "server", *here, *flags, *self.flags]
 
     @property
     def database(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import mlflow
@@ -12,8 +10,8 @@ import pytest
 from tests.e2e import dropin
 from tests.e2e.servers import Attached, Server, free_port
 from tests.metadata import places
+from tests.servers import warm
 from tests.servers.mlflowd import MlflowServer
-from tests.servers.processes import PROJECT
 
 from shoso.metadata.schema import USED
 
@@ -116,7 +114,4 @@ def test_what_shoso_made_and_wrote_is_mlflows(kind, uri, tmp_path, port):
 
 def by_mlflow(uri, label):
     """What the real MLflow finds in a database, before and after it goes on with a work: without a server."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.e2e.dropin", uri, label]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(warm.printed("-m", "tests.e2e.dropin", uri, label).splitlines()[-1])

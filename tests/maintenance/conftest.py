@@ -24,7 +24,7 @@ from tests.maintenance import moves, world
 from tests.maintenance.proof import Proof
 from tests.maintenance.victims import Victims
 from tests.maintenance.world import World
-from tests.servers import radosgw
+from tests.servers import radosgw, warm
 from tests.servers.target import Target, around
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,8 +41,6 @@ class Written(NamedTuple):
 
 def interpreter(version: str) -> Path:
     """Python with that MLflow; built once, in .cache."""
-    if version == INSTALLED:
-        return Path(sys.executable)
     home = ROOT / ".cache" / f"mlflow-skinny-{version}"
     home.parent.mkdir(exist_ok=True)
     with home.with_name(f"{home.name}.lock").open("w") as lock:
@@ -67,6 +65,8 @@ def _build(home: Path, requirements: list[str]) -> None:
 def written(version: str, folder: Path) -> Written:
     """A file store in that folder, by that version."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    if version == INSTALLED:
+        return Written(folder, json.loads(warm.printed(str(WRITER), str(folder), env=env).splitlines()[-1]))
     command = [str(interpreter(version)), "-W", "ignore", str(WRITER), str(folder)]
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """Fills an MLflow file store, by whichever MLflow runs this: `python filestore_writer.py FOLDER`.
 
-Prints what that MLflow itself reads from it, as `seen` does; from MLflow 1.30 on.
+Prints what that MLflow itself reads from it, as `seen` does; from MLflow 1.30 on. Of the URI of a database it
+does that alone.
 """
 
 from __future__ import annotations
@@ -203,8 +204,9 @@ def _model(one) -> list:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    mlflow.set_tracking_uri(place.as_uri())
+    uri = sys.argv[1]
+    mlflow.set_tracking_uri(uri if ":" in uri else Path(uri).as_uri())
     made = MlflowClient()
-    write(made, place)
+    if ":" not in uri:
+        write(made, Path(uri))
     sys.stdout.write(json.dumps(seen(made)))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.servers import free_port
-from tests.maintenance.conftest import INSTALLED, written
+from tests.maintenance.conftest import INSTALLED, WRITER, written
 from tests.maintenance.filestore_writer import seen
+from tests.servers import mlflowd, warm
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs old versions of MLflow
 
@@ -79,22 +80,8 @@ def test_a_database_gets_the_same(template, launch, bring, tmp_path):
 def test_mlflow_itself_reads_the_database(template, bring, tmp_path):
     """Every row is as MLflow keeps it: its own store opens the database, and sees the same."""
     bring(template.folder, f"sqlite:///{tmp_path}/made.db")
-    code = (
-        "import json, sys, mlflow; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
-        "from filestore_writer import seen; from mlflow.tracking import MlflowClient;"
-        "mlflow.set_tracking_uri(sys.argv[1]); print(json.dumps(seen(MlflowClient())))"
-    )
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        code,
-        f"sqlite:///{tmp_path}/made.db",
-        str(Path(__file__).parent),
-    ]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    same(json.loads(out.splitlines()[-1]), template.seen)
+    said = warm.printed(str(WRITER), f"sqlite:///{tmp_path}/made.db")
+    same(json.loads(said.splitlines()[-1]), template.seen)
 
 
 TABLES = [
@@ -125,12 +112,9 @@ def test_the_rows_are_those_of_mlflows_own_migration(mlruns, bring, tmp_path):
     [twice] = [path for path in mlruns.glob("*/*/metrics/one") if path.is_file()]
     twice.write_text("".join(dict.fromkeys(twice.read_text().splitlines(keepends=True))))
     bring(mlruns, f"sqlite:///{ours}")
-    code = (
-        "import sys; from pathlib import Path; from mlflow.store.fs2db import migrate;"
-        "migrate(Path(sys.argv[1]), sys.argv[2])"
+    warm.printed(
+        "-m", "mlflow", "migrate-filestore", "--source", str(mlruns), "--target", f"sqlite:///{theirs}"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, str(mlruns), f"sqlite:///{theirs}"]
-    subprocess.run(command, check=True, capture_output=True)
     mine, other = rows(ours), rows(theirs)
     for table in mine:
         if table != "experiments":
@@ -454,19 +438,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path, bring):
     assert (done.code, "mlruns" in done.err) == (1, True)
 
 
-def test_mlflows_own_server_is_refused_with_what_to_do(template, bring, mlflow_server):
-    done = bring(template.folder, mlflow_server)
+def test_mlflows_own_server_is_refused_with_what_to_do(template, bring):
+    done = bring(template.folder, mlflowd.shared().uri)
     assert done.code == 1
     assert "sqlite:///" in done.err
-
-
-@pytest.fixture
-def mlflow_server(tmp_path):
-    from tests.e2e.servers import Server
-
-    class Reference(Server):
-        reference = True
-
-    server = Reference(tmp_path).start()
-    yield server.uri
-    server.stop()

@@ -1,4 +1,4 @@
-"""A plain `mlflow server`, for what Shoso's client does with one: ten seconds to start, 400 MiB."""
+"""A plain `mlflow server`, for what Shoso's client does with one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.e2e.servers import Server
+from tests.servers import warm
 from tests.servers.target import Target, around
 
 
@@ -19,6 +20,10 @@ class MlflowServer(Server):
     """`mlflow server`, whatever the end-to-end tests run against."""
 
     reference: ClassVar[bool] = True
+
+    def _spawn(self, log: Path) -> Any:
+        _, *arguments = self._command()
+        return warm.start(["-m", "mlflow", *arguments], env=self._environment(), cwd=self.folder, out=log)
 
 
 @contextmanager
