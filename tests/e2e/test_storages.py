@@ -189,27 +189,30 @@ def test_a_large_file_goes_through_the_server(server, client, run_id, tmp_path, 
     assert "/mpu/" not in server.log()
 
 
+AT_ONCE = 4
+
+
 def test_memory_is_constant_however_much_is_under_way(server, client, run_id, storage):
-    """Eight transfers at once, up and down, of 48 and of 96 MiB each: the peak stays.
+    """Four transfers at once, up and down, of 32 and of 64 MiB each: the peak stays.
 
     HDFS's writers keep packets that a slow storage hasn't confirmed, the smaller ones perhaps fewer.
     """
-    queued = 8 * hdfs.QUEUED * 1024 if storage.uri.startswith("hdfs:") else 0
+    queued = AT_ONCE * hdfs.QUEUED * 1024 if storage.uri.startswith("hdfs:") else 0
     root = root_of(client, run_id)
-    _eight(server, root, MIB)
+    _at_once(server, root, MIB)
     idle, growths = resident(server), []
-    for size in (48 * MIB, 96 * MIB):
+    for size in (32 * MIB, 64 * MIB):
         with Watch(server) as watch:
-            _eight(server, root, size)
+            _at_once(server, root, size)
         growths.append(watch.peak - idle)
-    assert growths[1] < growths[0] + 96 * MIB + queued, growths
-    assert max(growths) < 8 * 40 * MIB, growths
+    assert growths[1] < growths[0] + AT_ONCE * 12 * MIB + queued, growths
+    assert max(growths) < AT_ONCE * 40 * MIB, growths
 
 
-def _eight(server, root: str, size: int) -> None:
-    """Eight artifacts up at once, then all of them down, and gone: their storage may be in memory too."""
-    with ThreadPoolExecutor(8) as pool:
-        paths = [f"{root}/{number}.bin" for number in range(8)]
+def _at_once(server, root: str, size: int) -> None:
+    """Artifacts up at once, then all of them down, and gone: their storage may be in memory too."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        paths = [f"{root}/{number}.bin" for number in range(AT_ONCE)]
         assert {reply.status for reply in pool.map(lambda path: _send(server, path, size), paths)} == {200}
         assert set(pool.map(lambda path: _drain(server, path), paths)) == {size}
     assert Wire(server.uri).delete(root).status == 200
