@@ -326,3 +326,32 @@ def test_the_outbox_of_a_running_process_is_left_to_it(own, outbox):
         [outcome], code = synced(own, outbox)
     assert "is running" in outcome["waits"]
     assert code == 1
+
+
+INTERRUPTED = """if True:
+    import os, signal, sys, threading, time
+    import shoso
+    shoso.start_run()
+    shoso.log_param("kept", 1)
+    os.kill(int(sys.argv[1]), signal.SIGSTOP)
+    shoso.log_param("waits", 1)
+    threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
+    began = time.monotonic()
+    try:
+        shoso.flush_async_logging()
+    except KeyboardInterrupt:
+        print(time.monotonic() - began, flush=True)
+    os._exit(0)
+"""
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_whichever_thread_gets_it(own, outbox):
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED, str(own.pid)],
+            env={**os.environ, "MLFLOW_TRACKING_URI": own.uri}, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+    finally:
+        os.kill(own.pid, signal.SIGCONT)
+    assert 0.5 <= float(done.stdout) < 5, done.stderr

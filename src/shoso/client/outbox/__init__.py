@@ -123,10 +123,11 @@ class Outbox:
             failures = self._failures
             self._nudged = self._flushing = True
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: not self._journal.waiting or self._failures > failures,
-                timeout=None if self._trouble is None else PATIENCE,
-            )
+            if self._trouble is None:
+                while not self._changed.wait_for(lambda: self._answered(failures), blocking.HEARING):
+                    pass
+            else:
+                self._changed.wait_for(lambda: self._answered(failures), PATIENCE)
             self._changed.wait_for(lambda: not self._journal.waiting or self._down is not None, PATIENCE)
             self._flushing = False
         if self._journal.waiting:
@@ -136,6 +137,10 @@ class Outbox:
                 self._trouble,
                 self._journal.folder.parent,
             )
+
+    def _answered(self, failures: int) -> bool:
+        """Whether the server has everything, or has failed once more than so often."""
+        return not self._journal.waiting or self._failures > failures
 
     def close(self) -> None:
         """See Sink; what is still here stays."""
