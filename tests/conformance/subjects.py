@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from tests.conformance.sized import Sized
 from tests.e2e.servers import Server
 from tests.servers import azurite, ftpd, gcs, hdfs, mlflowd, radosgw, sshd
+from tests.servers.processes import Facts, own
 from tests.servers.target import Target, around
 
 from shoso.core.keys import ROOT, Key
@@ -33,6 +34,8 @@ from shoso.stores.local import LocalOptions, LocalStore
 from shoso.stores.memory import MemoryStore
 from shoso.stores.remote.store import RemoteOptions, RemoteStore
 
+Again = Callable[[], AbstractAsyncContextManager[Store]]
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -42,17 +45,19 @@ class Opened:
     store, so that a broken write can't be hidden by a read that is broken in the same way; None where there
     is no such way. `refused` are names that the storage would change, so that the store must refuse them;
     `all_parts` says that it joins all parts of an upload or none, `blind` that it joins them without seeing
-    their bytes, so that no digest can be compared. `part_size` is what every upload is begun with.
+    their bytes, so that no digest can be compared. `part_size` is what every upload is begun with; `behind`
+    says that a Shoso server stands before a storage that is a subject by itself.
     """
 
     store: Store
-    again: Callable[[], AbstractAsyncContextManager[Store]]
+    again: Again
     put: Callable[[str, bytes], None] | None = None
     get: Callable[[str], bytes | None] | None = None
     refused: frozenset[str] = frozenset()
     all_parts: bool = False
     blind: bool = False
     part_size: int | None = None
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,30 +126,32 @@ async def _folder(folder: Path) -> AsyncIterator[Opened]:
     assert not left
 
 
-@cache
-def _server() -> Server:
-    """A server for all the tests of this process; it ends with it."""
+def _server() -> Facts:
+    """A server for all the tests of this process and its children; it ends with it."""
     folder = TemporaryDirectory(prefix="shoso-conformance-")
     server = Server(Path(folder.name), "--artifacts-only").start()
     atexit.register(folder.cleanup)
     atexit.register(server.stop)
-    return server
+    return {"uri": server.uri, "artifacts": str(server.artifacts)}
 
 
 @asynccontextmanager
 async def _remote(folder: Path) -> AsyncIterator[Opened]:
-    server = _server()
-    disk = server.artifacts
+    server = own("remote", _server)
 
     @asynccontextmanager
     async def again() -> AsyncIterator[Store]:
-        store = RemoteStore(RemoteOptions(server.uri))
+        store = RemoteStore(RemoteOptions(server["uri"]))
         await store.connect()
         yield store
         await store.close()
 
     async with again() as store:
-        yield Opened(store, again, *around(disk))
+        yield Opened(store, again, *around(Path(server["artifacts"])))
+    await asyncio.to_thread(_swept, Path(server["artifacts"]))
+
+
+def _swept(disk: Path) -> None:
     for left in (*disk.glob("*"), *disk.glob(".shoso/uploads/*")):
         if left.name != ".shoso":
             rmtree(left) if left.is_dir() else left.unlink()
@@ -172,7 +179,7 @@ def direct(
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
+            yield _offered(target, store, again)
 
     return Subject(name, opened, False, dresses, unkept or {}, at_times or {}, queued)
 
@@ -205,11 +212,16 @@ def through(name: str, fresh: Callable[[], Target]) -> Subject:
             await store.close()
 
         async with again() as store:
-            yield Opened(store, again, target.put, target.get, target.refused, target.all_parts, target.blind)
+            yield _offered(target, store, again, behind=True)
         async with again() as store:
             await _emptied(store)
 
     return Subject(f"remote-{name}", opened, dresses=("standard",))
+
+
+def _offered(target: Target, store: Store, again: Again, behind: bool = False) -> Opened:
+    ways = (target.put, target.get, target.refused, target.all_parts, target.blind)
+    return Opened(store, again, *ways, behind=behind)
 
 
 async def _emptied(store: Store) -> None:
@@ -242,7 +254,7 @@ SUBJECTS = {
     )
 }
 
-PART_SIZE = 5_000_000
+PART_SIZE = 1_100_000  # more than a buffer, and no number of them
 
 DRESSES: dict[str, Callable[[Store], Store]] = {
     "bare": lambda store: store,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.subjects import SUBJECTS
 
-SIZE = 256 * 1024 * 1024
+SIZE = 128 * 1024 * 1024
 BOUND = 24 * 1024  # KiB
 PERSISTENT = [
     (name, dress)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from tests.e2e.servers import Server
 from tests.servers import warm
+from tests.servers.processes import own
 from tests.servers.target import Target, around
 
 
@@ -49,9 +50,10 @@ def shared() -> MlflowServer:
 
 def fresh() -> Target:
     """Its artifacts, emptied."""
-    server = shared()
-    rmtree(server.artifacts, ignore_errors=True)
-    return Target(server.uri, {}, *around(server.artifacts), refused=REFUSED)
+    facts = own("mlflow", lambda: {"uri": shared().uri, "artifacts": str(shared().artifacts)})
+    artifacts = Path(facts["artifacts"])
+    rmtree(artifacts, ignore_errors=True)
+    return Target(facts["uri"], {}, *around(artifacts), refused=REFUSED)
 
 
 REFUSED = frozenset({"%41", "%25", "50%25 off", "a#b", "#", "what?", " leading and trailing "})

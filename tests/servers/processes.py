@@ -90,9 +90,14 @@ class Launcher:
 
 def shared(name: str, start: Callable[[Launcher], Facts]) -> Facts:
     """The facts of the server of that name, started if it isn't running yet."""
+    return own(name, lambda: json.loads(_once(name, start)))
+
+
+def own(name: str, start: Callable[[], Facts]) -> Facts:
+    """The facts of a server that this process has, started if it isn't running yet; its children find it."""
     variable = f"TESTED_{name.upper()}"  # SHOSO_ would be a setting that there is not
     if variable not in os.environ:
-        os.environ[variable] = _once(name, start)
+        os.environ[variable] = json.dumps(start())
     facts: Facts = json.loads(os.environ[variable])
     return facts
 
