@@ -7,6 +7,7 @@ that keeps its method. Time-outs are of silence, not of the whole call.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import socket
 import time
@@ -126,7 +127,7 @@ class Session:
 
     async def _once(self, method: str, url: URL, headers: Headers, body: Body | None) -> Reply:
         known = is_same(self._root, url)
-        sent = body if isinstance(body, bytes | None) else _Passing(body)
+        sent = _sent(body)
         try:
             return await self._open().request(
                 method,
@@ -205,6 +206,13 @@ class _Passing:
         if close is not None:
             with suppress(RuntimeError):  # it is being read, by whom aiohttp has cancelled
                 await close()
+
+
+def _sent(body: Body | None) -> bytes | io.BytesIO | _Passing | None:
+    """The body as aiohttp takes it; large bytes as a file, or writing them would hold up the other calls."""
+    if isinstance(body, bytes):
+        return io.BytesIO(body) if len(body) > CHUNK else body
+    return None if body is None else _Passing(body)
 
 
 def _words(error: Exception) -> str:
