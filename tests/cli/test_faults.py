@@ -62,7 +62,7 @@ def impatient(shoso):
 def stored(server, shoso, folder, unique):
     """The URI of TREE on the server, and where that has it on its disk."""
     uri = f"mlflow-artifacts:/{unique}"
-    shoso.process("artifacts", "put", folder, uri)
+    shoso("artifacts", "put", folder, uri)
     return uri, server.artifacts / unique
 
 
@@ -90,7 +90,7 @@ class Journey:
 
     def run(self) -> dict:
         """From here to the end; what it says of itself."""
-        done = json.loads(self.shoso.process(*self.command, "--json").stdout)
+        done = self.shoso.json(*self.command)
         self.check()
         return done
 
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_is_said_at_once_and_gone_on_with(shoso, api, stored
     shoso.environment["MLFLOW_MULTIPART_DOWNLOAD_MINIMUM_FILE_SIZE"] = str(part)
     back = small / "back"
     download = Journey(shoso, api, unique, ("artifacts", "get", stored[0], back), back)
-    said = sentence(shoso.process(*download.command, code=1).stderr)
+    said = sentence(shoso.result(*download.command, code=1).stderr)
     assert "large.bin" in said
     assert "disk is full" in said
     assert download.seen() == {*(files(back) if back.exists() else ())}
@@ -281,35 +281,37 @@ def test_a_file_that_never_rests_is_named_and_the_rest_arrives(shoso, proxy, upl
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        error = shoso.process(*upload.command, code=1).stderr
+        error = shoso.result(*upload.command, code=1).stderr
     finally:
         stop.set()
         writer.join()
     assert "large.bin' was changed each of the 3 times" in sentence(error)
     assert upload.seen() == {*TREE} - {"large.bin"}
     assert upload.pending() == []
-    shoso.process(*upload.command)
+    shoso(*upload.command)
     assert files(upload.to)["large.bin"] == (folder / "large.bin").read_bytes()
 
 
 # -- the store --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["large.bin", "model/medium.bin", "log/30.txt"])
-@pytest.mark.parametrize("old", [None, b"old"], ids=["new", "old"])
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [("large.bin", None), ("large.bin", b"old"), ("model/medium.bin", b"old"), ("log/30.txt", None)],
+)
 def test_a_file_that_has_rotted_is_never_handed_out(shoso, folder, stored, download, unique, name, old):
     uri, there = stored
     damage(there, *Path(name).parts)
     if old is not None:
         tree(download.to, {name: old})
-    said = sentence(shoso.process(*download.command, code=1).stderr)
+    said = sentence(shoso.result(*download.command, code=1).stderr)
     assert f"'{unique}/{name}'" in said
     assert "digest" in said
     assert "--force" in said
     found = files(download.to)
     assert found.pop(name, None) == old
     assert found == {path: data for path, data in TREE.items() if path != name}
-    shoso.process("artifacts", "put", folder, uri, "--include", name, "--force")
+    shoso("artifacts", "put", folder, uri, "--include", name, "--force")
     download.run()
 
 
@@ -340,8 +342,7 @@ def test_two_clients_that_send_the_same_folder_both_get_there(proxy, upload, bot
     upload.check()
 
 
-@pytest.mark.parametrize("state", ["state", "other"])
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize(("victim", "state"), [(0, "state"), (1, "state"), (1, "other")])
 def test_one_of_two_clients_that_is_killed_gets_there_by_a_rerun(
     shoso, proxy, upload, both, tmp_path, state, victim
 ):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.servers import mariadb, postgres
+from tests.servers import mariadb, postgres, warm
 
 pytestmark = pytest.mark.shoso_only
 
@@ -19,6 +17,9 @@ WIDER = [
     "test_client_registry.py::test_tags_of_a_version",
     "test_client_registry.py::test_a_long_description_is_kept",
 ]
+
+IMPORTED = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+"""Some plugins of pytest are there before it, with MLflow."""
 
 
 def database(kind: str) -> str:
@@ -37,17 +38,9 @@ def server(request, launch):
 def test_mlflows_client_does_as_on_sqlite(server, request):
     kind = request.node.callspec.params["server"]
     files = [str(HERE / f"test_client_{name}.py") for name in PARTS[kind]]
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-n0", *files]
-    command += [f"--deselect=tests/e2e/{name}" for name in WIDER]
+    flags = ["-q", "--tb=short", "-p", "no:cacheprovider", "-n0", *IMPORTED]
+    flags += [f"--deselect=tests/e2e/{name}" for name in WIDER]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST_"))}
-    done = subprocess.run(
-        command,
-        cwd=HERE.parents[1],
-        env=env | {"SHOSO_E2E_URI": server.uri},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout[-8000:]
-    assert f"{len(WIDER)} deselected" in done.stdout
+    env |= {"SHOSO_E2E_URI": server.uri}
+    said = warm.printed("-m", "pytest", *flags, *files, env=env, seconds=280)
+    assert f"{len(WIDER)} deselected" in said

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import statistics
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.e2e.raw import Api
 from tests.e2e.test_raw_wire import CALLS, is_prompt
+from tests.servers import warm
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,14 @@ for _ in range(10):
 """
 
 
-def test_versions_made_by_many_processes_have_numbers_of_their_own(server, api, unique):
+def test_versions_made_by_many_processes_have_numbers_of_their_own(server, api, unique, tmp_path):
     api.ok("POST", "registered-models/create", {"name": unique})
-    command = [sys.executable, "-W", "ignore", "-c", _MAKE, server.uri, unique]
-    makers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    numbers = [int(line) for maker in makers for line in maker.communicate(timeout=120)[0].split()]
-    assert [maker.returncode for maker in makers] == [0] * 4
-    assert sorted(numbers) == list(range(1, 41))
+    (tmp_path / "make.py").write_text(_MAKE)
+    command = [str(tmp_path / "make.py"), server.uri, unique]
+    outs = {"out": tmp_path / "out", "err": tmp_path / "err"}
+    makers = [warm.start(command, env=os.environ, cwd=tmp_path, **outs) for _ in range(4)]
+    assert [maker.wait(120) for maker in makers] == [0] * 4, outs["err"].read_text()
+    assert sorted(map(int, outs["out"].read_text().split())) == list(range(1, 41))
 
 
 def test_an_alias_that_is_set_while_its_version_goes_means_nothing_afterwards(server, api, unique):

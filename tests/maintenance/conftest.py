@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 from tests.e2e import storages
 from tests.e2e.servers import Server
 from tests.maintenance import moves, world
@@ -26,6 +27,8 @@ from tests.maintenance.victims import Victims
 from tests.maintenance.world import World
 from tests.servers import radosgw, warm
 from tests.servers.target import Target, around
+
+from shoso.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
 WRITER = Path(__file__).with_name("filestore_writer.py")
@@ -109,17 +112,15 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def bring():
-    """`shoso import … --json`, in a process of its own."""
+def bring(monkeypatch):
+    """`shoso import … --json`, in this process."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
 
     def run(source: Path, to: str, *flags: str) -> Done:
-        command = [str(Path(sys.executable).with_name("shoso")), "import", str(source), "--to", to, "--json"]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        done = subprocess.run(
-            [*command, *flags], env=env, check=False, capture_output=True, text=True, timeout=120
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, json.loads(done.stdout or "{}"), done.stderr)
+        done = CliRunner().invoke(main, ["import", str(source), "--to", to, "--json", *flags])
+        assert isinstance(done.exception, SystemExit | None), done.exc_info
+        return Done(done.exit_code, json.loads(done.stdout or "{}"), done.stderr)
 
     return run
 

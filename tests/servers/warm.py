@@ -70,12 +70,16 @@ def start(
     return Forked(_asked(job), lambda pid: _asked({"ended": pid}))
 
 
-def printed(*arguments: str, env: Mapping[str, str] = os.environ, cwd: Path = ROOT) -> str:
-    """What such a program prints, which has to end well."""
+def printed(*arguments: str, env: Mapping[str, str] = os.environ, seconds: float = 120) -> str:
+    """What such a program prints, in the folder of the project; it has to end well."""
     with TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        code = start(arguments, env=env, cwd=cwd, out=out, err=err).wait(120)
-        assert code == 0, err.read_text()
+        program = start(arguments, env=env, cwd=ROOT, out=out, err=err)
+        try:
+            code = program.wait(seconds)
+        finally:
+            program.send_signal(signal.SIGKILL)
+        assert code == 0, out.read_text()[-8000:] + err.read_text()[-8000:]
         return out.read_text()
 
 
