@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.e2e.servers import Server
 
 import shoso
+from shoso.cli import main
 from shoso.client import link
 from shoso.entities import Dataset, DatasetInput
 from shoso.errors import ShosoError
@@ -78,13 +79,9 @@ def train(server, *arguments):
 
 def synced(server, outbox):
     """What `shoso sync` says, and its exit code."""
-    shoso_ = Path(sys.executable).with_name("shoso")
-    done = subprocess.run(
-        [shoso_, "sync", outbox, "--json"],
-        env={**os.environ, "MLFLOW_TRACKING_URI": server.uri}, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
-    return json.loads(done.stdout), done.returncode
+    variables = {"MLFLOW_TRACKING_URI": server.uri}
+    done = CliRunner(env=variables).invoke(main, ["sync", str(outbox), "--json"])
+    return json.loads(done.stdout), done.exit_code
 
 
 def only_run(server):

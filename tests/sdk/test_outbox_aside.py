@@ -12,9 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.e2e.servers import Server
 
 import shoso
+from shoso.cli import main
 from shoso.client.outbox import FIRST
 
 POISONED = """
@@ -95,9 +97,8 @@ def logged(server, name="trained", how="live", first=FIRST / 50):
 
 def synced(outbox):
     """What `shoso sync` says of the one journal, its exit code, and its words without --json."""
-    command = [Path(sys.executable).with_name("shoso"), "sync", outbox]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120, check=False)
-    return json.loads(done.stdout), done.returncode
+    done = CliRunner().invoke(main, ["sync", str(outbox), "--json"])
+    return json.loads(done.stdout), done.exit_code
 
 
 def aside(outbox) -> list[dict]:

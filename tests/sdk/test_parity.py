@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from tests.servers import warm
 
 import shoso
 from shoso.core.digest import digest
@@ -44,11 +45,7 @@ def logged(uri: str, library: str, folder: Path) -> dict[str, dict]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "SHOSO_MLFLOW_PLUGIN": "off",  # MLflow as it is without us
     }
-    done = subprocess.run(
-        [sys.executable, "../train.py", library, uri, f"by {library}"],
-        cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    trained(library, folder / "work", environment, "../train.py", library, uri, f"by {library}")
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name(f"by {library}")
     runs = client.search_runs([experiment.experiment_id])
@@ -56,6 +53,19 @@ def logged(uri: str, library: str, folder: Path) -> dict[str, dict]:
     seen = {f"{run.info.run_name}": described(client, uri, run, parents) for run in runs}
     unnamed = [name for name in seen if name not in {"everything", "child"}]
     return {**seen, "implicit": seen.pop(*unnamed), "experiment": {"tags": experiment.tags}}
+
+
+def trained(library: str, folder: Path, environment: dict[str, str], *command: str) -> None:
+    """The script has run, in that folder."""
+    if library == "mlflow":
+        out = folder.with_name("out")
+        assert warm.start(command, env=environment, cwd=folder, out=out).wait(240) == 0, out.read_text()
+        return
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def repository(folder: Path) -> None:
