@@ -13,10 +13,14 @@ from shoso.core.types import UploadStyle
 
 
 def pytest_generate_tests(metafunc):
-    """Every test of a store with every one; those of uploads also where the size of the parts is known."""
+    """Every test of a store with every one; those of uploads also where the size of the parts is known.
+
+    SHOSO_TEST_STORE names the only one that a run is about: four thousand tests take long to collect.
+    """
     if "opened" in metafunc.fixturenames:
         sized = subjects.SIZED if metafunc.module.__name__.endswith("test_uploads") else []
-        metafunc.parametrize("opened", [*subjects.DRESSED, *sized], indirect=True)
+        only = os.environ.get("SHOSO_TEST_STORE")
+        metafunc.parametrize("opened", [only] if only else [*subjects.DRESSED, *sized], indirect=True)
 
 
 @pytest.fixture

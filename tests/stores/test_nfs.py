@@ -17,10 +17,10 @@ pytestmark = pytest.mark.timeout(300)
 VERSIONS = ("4.2", "3")
 
 CHOSEN = {
-    "4.2": "local-bare and (writing or uploads or deleting) or local_races or local_full",
-    "3": "local-standard and (writing or reading or listing) or local_crash",
+    "4.2": ("local-bare", ("writing", "uploads", "deleting"), ("races", "full")),
+    "3": ("local-standard", ("writing", "reading", "listing"), ("crash",)),
 }
-"""Which tests run on which version; all of them would take such a client minutes."""
+"""Which tests run on which version, the contract's and others; all would take such a client minutes."""
 
 SLOW = "batch or body_left or many_read or EIO"
 """Thousands of small files take long, and an I/O error of a file server is another one than a disk's."""
@@ -42,12 +42,14 @@ def suites(machines):
 
 def _start_suite(machine, version):
     base = f"{machine.mount(version)}/suite-{version}"
-    files = (f"tests/stores/test_local_{name}.py" for name in ("races", "full", "crash"))
+    store, promises, others = CHOSEN[version]
+    files = [f"tests/conformance/test_{name}.py" for name in promises]
+    files += [f"tests/stores/test_local_{name}.py" for name in others]
     return machine, machine.start(
         sys.executable, "-m", "pytest", "-q", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout",
-        "-p", "no:cacheprovider", f"--basetemp={base}", "-k", f"({CHOSEN[version]}) and not ({SLOW})",
-        "tests/conformance", *files,
+        "-p", "no:cacheprovider", f"--basetemp={base}", "-k", f"not ({SLOW})", *files,
         env={
+            "SHOSO_TEST_STORE": store,
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "SHOSO_TEST_SYNC": "1",
