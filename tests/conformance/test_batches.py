@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.conformance import expect
 
-from shoso.core.batches import SMALL, read_many, write_many
+from shoso.core.batches import AT_ONCE, SMALL, read_many, write_many
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.store import Store, read_bytes
@@ -18,7 +18,8 @@ from shoso.core.streams import BytesSource
 from shoso.core.types import Digests, ObjectMeta, SmallObject
 from shoso.errors import Kind, NotFound, StoreError
 
-MANY = {f"run/{place % 7}/object-{place:03}": b"%d" % place * (place * 11) for place in range(100)}
+MANY = {f"run/{place % 7}/object-{place:03}": b"%d" % place * (place * 25) for place in range(AT_ONCE + 8)}
+"""More than are under way at once."""
 
 
 def small(key: str, data: bytes, claimed: str | None = None) -> SmallObject:
@@ -42,7 +43,7 @@ def kind(outcome: object) -> Kind:
 async def test_what_is_written_together_is_there_whole(opened):
     metas = await written(opened.store, MANY)
     assert [(meta.key, meta.size) for meta in metas] == [(key, len(data)) for key, data in MANY.items()]
-    for key in [*MANY][::33]:
+    for key in [*MANY][::13]:
         await expect.whole(opened, key, MANY[key])
     assert [entry.key for entry in await expect.everything(opened.store)] == sorted(MANY)
 
@@ -65,7 +66,7 @@ async def test_what_is_read_together_is_what_was_written(opened):
     found = await read_many(opened.store, wanted)
     assert {each.meta.key: bytes(each.data) for each in found} == MANY
     assert [each.meta.key for each in found] == wanted
-    for each in found[::33]:
+    for each in found[::13]:
         async with await opened.store.read(each.meta.key) as alone:
             assert replace(each.meta, content_type=None) == replace(alone.meta, content_type=None)
 
@@ -160,7 +161,7 @@ async def test_a_large_object_is_written_among_others_and_read_by_itself(opened)
 
 
 async def test_batches_at_once_dont_disturb_each_other(opened):
-    batches = [{f"{place}/{number}": b"%d" % place for number in range(20)} for place in range(5)]
+    batches = [{f"{place}/{number}": b"%d" % place for number in range(10)} for place in range(5)]
     await asyncio.gather(*(written(opened.store, batch) for batch in batches))
     await asyncio.gather(*(written(opened.store, batch) for batch in batches))
     for batch in batches:

@@ -203,7 +203,7 @@ async def test_if_match_replaces_only_what_it_names(opened):
 
 @pytest.mark.usefixtures("if_match")
 async def test_if_match_never_loses_an_update(opened):
-    writers, rounds = 10, 3
+    writers, rounds = 6, 3
     await opened.store.write(KEY, BytesSource(b"0"))
 
     async def increment(store):

@@ -229,8 +229,9 @@ def _reused() -> str:
     return bucket()
 
 
+@cache
 def bare(name: str, at: int | None = None) -> Any:
-    """A bucket by obstore."""
+    """A bucket by obstore; one takes 20 ms to make."""
     from obstore.store import S3Store
 
     return S3Store(
