@@ -1,8 +1,8 @@
 """A client that logs for some seconds and prints what was acknowledged: MLflow's own, or plain HTTP.
 
-    python -m tests.e2e.fleet_client mlflow|http URI NUMBER RUN SHARED_RUN MODEL SECONDS
+    python -m tests.e2e.fleet_client mlflow|http URI NUMBER RUN SHARED_RUN MODEL SECONDS GO
 
-It says `ready` and begins with the next line that it is given. What fails is tried again until it is
+It says `ready` and begins as soon as there is a file GO. What fails is tried again until it is
 acknowledged, as MLflow's client does it, but for a database that is locked.
 """
 
@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -123,12 +124,13 @@ def log(client: Any, number: int, run: str, shared: str, model: str, seconds: fl
     return {**done, "again": getattr(client, "again", 0)}
 
 
-def main(kind: str, uri: str, number: str, run: str, shared: str, model: str, seconds: str) -> None:
+def main(kind: str, uri: str, number: str, run: str, shared: str, model: str, seconds: str, go: str) -> None:
     """See above."""
     client = {"mlflow": Mlflow, "http": Http}[kind](uri)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    sys.stdin.readline()
+    while not Path(go).exists():
+        time.sleep(0.01)
     sys.stdout.write(json.dumps(log(client, int(number), run, shared, model, float(seconds))))
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 
 import pytest
 from tests.e2e import fleet_client
 from tests.e2e.raw import Api
-from tests.e2e.servers import Attached, Server, free_port
+from tests.e2e.servers import Attached, Server, eventually, free_port
 from tests.metadata import places
-from tests.servers import nginx, radosgw
+from tests.servers import nginx, radosgw, warm
 from tests.servers.processes import PROJECT
 
 pytestmark = pytest.mark.shoso_only
@@ -27,7 +25,8 @@ SECONDS = 8
 class Crew:
     """Client processes, each with a run of its own, and one run and one model for all."""
 
-    def __init__(self, uri, kinds, seconds):
+    def __init__(self, uri, kinds, seconds, folder):
+        self.folder = folder
         self.api = Api(uri)
         experiment = self.api.create_experiment(f"fleet-{os.urandom(4).hex()}")
         self.shared = self.api.run_id(experiment)
@@ -40,36 +39,33 @@ class Crew:
         ]
 
     def _start(self, kind, uri, number, run, seconds):
-        module = [sys.executable, "-W", "ignore", "-m", "tests.e2e.fleet_client"]
-        given = [kind, uri, str(number), run, self.shared, self.model, str(seconds)]
+        given = [kind, uri, str(number), run, self.shared, self.model, str(seconds), str(self.folder / "go")]
         quick = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7"}
-        return subprocess.Popen(
-            module + given, cwd=PROJECT, env={**os.environ, **quick}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        return warm.start(
+            ["-m", "tests.e2e.fleet_client", *given], env={**os.environ, **quick}, cwd=PROJECT,
+            out=self.folder / f"{number}.out", err=self.folder / f"{number}.err",
         )  # fmt: skip
 
     def begin(self):
         """Let all begin at once, when all are ready."""
-        for process in self._processes:
-            assert process.stdout.readline() == "ready\n", process.stderr.read()
-        for process in self._processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
+        for number in range(len(self.runs)):
+            ready = self.folder / f"{number}.out"
+            assert eventually(lambda path=ready: path.exists() and path.read_text(), 60), self._errors()
+        (self.folder / "go").touch()
 
     def done(self):
         """What each of them was acknowledged."""
-        said = [process.communicate(timeout=120) for process in self._processes]
-        failures = [
-            errors for (_, errors), process in zip(said, self._processes, strict=True) if process.returncode
-        ]
-        assert failures == []
-        return [json.loads(out) for out, _ in said]
+        assert {process.wait(120) for process in self._processes} == {0}, self._errors()
+        said = [(self.folder / f"{number}.out").read_text() for number in range(len(self.runs))]
+        return [json.loads(text.removeprefix("ready\n")) for text in said]
+
+    def _errors(self):
+        return [path.read_text() for path in self.folder.glob("*.err")]
 
     def close(self):
         self.api.session.close()
         for process in self._processes:
-            process.kill()
-            process.communicate()
+            process.send_signal(signal.SIGKILL)
 
 
 def check(api, crew, done):
@@ -143,11 +139,11 @@ def server():
     return Attached("http://127.0.0.1:9")
 
 
-def test_no_acknowledged_write_is_lost_when_servers_die_and_come_back(fleet):
+def test_no_acknowledged_write_is_lost_when_servers_die_and_come_back(fleet, tmp_path):
     kinds = ["mlflow"] * MLFLOW_CLIENTS + ["http"] * HTTP_CLIENTS
     with ExitStack() as stack:
         uri = stack.enter_context(nginx.among([server.host for server in fleet]))
-        crew = Crew(uri, kinds, SECONDS)
+        crew = Crew(uri, kinds, SECONDS, tmp_path)
         stack.callback(crew.close)
         crew.begin()
         time.sleep(SECONDS / 4)
@@ -167,11 +163,11 @@ def test_no_acknowledged_write_is_lost_when_servers_die_and_come_back(fleet):
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])
-def test_no_writer_hears_of_a_locked_file(launch, workers):
+def test_no_writer_hears_of_a_locked_file(launch, workers, tmp_path):
     kinds = ["mlflow"] * 2 + ["http"] * 6
     server = launch("--workers", workers)
     with ExitStack() as stack:
-        crew = Crew(server.uri, kinds, SECONDS / 2)
+        crew = Crew(server.uri, kinds, SECONDS / 2, tmp_path)
         stack.callback(crew.close)
         crew.begin()
         done = crew.done()
