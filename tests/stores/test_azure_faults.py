@@ -139,13 +139,13 @@ async def test_a_connection_that_falls_silent_is_given_up(proxy, container):
         await anext(reading.body)
         proxy.blackhole = True
         start = time.monotonic()
-        for call in (
+        calls = (
             store.stat(OBJECT),
             store.write(Key("new"), BytesSource(DATA)),
             store.delete([OBJECT]),
             anext(store.list(ROOT)),
-        ):
-            await _fails(call, Kind.TIMEOUT)
+        )
+        await asyncio.gather(*(_fails(call, Kind.TIMEOUT) for call in calls))
         with pytest.raises(StoreError) as caught:
             async for _ in reading.body:
                 pass

@@ -26,6 +26,7 @@ from shoso.core.types import IfMatch
 from shoso.errors import Kind, Retry, StoreError
 from shoso.layers import Policy, standard
 from shoso.layers.retry import RetryPolicy
+from shoso.stores.s3 import leftovers
 
 MIB = 1024 * 1024
 OBJECT = Key("run/model.bin")
@@ -125,7 +126,9 @@ async def test_an_upload_whose_beginning_had_no_answer_is_not_left_pending(bucke
             await asyncio.sleep(0.2)
 
 
-async def test_an_upload_that_another_process_began_later_is_not_dropped(proxy, bucket):
+async def test_an_upload_that_another_process_began_later_is_not_dropped(proxy, bucket, monkeypatch):
+    monkeypatch.setattr(leftovers, "PAUSES", (0.3,) * 30)
+    monkeypatch.setattr(leftovers, "SECONDS", 1)
     async with _behind(proxy, bucket, bare=True) as store:
         proxy.blackhole = True
         with pytest.raises(TimeoutError):
@@ -135,7 +138,7 @@ async def test_an_upload_that_another_process_began_later_is_not_dropped(proxy, 
         where = {"Bucket": bucket.name, "Key": f"team/mlflow/{OBJECT}"}
         begun = bucket.client.create_multipart_upload(**where)["UploadId"]
         proxy.blackhole = False
-        await asyncio.sleep(12)
+        await asyncio.sleep(4)
         assert bucket.pending() == [begun]
 
 
@@ -180,13 +183,13 @@ async def test_a_connection_that_falls_silent_is_given_up(proxy, bucket):
         await anext(reading.body)
         proxy.blackhole = True
         start = time.monotonic()
-        for call in (
+        calls = (
             store.stat(OBJECT),
             store.write(Key("new"), BytesSource(DATA)),
             store.delete([OBJECT]),
             anext(store.list(ROOT)),
-        ):
-            await _fails(call, Kind.TIMEOUT)
+        )
+        await asyncio.gather(*(_fails(call, Kind.TIMEOUT) for call in calls))
         with pytest.raises(StoreError) as caught:
             async for _ in reading.body:
                 pass
