@@ -73,19 +73,19 @@ def shoso(shoso):
     return shoso
 
 
-def content(folder: Path) -> dict[str, str]:
+def content(folder: Path, *, hidden: bool = True) -> dict[str, str]:
     """The digest of every file there is, whatever its name, but for what a store keeps to itself."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return {
-        path.relative_to(folder).as_posix(): blake3().update_mmap(path).hexdigest()
-        for path in files
-        if ".shoso" not in path.relative_to(folder).parts
+        name.as_posix(): blake3().update_mmap(path).hexdigest()
+        for name, path in files.items()
+        if ".shoso" not in name.parts and (hidden or ".shoso-part" not in name.as_posix())
     }
 
 
 def visible(folder: Path) -> dict[str, str]:
     """What a user sees of that: what is under way is hidden."""
-    return {name: found for name, found in content(folder).items() if ".shoso-part" not in name}
+    return content(folder, hidden=False)
 
 
 def written(pid: int) -> int:
