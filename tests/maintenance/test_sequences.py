@@ -65,9 +65,10 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 @dataclass
 class Thing:
-    """A run or a model; `version` is another one after each change that a plan must notice.
+    """A run or a model; its `state` is another one after each change that a plan must notice.
 
-    `copies` are where moves may have left some of it.
+    `stamps` has when artifacts were written since the beginning: one that is written and deleted again is no
+    change. `copies` are where moves may have left some of it.
     """
 
     kind: Kind
@@ -80,6 +81,11 @@ class Thing:
     trash: str = ""
     named_by: set[str] = field(default_factory=set)
     copies: set[str] = field(default_factory=set)
+    stamps: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> tuple[int, dict[str, int]]:
+        return self.version, {path: self.stamps.get(path, 0) for path in self.files}
 
 
 @dataclass
@@ -93,14 +99,18 @@ class Experiment:
     moving: str = ""
     location: str = ""
 
+    @property
+    def state(self) -> int:
+        return self.version
+
 
 @dataclass
 class Planned:
-    """A plan: the version of each thing that it has, and of each orphan."""
+    """A plan: the state of each thing that it has, and the orphans."""
 
     path: Path
     id: str
-    versions: dict[str, int]
+    states: dict[str, Any]
     orphans: dict[str, dict[str, bytes]]
     registered: bool
 
@@ -182,7 +192,7 @@ class Sequences(RuleBasedStateMachine):
         thing = self.pick(index, self.writable())
         self.do(self.world.put(thing.location, {path: data}))
         thing.files[path] = data
-        thing.version = next(self.count)
+        thing.stamps[path] = next(self.count)
 
     @precondition(lambda self: any(one.files for one in self.writable()))
     @rule(index=st.integers(0, 9))
@@ -198,7 +208,6 @@ class Sequences(RuleBasedStateMachine):
 
         self.do(delete())
         del thing.files[path]
-        thing.version = next(self.count)
 
     @precondition(lambda self: len(self.loose) < 2)
     @rule(files=st.dictionaries(PATHS, DATA, min_size=1, max_size=2))
@@ -336,7 +345,7 @@ class Sequences(RuleBasedStateMachine):
         orphans = {folder: dict(self.loose[folder]) for folder in litter}
         assert {item.id for item in found if item.kind != plans.ORPHAN} == {one.id for one in expected}
         assert orphans == (self.loose if asked.orphans else {})
-        known = {one.id: one.version for one in expected}
+        known = {one.id: one.state for one in expected}
         self.plans.append(Planned(path, first.id, known, orphans, asked.registered))
 
     @precondition(lambda self: self.plans)
@@ -350,13 +359,13 @@ class Sequences(RuleBasedStateMachine):
     def _went(self, chosen: Planned, trash: str) -> None:
         """What hasn't changed since the plan is gone, or in the trash; nothing else is."""
         for id_, thing in [*self.things.items()]:
-            same = chosen.versions.get(id_) == thing.version and not thing.trash
+            same = chosen.states.get(id_) == thing.state and not thing.trash
             marked = thing.deleted or self.experiments[thing.experiment].deleted
             moving = trash and self.experiments[thing.experiment].moving
             if same and marked and not moving and (chosen.registered or not thing.named_by):
                 self._let_go(self.things, thing, trash)
         for id_, one in [*self.experiments.items()]:
-            same = chosen.versions.get(id_) == one.version and not one.trash
+            same = chosen.states.get(id_) == one.state and not one.trash
             if same and one.deleted and not one.moving and (trash or not self._inside(one)):
                 self._let_go(self.experiments, one, trash)
         for folder, files in chosen.orphans.items():
