@@ -1,5 +1,6 @@
 """What every test has: MLflow's client as it is without Shoso, unless a test says otherwise."""
 
+import gc
 import os
 import re
 import shutil
@@ -64,6 +65,19 @@ def pytest_collection_modifyitems(config, items):
         count = Counter(item.path for item in items)
         long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("large")}
         items.sort(key=lambda item: (item.path not in long, -count[item.path]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport():
+    """Without garbage collection: pytest parses the source, and what is collected may log a traceback.
+
+    That parses too, and Python 3.11.7 and before raise SystemError for one in the other (cpython#106905).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 MEMORY, PLENTY = Path("/dev/shm"), 6 << 30

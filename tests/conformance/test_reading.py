@@ -169,7 +169,9 @@ async def test_readers_during_overwrites_see_one_version_each(store):
             assert data is None or data in versions
             seen += data is not None
 
-    await asyncio.gather(overwrite(), look(), look(), look())
+    async with asyncio.TaskGroup() as group:
+        for work in (overwrite(), look(), look(), look()):
+            group.create_task(work)
 
 
 async def test_a_body_left_half_read_frees_what_it_held(store):

@@ -55,23 +55,23 @@ async def test_every_version_has_its_own_etag(store):
 
 async def test_a_write_under_way_is_not_seen(opened):
     source = Paused(LARGE, pause=3 * CHUNK)
-    writing = asyncio.ensure_future(opened.store.write(KEY, source))
-    await source.waiting.wait()
-    await expect.absent(opened, KEY)
-    assert await expect.shown(opened.store) == []
-    source.go.set()
-    await writing
+    async with asyncio.TaskGroup() as group:
+        group.create_task(opened.store.write(KEY, source))
+        await source.waiting.wait()
+        await expect.absent(opened, KEY)
+        assert await expect.shown(opened.store) == []
+        source.go.set()
     await expect.whole(opened, KEY, LARGE)
 
 
 async def test_the_old_object_stands_until_the_new_one_is_whole(opened):
     await opened.store.write(KEY, BytesSource(b"old"))
     source = Paused(LARGE, pause=3 * CHUNK, announced=False)
-    writing = asyncio.ensure_future(opened.store.write(KEY, source))
-    await source.waiting.wait()
-    await expect.whole(opened, KEY, b"old")
-    source.go.set()
-    await writing
+    async with asyncio.TaskGroup() as group:
+        group.create_task(opened.store.write(KEY, source))
+        await source.waiting.wait()
+        await expect.whole(opened, KEY, b"old")
+        source.go.set()
     await expect.whole(opened, KEY, LARGE)
 
 
