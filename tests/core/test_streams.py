@@ -93,6 +93,12 @@ async def test_verified_refuses_another_size(size, claimed):
     assert len(got) < max(size, 1) or size > 8
 
 
+async def test_verified_closes_what_is_wrong_and_doesnt_leave_it_to_be_collected():
+    reading = _reading([b"1234", b"5678", b"more"], 8, digest(b"something else"))
+    await _until_corrupt(verified(reading))
+    assert await anext(reading.body, "closed") == "closed"
+
+
 async def test_verified_digests_large_buffers_too():
     data = bytes(3 * CHUNK)
     assert b"".join(await _collected(verified(_reading([data], len(data), digest(data))))) == data

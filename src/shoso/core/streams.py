@@ -159,14 +159,15 @@ async def verified(reading: Reading) -> AsyncIterator[Buffer]:
     Raises StoreError(CORRUPT).
     """
     digester = digest.Digester()
-    async for data in reading.body:
-        if len(data) > INLINE:
-            await asyncio.to_thread(digester.update, data)
-        else:
-            digester.update(data)
-        if digester.size >= reading.size:
-            _check(reading, digester)
-        yield data
+    async with closing(reading.body) as body:
+        async for data in body:
+            if len(data) > INLINE:
+                await asyncio.to_thread(digester.update, data)
+            else:
+                digester.update(data)
+            if digester.size >= reading.size:
+                _check(reading, digester)
+            yield data
     _check(reading, digester)
 
 
