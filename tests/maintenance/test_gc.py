@@ -507,6 +507,19 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
     assert "make sure that the storage" not in line("plan", "--experiment-ids", two)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["gc --trash 7d apply p.jsonl", "gc --run-ids x plan", "gc -y undo x", "migrate --dry-run finish",
+     "migrate -x 1 rollback"],
+)  # fmt: skip
+def test_an_option_in_front_of_a_subcommand_is_refused_and_not_left_out(words):
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2, done.output
+    assert re.search(r"(--\w+\S*) in front of '(\w+)' isn't heeded; .* shoso \w+ \2 \1", done.output), (
+        done.output
+    )
+
+
 def test_on_a_terminal_nothing_goes_before_the_plan_was_looked_at(tmp_path, monkeypatch):
     async def begun():
         opened = World(*await world.make("sqlite", "local", tmp_path))

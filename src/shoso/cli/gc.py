@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shoso.cli import options
-from shoso.cli.groups import Lazy, loading
+from shoso.cli.groups import Lazy, loading, require_none_before
 from shoso.core.amounts import age
 
 NOT_SERVED = {
@@ -132,6 +132,7 @@ def gc(ctx: click.Context, /, yes: bool, trash: float | None, as_json: bool, **a
     Without ids, it is all runs, logged models and experiments that are deleted; with ids, these alone.
     """
     if ctx.invoked_subcommand is not None:
+        require_none_before(ctx)
         return
     with loading():
         from shoso.cli.collected import collected, in_words

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 
 class Interrupted(click.ClickException):
@@ -42,6 +43,19 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def require_none_before(ctx: click.Context) -> None:
+    """Raise UsageError for an option in front of a subcommand, which would do without it and say nothing.
+
+    Of a command that deletes, what was to hold it back (--dry-run, --trash, an id) must not be lost.
+    """
+    for option in ctx.command.params:
+        if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+            flag = max(option.opts, key=len)
+            place = f"{ctx.command_path} {ctx.invoked_subcommand}"
+            message = f"{flag} in front of '{ctx.invoked_subcommand}' isn't heeded; write it behind: {place}"
+            raise click.UsageError(f"{message} {flag} …", ctx)
 
 
 class Lazy(click.Group):

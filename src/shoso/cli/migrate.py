@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from shoso.cli import options
+from shoso.cli.groups import require_none_before
 
 _SHARD = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 
@@ -60,6 +61,7 @@ def migrate(
     until `finish`; until then, `rollback` goes back. The same command goes on after an interruption.
     """
     if context.invoked_subcommand is not None:
+        require_none_before(context)
         return
     if source is None or target is None:
         raise click.UsageError("Say --from and --to, or one of the commands: status, finish, rollback.")
