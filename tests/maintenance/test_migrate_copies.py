@@ -215,3 +215,21 @@ async def test_a_strange_object_at_the_target_is_never_written_over_whenever_its
     assert below(kept.target)[str(other / "early")] == b"there before"
     (kept.source / other / "early").unlink()
     assert ((await kept.finish()).state, below(kept.source)) == ("finished", {})
+
+
+async def test_an_object_that_has_the_name_of_a_folder_hides_nothing_in_it(tmp_path):
+    """As some programs mark folders in a bucket."""
+    flags, environment = await world.make("sqlite", "s3", tmp_path)
+    opened = World(flags, environment)
+    one = await opened.experiment("e")
+    made = [await opened.run(one, FILES) for _ in range(2)]
+    await opened.put(ROOT, {one: b""})
+    (tmp_path / "there").mkdir()
+    try:
+        assert (await migration.migrate(opened.estate, Asked(ROOT, str(tmp_path / "there")))).failed == 0
+        assert (await migration.finish(opened.estate, [], running=True)).failed == 0
+        for run_id in made:
+            assert await opened.files(await opened.location(Kind.RUN, run_id)) == FILES
+        assert await opened.files() == {one: b""}
+    finally:
+        await opened.close()

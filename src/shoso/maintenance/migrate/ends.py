@@ -15,7 +15,7 @@ from shoso.core.keys import Key
 from shoso.core.store import Store, is_folder
 from shoso.core.streams import closing
 from shoso.core.types import Entry, ObjectMeta
-from shoso.errors import ConfigError, Forbidden, NotFound
+from shoso.errors import ConfigError, Forbidden, Kind, NotFound, store_error
 from shoso.layers.layer import Layer
 from shoso.maintenance.estate import DESTINATION, Estate
 from shoso.maintenance.migrate.book import Book, Find
@@ -172,15 +172,24 @@ class Ends:
         shared = common(folders if only is None else map(keys.parent, only))
         selection = Selection(keys.join(self.source.key, shared), keys.join(self.target.key, shared))
         seen = {keys.join(self.source.key, one) for one in (folders if only is None else only)}
-        return Only(self.source.store, seen), selection, shared
+        return Only(self.source.store, seen, selection.key), selection, shared
 
 
 class Only(Layer):
-    """A store in which nothing is listed but what lies in these folders."""
+    """A store in which nothing is listed but what lies in these folders, and `top` is a folder.
 
-    def __init__(self, inner: Store, folders: Collection[Key]) -> None:
+    An object store may have an object of that name, too: it would be copied alone, as what was selected.
+    """
+
+    def __init__(self, inner: Store, folders: Collection[Key], top: Key) -> None:
         super().__init__(inner)
-        self._folders = frozenset(folders)
+        self._folders, self._top = frozenset(folders), top
+
+    async def stat(self, key: Key) -> ObjectMeta:
+        """See Store; what is selected is no object."""
+        if key == self._top:
+            raise store_error(Kind.NOT_FOUND, f"'{key}' is a folder here.", op="stat", key=key)
+        return await super().stat(key)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; whole folders are left out, and none is listed that has some of these below it."""
