@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.e2e.servers import Server
+from tests.maintenance import world
 from tests.maintenance.world import World
 
 from shoso.errors import ConfigError
@@ -34,3 +37,20 @@ async def test_a_place_behind_a_server_is_refused_and_nothing_is_deleted(tmp_pat
         await behind.close()
         await near.close()
         server.stop()
+
+
+async def test_what_another_server_keeps_isnt_said_to_be_where_it_was_never_copied(tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    flags, _ = await world.make("sqlite", "local", tmp_path)
+    opened = World(flags, {})
+    await opened.run(await opened.experiment("own"), {"a": b"a"})
+    await opened.experiment("other", "mlflow-artifacts://other:5000/9")
+    asked = Asked("mlflow-artifacts:/", str(there))
+    try:
+        with pytest.raises(ConfigError, match=r"--tracking-uri: doesn't name other:5000"):
+            await migration.migrate(opened.estate, asked)
+        assert [*there.iterdir()] == []
+        assert (await migration.migrate(opened.estate, replace(asked, experiments=["own"]))).failed == 0
+    finally:
+        await opened.close()

@@ -199,7 +199,7 @@ class Estate:
     async def _served(self, location: str) -> Place:
         """In the destination, or through the tracking server."""
         if self._destination is not None:
-            self._require_own(location)
+            self.require_own(location)
             return Place(await self._store(self._destination), proxied(location))
         if self._server is None:
             message = (
@@ -209,7 +209,7 @@ class Estate:
             raise ConfigError(DESTINATION, message)
         return await self._places.open(location)
 
-    def _require_own(self, location: str) -> None:
+    def require_own(self, location: str) -> None:
         """Raise ConfigError for what another server keeps: nothing in the destination is meant by it."""
         host = _host(location)
         own = [_host(uri) for uri in (self.client.tracking_uri, self.settings.artifact_root)]

@@ -140,6 +140,12 @@ def gone(conn: Connection, experiment_id: int) -> list[tuple[str, str]]:
     ]
 
 
+def going(conn: Connection, experiment_id: int, renaming: Renaming) -> list[str]:
+    """What of the experiment, its runs and models is recorded below the source."""
+    found = (one.location for one in _of_experiment(conn, experiment_id))
+    return [location for location in found if renaming.inside(location) is not None]
+
+
 def foresee(conn: Connection, experiment_id: int, renaming: Renaming) -> Changed:
     """How many rows would be rewritten. Raises INVALID for a location that its column can't hold."""
     going = [one for one in _of_experiment(conn, experiment_id) if renaming.inside(one.location) is not None]

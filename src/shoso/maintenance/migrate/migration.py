@@ -59,7 +59,7 @@ async def migrate(estate: Estate, asked: Asked, progress: Progress | None = None
     await asyncio.to_thread(mounted.require_there, "--from", estate.root_around(renaming.source))
     await _require_mounted(estate, "--from", renaming.source, [one.experiment_id for one in found])
     for outcome in found:
-        await estate.database.read(relocating.foresee, outcome.experiment_id, renaming)
+        await _require_movable(estate, renaming, outcome.experiment_id)
     ends = await Ends.open(estate, renaming, progress)
     await ends.require_target()
     mover = Mover(estate.database, renaming, ends)
@@ -150,6 +150,16 @@ class _Endings:
                 await require_apart(renaming, places.source, places.target)
             self._known[ends] = Ending(database, renaming, places, whose)
         return self._known[ends]
+
+
+async def _require_movable(estate: Estate, renaming: Renaming, number: int) -> None:
+    """Raise INVALID for a location that its column can't hold, ConfigError for what another server keeps.
+
+    Rows of such would come to name what was never copied.
+    """
+    await estate.database.read(relocating.foresee, number, renaming)
+    for location in await estate.database.read(relocating.going, number, renaming):
+        estate.require_own(location)
 
 
 async def _require_mounted(estate: Estate, option: str, uri: str, experiments: Sequence[int]) -> None:
