@@ -15,7 +15,7 @@ from tests.maintenance.world import FILES, World
 
 from shoso.cli import main
 from shoso.maintenance import plans
-from shoso.maintenance.gc import litter
+from shoso.maintenance.gc import litter, owned
 from shoso.maintenance.gc.trash import undo
 from shoso.metadata import claims, runs
 from shoso.metadata.holdings import Kind
@@ -130,6 +130,50 @@ async def test_what_is_in_the_trash_since_roots_were_not_written_down_is_found_t
     assert [*(tmp_path / "artifacts").rglob("b.bin")] == [
         *(tmp_path / "artifacts").rglob(f"{run_id}/**/b.bin")
     ]
+
+
+@pytest.mark.parametrize("restored", [False, True])
+async def test_undo_of_a_plan_that_is_still_applied_loses_nothing(plain, tmp_path, monkeypatch, restored):
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    run_id = await plain.run(await plain.experiment("one"))
+    await plain.delete_run(run_id)
+    await plain.put("mlflow-artifacts:/", {"stray.bin": b"stray"})
+    path, *_ = await planned(plain, tmp_path / "plan", orphans=True)
+    before, passed = await plain.files(), []
+
+    def late(whole):
+        async def removed(store, found, folder):
+            passed.append(await undone(plain, path))  # finds all of it where it was
+            if restored and len(passed) == 1:
+                await plain.database.write(runs.restore, run_id)
+            await whole(store, found, folder)
+
+        return removed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owned, "remove", late(owned.remove))
+        patch.setattr(litter, "remove_each", late(litter.remove_each))
+        done = await applied(plain, path, trash=3600.0)
+    assert [one.item.id for one in done.problems] == [run_id] * restored
+    assert "stray.bin" not in await plain.files()
+    assert (await undone(plain, path)).items == {"orphan": 1}  # the run is back by the second one
+    assert [one.problems for one in passed] == [[], []]
+    assert await plain.files() == before
+
+
+async def test_what_comes_to_the_trash_while_undo_is_at_it_is_claimed_still(plain, tmp_path, monkeypatch):
+    run_id, path = await shelved(plain, tmp_path / "back")
+    [claim] = await plain.database.read(claims.page, "run")
+
+    async def shelve(*_):
+        await plain.database.write(claims.shelve, [claim], claim.until)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shoso.maintenance.gc.trash._require_all", shelve)
+        [problem] = (await undone(plain, path)).problems
+    assert "undo again" in problem.message
+    assert (await undone(plain, path)).items == {"run": 1}
+    await plain.database.write(runs.restore, run_id)
 
 
 class _Died(Exception):

@@ -83,10 +83,17 @@ def add(conn: Connection, new: Iterable[Claim]) -> None:
         conn.execute(insert(claims), rows)
 
 
-def shelve(conn: Connection, kind: str, ids: Sequence[str], until: int) -> None:
-    """Their artifacts are in the trash until then."""
-    for some in parts(ids):
-        conn.execute(update(claims).where(_these(kind, some)).values(until=until))
+def shelve(conn: Connection, going: Sequence[Claim], until: int) -> None:
+    """Artifacts of these claims, of one kind and plan, are in the trash until then.
+
+    What `undo` gave back while they were on their way there is claimed anew: else nobody would find them.
+    """
+    for some in parts(going):
+        kind, ids = some[0].kind, [claim.id for claim in some]
+        ours = and_(_these(kind, ids), claims.c.plan == some[0].plan)
+        conn.execute(update(claims).where(ours).values(until=until))
+        there = known(conn, kind, ids)
+        add(conn, [claim._replace(until=until) for claim in some if claim.id not in there])
 
 
 def end(conn: Connection, claim: Claim, until: int, objects: int) -> bool:
@@ -105,6 +112,13 @@ def keep(conn: Connection, claim: Claim) -> bool:
     """Whether it is its plan's still; then its time in the trash isn't over before it is brought back."""
     same = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan)
     return bool(conn.execute(update(claims).where(same).values(until=FOREVER)).rowcount)
+
+
+def give_back(conn: Connection, claim: Claim) -> bool:
+    """Let go of what is brought back; False if more of it has come to the trash since `keep`."""
+    kept = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until == FOREVER)
+    done = conn.execute(delete(claims).where(kept)).rowcount
+    return bool(done) or claim.id not in known(conn, claim.kind, [claim.id])
 
 
 def release(conn: Connection, kind: str, ids: Sequence[str]) -> None:

@@ -79,11 +79,12 @@ class LitterJob:
         place = await self._estate.place(item.location)  # in the store whose trash `undo` looks into
         account.require(place.store, item)
         if trash is not None:
-            where = shelf(item.location, place.key, account.plan)
-            await database.write(_claim, account.plan, item, where, orphan.objects)
+            now, where = time.time_ns() // 1_000_000, shelf(item.location, place.key, account.plan)
+            claim = Claim(ORPHAN, item.id, account.plan, now, item.location, where, None, orphan.objects)
+            await database.write(_claim, claim)
         await remove_each(place.store, self._keys(orphan, place.key), trash)
         if trash is not None:
-            await database.write(claims.shelve, ORPHAN, [item.id], account.until)
+            await database.write(claims.shelve, [claim], account.until)
         account.went(item, orphan.objects, orphan.bytes)
 
     async def _keys(self, orphan: Orphan, folder: Key) -> AsyncIterator[Key]:
@@ -157,13 +158,12 @@ def _take(conn: Connection, plan: str, item: Item, objects: int) -> str | None:
     return None if claims.take(conn, claim, plan) else NOT_OVER
 
 
-def _claim(conn: Connection, plan: str, item: Item, trash: str, objects: int) -> None:
+def _claim(conn: Connection, new: Claim) -> None:
     """Raise INVALID where it has begun to go to another folder."""
-    claim = claims.known(conn, ORPHAN, [item.id]).get(item.id)
+    claim = claims.known(conn, ORPHAN, [new.id]).get(new.id)
     if claim is None:
-        now = time.time_ns() // 1_000_000
-        claims.add(conn, [Claim(ORPHAN, item.id, plan, now, item.location, trash, None, objects)])
-    elif claim.trash != trash:
+        claims.add(conn, [new])
+    elif claim.trash != new.trash:
         message = f"it has begun to go to {shown(claim.trash or '')}; name its storage as then"
         raise TrackingError(ErrorKind.INVALID, message)
 
@@ -171,4 +171,4 @@ def _claim(conn: Connection, plan: str, item: Item, trash: str, objects: int) ->
 def _shelve(conn: Connection, account: Account, item: Item) -> None:
     claim = claims.known(conn, ORPHAN, [item.id]).get(item.id)
     if claim is not None and claim.plan == account.plan and not claim.is_shelved:
-        claims.shelve(conn, ORPHAN, [item.id], account.until)
+        claims.shelve(conn, [claim], account.until)

@@ -180,12 +180,13 @@ class OwnedJob:
 
     async def _finish(self, kind: Kind, looked: Sequence[_Looked]) -> None:
         shelved = [one for one in looked if self._account.shelves(one.item)]
-        if ids := [one.item.id for one in shelved]:
-            await self._estate.database.write(claims.shelve, kind.value, ids, self._account.until)
+        back = await self._estate.database.write(_shelve, self._account, kind, shelved) if shelved else set()
         left = [one.item.id for one in looked if one not in shelved]
         stayed = await self._purge(kind, left) if left else set()
         for one in looked:
-            if one.item.id in stayed:
+            if one.item.id in back:
+                self._account.refuse(one.item, f"{_BACK}: shoso gc undo {self._account.plan}")
+            elif one.item.id in stayed:
                 self._account.refuse(one.item, "it was restored meanwhile, or something is in it")
             else:
                 self._account.went(one.item, one.found.objects, one.found.bytes)
@@ -269,12 +270,22 @@ def _new(account: Account, one: _Looked) -> Claim:
     return Claim(item.kind, item.id, account.plan, now, item.location, trash, None, objects)
 
 
+def _shelve(conn: Connection, account: Account, kind: Kind, looked: Sequence[_Looked]) -> set[str]:
+    """Say that these are in the trash; the ids of those that were given back meanwhile, and restored."""
+    ids = [one.item.id for one in looked]
+    restored = {*ids} - {*purge.marked(conn, kind, ids)}
+    claims.shelve(conn, [_new(account, one) for one in looked], account.until)
+    return restored
+
+
 def _shelf(account: Account, one: _Looked) -> str | None:
     """The folder of the trash that it goes to; None for what is deleted."""
     if not account.shelves(one.item):
         return None
     return str(account.folder) if one.place is None else shelf(one.item.location, one.place.key, account.plan)
 
+
+_BACK = "it was restored while its artifacts went to the trash; bring them back with"
 
 _GONE = ""
 """Another gc has let it go meanwhile."""

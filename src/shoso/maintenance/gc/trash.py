@@ -65,8 +65,10 @@ async def _back(estate: Estate, claim: Claim, account: Account, missing_ok: bool
     except ShosoError as error:
         account.fail(item, error)
     else:
-        await estate.database.write(claims.release, claim.kind, [claim.id])
-        account.went(item, found.objects, found.bytes)
+        if await estate.database.write(claims.give_back, claim):
+            account.went(item, found.objects, found.bytes)
+        else:
+            account.refuse(item, "gc apply put more of it there meanwhile; undo again when that has ended")
 
 
 class _InTheWayError(Exception):
