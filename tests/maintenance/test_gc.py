@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from shoso.maintenance.gc.owned import OwnedJob
 from shoso.maintenance.gc.planning import plan
 from shoso.maintenance.gc.trash import undo
 from shoso.maintenance.plans import Item, Kept
-from shoso.metadata import experiments, moves, registry, runs, versions
+from shoso.metadata import experiments, moves, purge, registry, runs, versions
 from shoso.metadata.holdings import Kind
 from shoso.metadata.moves import Move, State
 from shoso.wire.registry import CreateModelVersion, CreateRegisteredModel
@@ -431,6 +432,32 @@ async def test_a_version_that_is_registered_while_a_plan_is_applied_keeps_its_ru
     job = OwnedJob(plain.estate, account := Account(plans.read(path)[0].id), early, registered=False)
     await job.run("run", [going[run_id]])
     assert [problem.item.id for problem in account.problems] == [run_id]
+
+
+async def test_a_model_isnt_claimed_while_its_experiment_is_being_restored(tmp_path, monkeypatch):
+    opened = World(*await world.make("postgres", "local", tmp_path))
+    one = await opened.experiment("one")
+    model = await opened.model(one)
+    await opened.database.write(experiments.delete, one)
+    path, *_ = await planned(opened, tmp_path)
+    loop, marked, restoring = asyncio.get_running_loop(), purge.marked, []
+
+    def then_restore(conn, kind, ids):
+        found = marked(conn, kind, ids)
+        if kind is Kind.MODEL and not restoring:
+            work = opened.database.write(experiments.restore, one)
+            restoring.append(asyncio.run_coroutine_threadsafe(work, loop))
+            with suppress(TimeoutError):  # it waits until it is claimed, or has restored it before
+                restoring[0].exception(0.5)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(purge, "marked", then_restore)
+        await applied(opened, path)
+    [outcome] = await asyncio.gather(asyncio.wrap_future(restoring[0]), return_exceptions=True)
+    assert "is being deleted by gc" in str(outcome)
+    assert await opened.there(Kind.MODEL, model) == []
+    await opened.close()
 
 
 async def test_a_location_that_fails_is_named_and_the_rest_goes_on(plain, tmp_path):

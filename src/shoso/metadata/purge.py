@@ -60,9 +60,14 @@ class Marked(NamedTuple):
 
 
 def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Marked]:
-    """Those that are there and may go, by id; nobody changes them until the commit."""
+    """Those that are there and may go, by id; nobody changes them, or their experiments, until the commit.
+
+    A logged model of an experiment that is deleted goes with it: whoever restores that doesn't touch its row.
+    """
     found: dict[str, Marked] = {}
     for some in parts([_key(kind, id_) for id_ in ids]):
+        if kind is not Kind.EXPERIMENT:
+            conn.execute(_EXPERIMENTS_OF[kind], {"ids": some}).all()
         rows = conn.execute(_MARKED[kind], {"ids": some})
         found |= {str(id_): Marked(since, location or "") for id_, since, location in rows}
     return found
@@ -172,6 +177,15 @@ _MARKED: dict[Kind, Select[Any]] = {
         SERVED,
     ),
 }
+
+
+def _experiments_of(id_: Column[Any]) -> Select[Any]:
+    inside = select(id_.table.c.experiment_id).where(listed(id_))
+    query = select(experiments.c.experiment_id).where(experiments.c.experiment_id.in_(inside))
+    return locked(query.order_by(experiments.c.experiment_id), experiments, shared=True)
+
+
+_EXPERIMENTS_OF = {kind: _experiments_of(_ID[kind]) for kind in (Kind.RUN, Kind.MODEL)}
 
 _METRIC = (metrics.c.run_uuid, metrics.c.key)
 _POINTS = select(*_METRIC, func.count()).where(listed(metrics.c.run_uuid)).group_by(*_METRIC)
