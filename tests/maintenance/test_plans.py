@@ -65,6 +65,38 @@ async def test_a_line_of_what_there_isnt_is_refused_before_anything_goes(plain, 
     assert await plain.there(Kind.RUN, run_id) == [run_id]
 
 
+async def test_lines_may_be_mixed_and_be_there_twice(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("shoso.maintenance.gc.planning.DAY", -60.0)
+    run_id = await deleted(plain)
+    (tmp_path / "artifacts/stray.bin").write_text("stray")
+    path, *_ = await planned(plain, tmp_path / "plan", orphans=True)
+    head, run, stray, total = path.read_text().splitlines()
+    other = run.replace('"name":"', '"name":"another ')
+    path.write_text(f"{head}\n{stray}\n{run}\n{run}\n{other}\n{total}\n")
+    done = await applied(plain, path)
+    assert (done.items, done.gone) == ({"orphan": 1, "run": 1}, 0)
+    assert [one.message for one in done.problems] == [
+        "another line of the plan has it, too, and says otherwise"
+    ]
+    assert await plain.there(Kind.RUN, run_id) == []
+
+
+async def test_a_folder_that_another_row_names_stays(plain, tmp_path):
+    run_id, alone = await deleted(plain), await deleted(plain, "mlflow-artifacts:/alone")
+    one = await plain.experiment("active")
+    model, other = await plain.model(one), await plain.run(one)
+    shared = await plain.location(Kind.RUN, run_id)
+    with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (f"{shared}/sub", other))
+    _, going, held = await planned(plain, tmp_path / "plan")
+    assert ({*going}, held) == ({alone}, {run_id: f"{other} is recorded to have its artifacts there, too"})
+    with sqlite3.connect(plain.flags["backend_store_uri"].removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE runs SET artifact_uri = '/x' WHERE run_uuid = ?", (other,))
+        connection.execute("UPDATE logged_models SET artifact_location = ?", (shared,))
+    _, going, held = await planned(plain, tmp_path / "plan")
+    assert ({*going}, held) == ({alone}, {run_id: f"{model} is recorded to have its artifacts there, too"})
+
+
 async def test_a_storage_that_cant_move_objects_leaves_no_claim(plain, tmp_path, monkeypatch):
     """Such a storage is MLflow's server; here only what a folder says of itself is another one's."""
     run_id = await deleted(plain)

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, and_, delete, exists, not_, or_, select
+from sqlalchemy import Column, Connection, and_, delete, exists, literal, not_, or_, select
 
 from shoso.metadata.clauses import parts
 from shoso.metadata.lifecycle import DELETED
@@ -79,6 +79,15 @@ def page(conn: Connection, owner: Owner, after: str = "") -> list[Recorded]:
     id_, location = _LOCATED[owner]
     query = select(id_, location).where(id_ > after).order_by(id_).limit(PAGE)
     return [Recorded(each, where or "") for each, where in conn.execute(query)]
+
+
+def elsewhere(conn: Connection) -> list[Recorded]:
+    """Runs and models, in any stage, that are recorded to be in no folder of their own name."""
+    found: list[Recorded] = []
+    for id_, location in _LOCATED.values():
+        own = literal("%/") + id_ + literal("/artifacts%")
+        found += [Recorded(*row) for row in conn.execute(select(id_, location).where(location.not_like(own)))]
+    return found
 
 
 def versions(conn: Connection, after: Version) -> list[Version]:

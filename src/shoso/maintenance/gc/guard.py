@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from shoso.core import locations
 from shoso.maintenance.recorded import versions
-from shoso.metadata import holdings
+from shoso.metadata import holdings, references
 from shoso.metadata.connect import Database
 
 MOVING = "it is being moved; end that first: shoso migrate finish, or rollback"
@@ -25,13 +25,17 @@ _SEPARATORS = re.compile(r"[/:@?#]+")
 
 
 class Guard:
-    """Knows, by each name in their places, the versions of registered models and the experiments.
+    """Knows, by each name in their places, the versions of registered models, the experiments, and others.
+
+    Others are runs and models in no folder of their own, as imported ones may be: perhaps in this one.
 
     Whoever needs a run's artifacts has its id in the recorded place; a version has that of its run, too.
     """
 
-    def __init__(self, versions: Mapping[str, str], experiments: Mapping[str, str]) -> None:
-        self._versions, self._experiments = versions, experiments
+    def __init__(
+        self, versions: Mapping[str, str], experiments: Mapping[str, str], others: Mapping[str, str]
+    ) -> None:
+        self._versions, self._experiments, self._others = versions, experiments, others
 
     @classmethod
     async def of(cls, database: Database, *, registered: bool) -> Guard:
@@ -44,7 +48,9 @@ class Guard:
             for name in _segments(place)
         }
         folders = await database.read(holdings.folders)
-        return cls(needed, {name: str(number) for number, place in folders for name in _segments(place)})
+        inside = {name: str(number) for number, place in folders for name in _segments(place)}
+        elsewhere = await database.read(references.elsewhere)
+        return cls(needed, inside, {name: id_ for id_, place in elsewhere for name in _segments(place)})
 
     def obstacle(self, id_: str, location: str) -> str:
         """Why what has this id stays; "" where nothing keeps it."""
@@ -54,6 +60,8 @@ class Guard:
             return f"version {version} of a registered model is made from it"
         if number := self._experiments.get(id_):
             return f"the experiment {number} keeps its artifacts inside of it"
+        if other := self._others.get(id_):
+            return f"{other} is recorded to have its artifacts there, too"
         return ""
 
 
