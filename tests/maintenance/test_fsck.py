@@ -29,7 +29,7 @@ from tests.servers.faultproxy import FaultProxy
 from shoso.core.keys import Key
 from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
-from shoso.maintenance.fsck import check, data, records
+from shoso.maintenance.fsck import check, data, records, repairs
 from shoso.maintenance.fsck.findings import Asked, Data, Finding, Totals
 
 DAY = 86_400
@@ -298,6 +298,30 @@ async def test_every_byte_is_compared_and_what_is_damaged_comes_from_a_copy(worl
     for path, key in keys.items():
         fetched = world.client.download_artifacts(world.ids["restored"], path, str(tmp_path / "copy"))
         assert _read(fetched) == texts[path], key
+
+
+@pytest.mark.parametrize("world", [on_disk], indirect=True, ids=["local-sqlite"])
+async def test_what_somebody_writes_while_it_is_repaired_stays(world, tmp_path, monkeypatch):
+    lost, changed = world.key("run", "a/b.txt"), world.key("run", "a/c.txt")
+    for key in (lost, changed):
+        (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / key).write_bytes(b"run " + key.partition("artifacts/")[2].encode())
+    world.remove(lost)
+    world.put(changed, b"by somebody else")
+    digest = repairs._digest
+
+    async def written_meanwhile(store, key):
+        if key.startswith("copy/"):
+            world.put(key.removeprefix("copy/"), b"new")
+        return await digest(store, key)
+
+    monkeypatch.setattr(repairs, "_digest", written_meanwhile)
+    found, _ = await world.check(repair=True, source=str(tmp_path / "copy"), replace=True)
+    assert {(one.kind.value, one.done, "Somebody wrote it just now" in one.remedy) for one in found} == {
+        ("missing", "", True),
+        ("size", "", True),
+    }
+    assert {(world.server.artifacts / key).read_bytes() for key in (lost, changed)} == {b"new"}
 
 
 def _read(path: str) -> bytes:

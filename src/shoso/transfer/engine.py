@@ -92,15 +92,16 @@ class _Copy:
 
     def _due(self, path: str, meta: ObjectMeta, there: ObjectMeta | None) -> Item | None:
         """The object, unless it's known to be there."""
-        if self._policy.unchanged is Unchanged.SEND:
+        over = version(there) if there is not None else ""
+        stays = there is not None and self._stays(path, there)
+        if self._policy.unchanged is Unchanged.SEND and not stays:
             there = None
         done = self._route.journal.find(path) if there is not None else None
-        if there is not None and (unchanged(meta, there, done) or self._stays(path, there)):
+        if there is not None and (stays or unchanged(meta, there, done)):
             self._policy.progress.planned(there.key, meta.size)
             self._policy.progress.skipped(there.key, meta.size)
             self._route.tally.skipped += 1
             return None
-        over = version(there) if there is not None else ""
         return self._item(path, meta, candidate(meta, there, done), over)
 
     def _stays(self, path: str, there: ObjectMeta) -> bool:

@@ -142,9 +142,11 @@ class _Reading:
         if isinstance(got, StoreError) and got.kind is not ErrorKind.CORRUPT:
             return Finding(Kind.UNREADABLE, uri, f"It can't be read: {got.message}")
         may = expected is not None and (rotten or self._report.asked.replace)
-        fix = fetching(self._report, self._at, self._inventory, meta.key, expected or "") if may else None
+        fetch = fetching(self._report, self._at, self._inventory, meta.key, expected or "", meta)
         remedy = FROM if rotten else WRITTEN
-        return Finding(Kind.DIGEST, uri, "Its bytes aren't those that were stored.", remedy, fix=fix)
+        return Finding(
+            Kind.DIGEST, uri, "Its bytes aren't those that were stored.", remedy, fix=fetch if may else None
+        )
 
     async def _note(self, right: Sequence[tuple[Known, ObjectMeta, Digest]]) -> None:
         """Count what has no digest, and record it if that is asked for."""

@@ -92,7 +92,7 @@ def _finding(
 ) -> Finding | None:  # fmt: skip
     """What is wrong with an object, if anything is; `owned` as below."""
     uri = inventory.roots[suspect.root].shown(suspect.key)
-    fix = fetching(report, suspect.root, inventory, suspect.key, row.digest)
+    fix = fetching(report, suspect.root, inventory, suspect.key, row.digest, meta)
     if meta is not None:
         return (
             _resized(uri, row, meta, fix if report.asked.replace else None) if meta.size != row.size else None
@@ -121,11 +121,13 @@ async def _owned(database: Database, missing: Sequence[Key]) -> dict[Key, bool |
     return {key: there.get(of, False) for key, of in whose.items()}
 
 
-def fetching(report: Report, at: int, inventory: Inventory, key: Key, digest: str) -> Fix | None:
-    """What fetches an object from a copy of the storage, if there is one."""
+def fetching(
+    report: Report, at: int, inventory: Inventory, key: Key, digest: str, seen: ObjectMeta | None
+) -> Fix | None:
+    """What fetches an object from a copy of the storage, if there is one, in place of what was seen."""
     if report.copies is None:
         return None
-    return partial(report.copies.fetch, inventory.roots[at], key, digest)
+    return partial(report.copies.fetch, inventory.roots[at], key, digest, seen)
 
 
 def _missing(uri: str, row: Row, fix: Fix | None) -> Finding:

@@ -9,9 +9,11 @@ from shoso.core import keys, locations
 from shoso.core.digest import mismatch
 from shoso.core.keys import Key
 from shoso.core.store import Store
+from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, StoreError, store_error
 from shoso.maintenance.estate import Root
 from shoso.transfer import Policy, Selection, Unchanged, copy
+from shoso.transfer.plan import version
 from shoso.transfer.reading import read_digests
 
 
@@ -22,13 +24,19 @@ class Copies:
     place: Place
     uri: str
 
-    async def fetch(self, root: Root, key: Key, expected: str) -> str:
-        """Bring an object back whose bytes have this digest there; what was done. Raises StoreError."""
+    async def fetch(self, root: Root, key: Key, expected: str, seen: ObjectMeta | None) -> str:
+        """Bring an object back whose bytes have this digest there; what was done. Raises StoreError.
+
+        It replaces what was `seen` to be wrong, or missing (None), and nothing that somebody wrote since.
+        """
         there = keys.join(self.place.key, key)
         if await _digest(self.place.store, there) != expected:
             message = "The bytes of the copy aren't those that were stored, either."
             raise store_error(Kind.CORRUPT, message, key=there)
-        await copy(self.place.store, root.store, Selection(there, key), Policy(unchanged=Unchanged.SEND))
+        over = {"": version(seen) if seen else ""}
+        chosen = Policy(unchanged=Unchanged.SEND, over=over)
+        if not (await copy(self.place.store, root.store, Selection(there, key), chosen)).copied:
+            raise store_error(Kind.CHANGED, "Somebody wrote it just now, and it is left as it is.", key=key)
         if (actual := await _digest(root.plain, key)) != expected:
             raise mismatch(key, expected, actual)
         return f"It was fetched from {locations.shown(self.uri)}."
