@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import update
 from tests.maintenance import world
 from tests.maintenance.test_gc import Quiet
@@ -286,6 +287,18 @@ async def test_what_a_policy_keeps_by_now_stays_and_is_named(plain, tmp_path):
     await database.write(runs.restore, goes)
     [problem] = [one for one in (await applied(plain, path)).problems if one.item.id == goes]
     assert "no policy of the plan is about its experiment 'other'" in problem.message
+
+
+async def test_undo_knows_what_was_marked_by_a_clock_behind_that_of_the_plan(plain, tmp_path):
+    made = await plain.database.write(Made, "e", [Spec(age=50, model=True)])
+    path, *_ = await planned(plain, tmp_path, Policy("e", keep_for="9d"))
+    found, items = plans.read_retention(path)
+    ahead, items = replace(found, made=found.made + 60_000), [*items]
+    assert (await apply(plain.estate, ahead, items, Quiet())).items == {"run": 1, "model": 1}
+    with pytest.raises(ConfigError, match="isn't the database of the plan"):
+        await undo(plain.estate, replace(ahead, database="sqlite:///other.db"), items, Quiet())
+    assert (await undo(plain.estate, ahead, items, Quiet())).items == {"run": 1, "model": 1}
+    assert (await plain.database.read(runs.get, made.runs[0])).info.lifecycle_stage == "active"
 
 
 async def test_what_is_registered_while_a_plan_is_applied_stays_with_what_it_is_nested_in(

@@ -171,18 +171,19 @@ def deleted(conn: Connection, run_ids: Sequence[str | None]) -> list[str]:
     ]
 
 
-def mark_runs(conn: Connection, run_ids: Sequence[str]) -> None:
-    """Mark them deleted, as `runs.delete` does it."""
+def mark_runs(conn: Connection, run_ids: Sequence[str], made: int) -> None:
+    """Mark them deleted, as `runs.delete` does it; by whatever clock not before the plan was `made`."""
     for some in parts(run_ids):
         change = update(runs).where(runs.c.run_uuid.in_(some))
-        conn.execute(change.values(lifecycle_stage=DELETED, deleted_time=now_ms()))
+        conn.execute(change.values(lifecycle_stage=DELETED, deleted_time=max(now_ms(), made)))
 
 
-def mark_models(conn: Connection, model_ids: Sequence[str]) -> None:
-    """Mark them deleted, as `models.remove` does it."""
+def mark_models(conn: Connection, model_ids: Sequence[str], made: int) -> None:
+    """Mark them deleted, as `models.remove` does it; not before the plan was `made`, either."""
     for some in parts(model_ids):
         change = update(logged_models).where(logged_models.c.model_id.in_(some))
-        conn.execute(change.values(lifecycle_stage=DELETED, last_updated_timestamp_ms=now_ms()))
+        values = {"lifecycle_stage": DELETED, "last_updated_timestamp_ms": max(now_ms(), made)}
+        conn.execute(change.values(**values))
 
 
 _TIME = func.coalesce(func.nullif(runs.c.end_time, 0), func.nullif(runs.c.start_time, 0), 0)

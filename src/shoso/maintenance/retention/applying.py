@@ -87,17 +87,20 @@ def _mark(
     reasons = standing.judged(conn, there)
     found: dict[str, str | None] = {run.id: None for run in there}
     found |= {run_id: reason.text for run_id, reason in reasons.items()}
-    retention.mark_runs(conn, [run_id for run_id, why in found.items() if why is None])
-    found |= _mark_models(conn, standing, [item.id for item in items if item.kind == Kind.MODEL])
+    retention.mark_runs(conn, [run_id for run_id, why in found.items() if why is None], plan.made)
+    models = [item.id for item in items if item.kind == Kind.MODEL]
+    found |= _mark_models(conn, standing, models, plan.made)
     return [found.get(item.id, GONE) for item in items]
 
 
-def _mark_models(conn: Connection, standing: Standing, ids: Sequence[str]) -> dict[str, str | None]:
+def _mark_models(
+    conn: Connection, standing: Standing, ids: Sequence[str], made: int
+) -> dict[str, str | None]:
     """The same with logged models: they go when their runs have gone."""
     models = retention.models(conn, ids)
     deleted = {*retention.deleted(conn, [model.run_id for model in models])}
     found = {model.id: _kept(model, standing, deleted) for model in models}
-    retention.mark_models(conn, [model_id for model_id, why in found.items() if why is None])
+    retention.mark_models(conn, [model_id for model_id, why in found.items() if why is None], made)
     return found
 
 

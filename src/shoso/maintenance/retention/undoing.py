@@ -10,7 +10,7 @@ from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import Account
-from shoso.maintenance.plans import Item, Retention
+from shoso.maintenance.plans import Item, Retention, require
 from shoso.maintenance.report import Told
 from shoso.metadata import holdings, models, runs
 from shoso.metadata.connect import Database
@@ -22,7 +22,11 @@ BATCH = 200
 
 
 async def undo(estate: Estate, plan: Retention, items: Iterable[Item], told: Told) -> Account:
-    """Restore what the plan has; `gone` counts what is active. Raises TrackingError if the database fails."""
+    """Restore what the plan has; `gone` counts what is active.
+
+    Raises ConfigError for a plan of another database, TrackingError where the database fails.
+    """
+    require(plan, estate.settings.backend_store_uri)
     done = Account(plan.id)
     left = iter(items)
     while batch := [*islice(left, BATCH)]:
