@@ -16,7 +16,9 @@ from tests.e2e.servers import Server
 from shoso.core.keys import Key
 from shoso.core.streams import BytesSource
 from shoso.core.types import ObjectMeta
+from shoso.errors import ConfigError
 from shoso.layers import standard
+from shoso.maintenance import inventory as inventories
 from shoso.maintenance.estate import Estate, Root
 from shoso.maintenance.inventory import Inventory, Why
 from shoso.metadata.connect import Database
@@ -102,6 +104,15 @@ async def test_an_upload_that_nobody_goes_on_with_is_found_when_it_is_old(server
         assert [upload async for upload in inventory.uploads()] == []
         (found,) = [upload async for upload in inventory.uploads(older_than=-60)]
         assert (found.ref, found.uri) == (ref, "mlflow-artifacts:/0/x")
+
+
+async def test_a_temporary_folder_without_room_is_named_with_the_setting(server, monkeypatch):
+    for number in range(100):
+        put(server.artifacts / f"{number:0200}.bin")
+    monkeypatch.setattr(inventories, "_TABLE", f"{inventories._TABLE}PRAGMA max_page_count = 3;")
+    with pytest.raises(ConfigError, match=r"TMPDIR: .* disk is full.*; name a folder with more room"):
+        async with inventory_of(server):
+            pass
 
 
 class Many(MemoryStore):

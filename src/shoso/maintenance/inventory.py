@@ -33,8 +33,8 @@ from shoso.core.keys import Key
 from shoso.core.store import Store
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta, UploadRef
+from shoso.errors import ConfigError, NotFound, StoreError
 from shoso.errors import Kind as ErrorKind
-from shoso.errors import NotFound, StoreError
 from shoso.maintenance.estate import TRASH, Estate, Root
 from shoso.maintenance.recorded import versions
 from shoso.metadata import references
@@ -128,6 +128,9 @@ class Inventory:
                     await inventory.list(at)
                 await inventory.refer()
                 yield inventory
+            except sqlite3.Error as error:
+                message = f"'{tempfile.gettempdir()}' can't hold what is listed ({error}); name a folder with"
+                raise ConfigError("TMPDIR", f"{message} more room.") from error
             finally:
                 inventory.file.close()
 

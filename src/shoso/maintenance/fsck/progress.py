@@ -54,10 +54,13 @@ class Progress:
         return [one is None for one in found]
 
     def add(self, at: int, metas: Iterable[ObjectMeta]) -> None:
-        """These are right."""
-        self._file.execute("BEGIN")
-        self._file.executemany(_ADD, (_row(at, meta) for meta in metas))
-        self._file.execute("COMMIT")
+        """These are right; where that can't be written down, they are read again another time."""
+        try:
+            with self._file:
+                self._file.execute("BEGIN")
+                self._file.executemany(_ADD, (_row(at, meta) for meta in metas))
+        except sqlite3.Error as error:
+            _log.warning("What was read isn't kept in %s: %s", self._path, error)
 
     def close(self, *, done: bool) -> None:
         """Let go of it; when all is `done`, nobody goes on with it."""
