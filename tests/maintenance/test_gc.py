@@ -264,6 +264,7 @@ async def test_only_what_is_named_is_ever_in_a_plan(plain, tmp_path):
         ({"run_ids": ["no"]}, "There is no run no"),
         ({"experiment_ids": [one]}, "is active"),
         ({"experiment_ids": ["x"]}, "No experiment has such an id"),
+        ({"experiment_ids": ["9" * 30]}, "No experiment has such an id"),
         ({"run_ids": [named], "older_than": 60.0}, "was deleted today, which --older-than spares"),
     ):
         with pytest.raises(TrackingError, match=message):
@@ -519,6 +520,7 @@ async def test_the_command_line_plans_looks_and_applies(plain, tmp_path):
     (tmp_path / "p.jsonl").write_text(whole[:-40])
     assert "is no line of a plan" in line("apply", "p.jsonl", code=1)
     assert "write it like 30d" in line("--older-than", "soon", code=2)
+    assert "write it like 30d" in line("--trash", f"{'9' * 12}d", code=2)  # no database has room for that
     assert "no id is named" in line("--run-ids", "", code=2)  # as a script says it whose variable is empty
     assert "Shoso has no workspaces" in line("--all-workspaces", code=2)
     assert await plain.there(Kind.RUN, first, second, third) == [third]

@@ -185,3 +185,8 @@ async def test_an_upload_whose_parts_are_coming_stays_however_long_ago_it_was_be
 def test_a_plan_says_how_old_in_the_words_of_the_option(seconds, text):
     assert as_age(seconds) == text
     assert age(text) == seconds
+
+
+def test_no_age_is_longer_than_a_database_has_room_for():
+    assert age("3650000d") == 3_650_000 * 86_400
+    assert (age("3650001d"), age("9" * 400 + "d")) == (None, None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 _AGE = re.compile(r"(?:(\d+\.?\d*)d)?(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
+_MOST = 10_000 * 365 * 86_400.0
+"""Seconds of the longest age: a database has no room for the time of a longer one."""
+
 _SECONDS = (86_400, 3600, 60, 1)
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -46,7 +49,11 @@ def as_age(seconds: float) -> str:
 
 
 def age(text: str) -> float | None:
-    """The seconds of 30d, 1d12h, 0.5h or 90s, as MLflow writes them; None for what is no such time."""
+    """The seconds of 30d, 1d12h, 0.5h or 90s, as MLflow writes them; None for what is no such time.
+
+    Nor is what is longer than 10,000 years.
+    """
     if not text or (found := _AGE.fullmatch(text)) is None:
         return None
-    return sum(float(part) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part)
+    seconds = sum(float(part) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part)
+    return seconds if seconds <= _MOST else None

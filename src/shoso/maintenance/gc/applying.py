@@ -50,11 +50,14 @@ async def apply(
     registered = "registered" in plan.asked
     guard = await Guard.of(estate.database, registered=registered)
     async with AsyncExitStack() as stack:
-        job: Job = OwnedJob(estate, account, guard, registered=registered)
-        for kind, alike in groupby(items, key=lambda item: item.kind):
-            if kind in {ORPHAN, UPLOAD} and not isinstance(job, LitterJob):
-                inventory = await stack.enter_async_context(Inventory.taken(estate))
-                job = LitterJob(estate, account, inventory, idle(plan.asked))
+        owned, litter = OwnedJob(estate, account, guard, registered=registered), None
+        for kind, alike in groupby(items, key=lambda item: item.kind):  # whoever sorts lines mixes kinds
+            job: Job = owned
+            if kind in {ORPHAN, UPLOAD}:
+                if litter is None:
+                    inventory = await stack.enter_async_context(Inventory.taken(estate))
+                    litter = LitterJob(estate, account, inventory, idle(plan.asked))
+                job = litter
             window = Window(GROUPS, 0)
             async with crew() as group:  # an experiment goes when what is in it has gone
                 for some in groups(alike):

@@ -133,7 +133,7 @@ class _Choice:
             return []
         try:
             found = {one.id: one async for page in self._all(kind, Wanted(ids)) for one in page}
-        except ValueError:
+        except (ValueError, OverflowError):
             raise TrackingError(ErrorKind.INVALID, f"No {kind} has such an id: {', '.join(ids)}.") from None
         for id_ in ids:
             if (one := found.get(id_)) is None:

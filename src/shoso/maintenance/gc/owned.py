@@ -62,7 +62,7 @@ class OwnedJob:
 
     async def run(self, kind: str, items: Sequence[Item]) -> None:
         """Let a group of a plan go, but for what has changed since."""
-        database = self._estate.database
+        database, items = self._estate.database, self._once(items)
         await self._renew_guard()
         there, taken = await database.read(_known, kind, [item.id for item in items])
         left = [item for item in items if item.id in there and not self._is_done(item, taken.get(item.id))]
@@ -90,6 +90,14 @@ class OwnedJob:
             self._guard = await Guard.of(self._estate.database, registered=self._registered)
 
     # -- looking ------------------------------------------------------------------------------------------
+
+    def _once(self, items: Sequence[Item]) -> list[Item]:
+        """Each item once, whatever was put together; of two lines that differ the first."""
+        found: dict[str, Item] = {}
+        for item in items:
+            if found.setdefault(item.id, item) != item:
+                self._account.refuse(item, "another line of the plan has it, too, and says otherwise")
+        return [*found.values()]
 
     def _is_done(self, item: Item, claim: Claim | None) -> bool:
         """Whether it was put into the trash by this plan before."""
