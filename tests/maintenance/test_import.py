@@ -18,9 +18,12 @@ from click.testing import CliRunner
 from tests.e2e.servers import free_port
 from tests.maintenance.conftest import INSTALLED, WRITER, written
 from tests.maintenance.filestore_writer import seen
-from tests.servers import mlflowd, warm
+from tests.servers import mlflowd, radosgw, warm
 
 from shoso.cli import main
+from shoso.client.places import Places
+from shoso.client.settings import client_settings
+from shoso.maintenance.artifacts import Artifacts, Source
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs old versions of MLflow
 
@@ -325,6 +328,20 @@ def test_artifacts_are_copied_and_every_uri_leads_to_them(template, launch, brin
     assert version.source == f"{client.get_run(version.run_id).info.artifact_uri}/model"
     for model_id, model in read(server.uri)["models"].items():
         assert model[1] == f"mlflow-artifacts:/{model[4][3]}/models/{model_id}/artifacts"
+
+
+async def test_an_object_that_has_the_name_of_a_folder_hides_nothing_in_it(tmp_path):
+    """As some programs mark folders in a bucket."""
+    bucket, folder = radosgw.fresh(), f"0/{'a' * 32}/artifacts"
+    for key in (folder, f"{folder}/a.txt", f"{folder}/sub/b.txt"):
+        bucket.put(key, b"" if key == folder else b"text")
+    settings = client_settings({**bucket.environment})
+    artifacts = Artifacts.of(Places(None, settings), settings, tmp_path)
+    try:
+        assert await artifacts.copy(Source(uri=f"{bucket.uri}/{folder}"), str(tmp_path / "to")) == (2, 8)
+    finally:
+        await artifacts.close()
+    assert (tmp_path / "to/sub/b.txt").read_text() == "text"
 
 
 def test_artifacts_go_to_a_databases_own_root(template, bring, tmp_path):

@@ -9,4 +9,5 @@ filestore    an MLflow file store (`mlruns/`), read with suspicion
 targets      where experiments, runs and models go: a Shoso server, or a database
 importing    from the one to the other
 artifacts    the files that go along
+folder       a recorded location as a folder, whatever object has its name, too
 """

@@ -20,6 +20,7 @@ from shoso.core.keys import ROOT
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.layers import standard
 from shoso.maintenance.filestore.files import Problems, leaves
+from shoso.maintenance.folder import AsFolder
 from shoso.stores import SCHEMES, open_store
 from shoso.transfer import Selection, copy
 from shoso.wire.imports import PlacedExperiment
@@ -81,7 +82,8 @@ class Artifacts:
             self.places.recorded(source.uri) if source.uri else self._place(source.path or self.root)
         )
         chosen = policy(self.settings, here.store)
-        report = await copy(here.store, there.store, Selection(here.key, there.key), chosen)
+        folder = AsFolder(here.store, here.key)
+        report = await copy(folder, there.store, Selection(here.key, there.key), chosen)
         return report.copied, report.sent
 
     def rewritten(self, uri: str, placed: Mapping[int, PlacedExperiment]) -> str:

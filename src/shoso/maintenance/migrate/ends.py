@@ -15,9 +15,9 @@ from shoso.core.keys import Key
 from shoso.core.store import Store, is_folder
 from shoso.core.streams import closing
 from shoso.core.types import Entry, ObjectMeta
-from shoso.errors import ConfigError, Forbidden, Kind, NotFound, store_error
-from shoso.layers.layer import Layer
+from shoso.errors import ConfigError, Forbidden, NotFound
 from shoso.maintenance.estate import DESTINATION, Estate
+from shoso.maintenance.folder import AsFolder
 from shoso.maintenance.migrate.book import Book, Find
 from shoso.maintenance.migrate.renaming import Renaming, overlap, refuse_overlap
 from shoso.metadata.connect import Database
@@ -175,21 +175,12 @@ class Ends:
         return Only(self.source.store, seen, selection.key), selection, shared
 
 
-class Only(Layer):
-    """A store in which nothing is listed but what lies in these folders, and `top` is a folder.
-
-    An object store may have an object of that name, too: it would be copied alone, as what was selected.
-    """
+class Only(AsFolder):
+    """A store in which nothing is listed but what lies in these folders, and `top` is a folder."""
 
     def __init__(self, inner: Store, folders: Collection[Key], top: Key) -> None:
-        super().__init__(inner)
-        self._folders, self._top = frozenset(folders), top
-
-    async def stat(self, key: Key) -> ObjectMeta:
-        """See Store; what is selected is no object."""
-        if key == self._top:
-            raise store_error(Kind.NOT_FOUND, f"'{key}' is a folder here.", op="stat", key=key)
-        return await super().stat(key)
+        super().__init__(inner, top)
+        self._folders = frozenset(folders)
 
     async def list(self, prefix: Key, deep: bool = False, after: str | None = None) -> AsyncIterator[Entry]:
         """See Store; whole folders are left out, and none is listed that has some of these below it."""
