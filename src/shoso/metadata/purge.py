@@ -59,15 +59,19 @@ class Marked(NamedTuple):
     location: str
 
 
-def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Marked]:
-    """Those that are there and may go, by id; nobody changes them, or their experiments, until the commit.
+def hold(conn: Connection, kind: Kind, ids: Sequence[str]) -> None:
+    """Nobody restores or moves the experiments of these runs or models until the commit.
 
-    A logged model of an experiment that is deleted goes with it: whoever restores that doesn't touch its row.
+    A logged model goes with an experiment that is deleted: whoever restores that doesn't touch its row.
     """
+    for some in parts(ids):
+        conn.execute(_EXPERIMENTS_OF[kind], {"ids": some}).all()
+
+
+def marked(conn: Connection, kind: Kind, ids: Sequence[str]) -> dict[str, Marked]:
+    """Those that are there and may go, by id; nobody changes them until the commit."""
     found: dict[str, Marked] = {}
     for some in parts([_key(kind, id_) for id_ in ids]):
-        if kind is not Kind.EXPERIMENT:
-            conn.execute(_EXPERIMENTS_OF[kind], {"ids": some}).all()
         rows = conn.execute(_MARKED[kind], {"ids": some})
         found |= {str(id_): Marked(since, location or "") for id_, since, location in rows}
     return found

@@ -248,6 +248,8 @@ def _claim(conn: Connection, account: Account, kind: str, looked: Sequence[_Look
     """Claim what may go; for anything else why it stays, by id."""
     items = [one.item for one in looked]
     ids = [item.id for item in items]
+    if kind != Kind.EXPERIMENT:
+        purge.hold(conn, Kind(kind), ids)
     taken = claims.known(conn, kind, ids)
     new = [item for item in items if item.id not in taken and not account.may_share(item)]
     others = imported.among(conn, kind, [(item.id, item.location) for item in new])
