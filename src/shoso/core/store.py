@@ -201,13 +201,17 @@ async def read_bytes(store: Store, key: Key, wanted: ByteRange = ALL) -> bytes:
         return b"".join([bytes(data) async for data in reading.body])
 
 
+async def find(store: Store, key: Key) -> ObjectMeta | None:
+    """What is known of the object; None where there is none."""
+    try:
+        return await store.stat(key)
+    except NotFound:
+        return None
+
+
 async def exists(store: Store, key: Key) -> bool:
     """Whether there is an object of that key."""
-    try:
-        await store.stat(key)
-    except NotFound:
-        return False
-    return True
+    return await find(store, key) is not None
 
 
 async def is_folder(store: Store, key: Key) -> bool:

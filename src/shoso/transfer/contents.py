@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from shoso.core.keys import below
-from shoso.core.store import Store
+from shoso.core.store import Store, find
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
-from shoso.errors import NotFound
 from shoso.transfer.selection import Selection
 
 Found = tuple[str, ObjectMeta]
@@ -20,7 +19,7 @@ async def contents(store: Store, selection: Selection) -> AsyncIterator[Found]:
 
     Raises NOT_FOUND where there is neither; only the root may be empty.
     """
-    if selection.key and (single := await _stat(store, selection)) is not None:
+    if selection.key and (single := await find(store, selection.key)) is not None:
         yield "", single
         return
     wanted, nothing = selection.filter(), True
@@ -32,10 +31,3 @@ async def contents(store: Store, selection: Selection) -> AsyncIterator[Found]:
                 yield path, meta
     if nothing and selection.key:
         await store.stat(selection.key)  # says in the store's words that it isn't there
-
-
-async def _stat(store: Store, selection: Selection) -> ObjectMeta | None:
-    try:
-        return await store.stat(selection.key)
-    except NotFound:
-        return None

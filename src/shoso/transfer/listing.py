@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from shoso.core.keys import Key, contains, join, name
-from shoso.core.store import Store
+from shoso.core.store import Store, find
 from shoso.core.streams import closing
 from shoso.core.types import ObjectMeta
-from shoso.errors import Forbidden, Kind, NotFound, store_error
+from shoso.errors import Forbidden, Kind, store_error
 from shoso.transfer.ahead import Ahead
 from shoso.transfer.selection import Selection
 
@@ -35,7 +35,7 @@ async def pairs(src: Store, dst: Store, selection: Selection) -> AsyncIterator[P
     Raises NOT_FOUND where there is neither an object nor a folder of that key, INVALID where a folder would
     be copied into itself, or an object onto itself.
     """
-    single = await _stat(src, selection.key) if selection.key else None
+    single = await find(src, selection.key) if selection.key else None
     to = target(selection, "") if single is not None else selection.to
     _require_apart(_place(src, selection.key), _place(dst, to))
     if single is not None:
@@ -52,16 +52,9 @@ async def pairs(src: Store, dst: Store, selection: Selection) -> AsyncIterator[P
                 yield pair
 
 
-async def _stat(store: Store, key: Key) -> ObjectMeta | None:
-    try:
-        return await store.stat(key)
-    except NotFound:
-        return None
-
-
 async def _there(dst: Store, key: Key) -> ObjectMeta | None:
     try:
-        return await _stat(dst, key)
+        return await find(dst, key)
     except Forbidden as error:
         _log.info(_UNSEEN, error.message)
         return None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shoso.core.keys import Key
-from shoso.core.store import Store
+from shoso.core.store import Store, find
 from shoso.core.types import CREATE, OVERWRITE, IfMatch, ObjectMeta, WriteMode
-from shoso.errors import Exists, Kind, NotFound, store_error
+from shoso.errors import Exists, Kind, store_error
 from shoso.transfer.plan import Item, version
 from shoso.transfer.progress import Meter
 from shoso.transfer.route import Route
@@ -33,7 +32,7 @@ async def copy_over(route: Route, item: Item) -> None:
 
     That holds to the last moment where the store takes conditions. Raises as `copy_whole`.
     """
-    there = await _stat(route.dst, item.to)
+    there = await find(route.dst, item.to)
     if there is not None and version(there) != item.over:
         route.keep(item, there)
         return
@@ -48,13 +47,6 @@ def _mode(dst: Store, there: ObjectMeta | None) -> WriteMode:
     if there is None:
         return CREATE if dst.capabilities.create else OVERWRITE
     return IfMatch(there.etag) if there.etag and dst.capabilities.if_match else OVERWRITE
-
-
-async def _stat(store: Store, key: Key) -> ObjectMeta | None:
-    try:
-        return await store.stat(key)
-    except NotFound:
-        return None
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from shoso.core import keys
 from shoso.core.amounts import size
 from shoso.core.keys import Key
+from shoso.core.store import find
 from shoso.core.types import ObjectMeta
-from shoso.errors import NotFound
 from shoso.maintenance.estate import TRASH
 from shoso.maintenance.fsck.findings import Finding, Fix, Kind, Report
 from shoso.maintenance.inventory import Inventory, owner_of
@@ -76,7 +76,7 @@ async def _judged(inventory: Inventory, report: Report, suspects: Sequence[Recor
     database = inventory.estate.database
     known = await database.read(objects.known, [suspect.id for suspect in suspects])
     suspects = [suspect for suspect in suspects if suspect.id in known]
-    found = await asyncio.gather(*(_stat(inventory, suspect) for suspect in suspects))
+    found = await asyncio.gather(*(find(inventory.roots[one.root].plain, one.key) for one in suspects))
     pairs = [*zip(suspects, found, strict=True)]
     owned = await _owned(database, [suspect.key for suspect, meta in pairs if meta is None])
     judged = (
@@ -100,13 +100,6 @@ def _finding(
     if owned is None:
         return None
     return _missing(uri, row, fix) if owned else _outlived(inventory.estate.database, uri, row)
-
-
-async def _stat(inventory: Inventory, record: Record) -> ObjectMeta | None:
-    try:
-        return await inventory.roots[record.root].plain.stat(record.key)
-    except NotFound:
-        return None
 
 
 async def _owned(database: Database, missing: Sequence[Key]) -> dict[Key, bool | None]:
