@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from reprlib import repr  # noqa: A004  a value may be large: it's shown in a few words
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.wire.entities import Metric, Param, Tag, double
 
@@ -62,11 +62,6 @@ def split(batch: Batch) -> Iterator[Batch]:
         yield Batch(batch.run_id, head_metrics, head_params, head_tags)
 
 
-def now() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 def metric(
     key: str,
     value: Any,
@@ -81,7 +76,7 @@ def metric(
     return Metric(
         text("name of a metric", key),
         double(number(key, value)),
-        now() if timestamp is None else _whole(f"timestamp of metric '{key}'", timestamp),
+        now_ms() if timestamp is None else _whole(f"timestamp of metric '{key}'", timestamp),
         0 if step is None else _whole(f"step of metric '{key}'", step),
         dataset_name,
         dataset_digest,

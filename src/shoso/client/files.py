@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoso.client import artifacts, batches, documents, images, tables
+from shoso.client import artifacts, documents, images, tables
 from shoso.client.entities import FileInfo, Run
 from shoso.client.logs import Logs
 from shoso.core import keys
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, NotFound, TrackingError, store_error
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ class Files(Logs):
         if artifact_file is not None:
             self._write(run_id, artifact_file, images.encoded(shown, artifact_file))
         elif key is not None:
-            self._picture(
-                run_id, shown, images.of_step(key, step or 0, timestamp or batches.now()), "+compressed"
-            )
+            self._picture(run_id, shown, images.of_step(key, step or 0, timestamp or now_ms()), "+compressed")
             self.set_tag(run_id, LOGGED_IMAGES, True)
 
     def _picture(self, run_id: str, image: Any, name: str, small: str = "") -> dict[str, str]:

@@ -12,6 +12,7 @@ from shoso.client import batches, inputs
 from shoso.client.batches import Batch, Pair, Point
 from shoso.client.inputs import ReadDataset, ReadModel
 from shoso.client.runs import Runs
+from shoso.core.clock import now_ms
 
 
 class Logs(Runs):
@@ -63,7 +64,7 @@ class Logs(Runs):
 
         With `dataset`, one of mlflow.data's, they are of that dataset, which becomes an input of the run.
         """
-        moment = batches.now() if timestamp is None else timestamp
+        moment = now_ms() if timestamp is None else timestamp
         used = inputs.read(dataset)
         of = {"dataset_name": used.dataset.name, "dataset_digest": used.dataset.digest} if used else {}
         points = [

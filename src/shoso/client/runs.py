@@ -8,6 +8,7 @@ from typing import Any
 from shoso.client import batches, context
 from shoso.client.calls import Calls
 from shoso.client.entities import Metric, PagedList, Run, ViewType
+from shoso.core.clock import now_ms
 from shoso.wire import replies, requests
 from shoso.wire.replies import Empty
 
@@ -28,7 +29,7 @@ class Runs(Calls):
         """A new run, which isn't the active one; without a name the server makes one up."""
         given = [requests.TagInput(tag.key, tag.value) for tag in batches.tags(tags or {})]
         user = next((tag.value for tag in given if tag.key == context.USER), "unknown")
-        started = batches.now() if start_time is None else start_time
+        started = now_ms() if start_time is None else start_time
         request = requests.CreateRun(str(experiment_id), user, run_name or "", started, given)
         return Run.from_wire(self._sink.create_run(request))
 
@@ -86,7 +87,7 @@ class Runs(Calls):
 
     def set_terminated(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
         """End the run: FINISHED and now, unless said otherwise."""
-        ended = batches.now() if end_time is None else end_time
+        ended = now_ms() if end_time is None else end_time
         self._update(run_id, status=status or "FINISHED", end_time=ended)
 
     def _update(self, run_id: str, **changes: Any) -> None:

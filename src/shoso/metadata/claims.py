@@ -8,12 +8,12 @@ its artifacts moved there, and is given back by `gc undo` until the time is over
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata.clauses import listed, locked, parts
 from shoso.metadata.own import claims
@@ -50,7 +50,7 @@ class Claim(NamedTuple):
     @property
     def is_left(self) -> bool:
         """Whether its artifacts began to go to the trash over a day ago, and not all have gone there."""
-        return self.trash is not None and self.until is None and self.time <= _now() - DAY
+        return self.trash is not None and self.until is None and self.time <= now_ms() - DAY
 
     @property
     def shelved(self) -> int:
@@ -60,7 +60,7 @@ class Claim(NamedTuple):
 
     def is_over(self, location: str, trash: str) -> bool:
         """Whether what was at that location has been in that folder of the trash for its time."""
-        over = self.until is not None and self.until <= _now()
+        over = self.until is not None and self.until <= now_ms()
         return over and (self.location, self.trash) == (location, trash)
 
 
@@ -104,7 +104,7 @@ def end(conn: Connection, claim: Claim, until: int, objects: int) -> bool:
 
 def take(conn: Connection, claim: Claim, plan: str) -> bool:
     """Whether its time in the trash is over; then it is the other plan's, and nobody brings it back."""
-    over = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until <= _now())
+    over = and_(_these(claim.kind, [claim.id]), claims.c.plan == claim.plan, claims.c.until <= now_ms())
     return bool(conn.execute(update(claims).where(over).values(plan=plan)).rowcount)
 
 
@@ -169,10 +169,6 @@ def _refuse(conn: Connection, condition: ColumnElement[bool]) -> None:
     query = locked(select(claims), claims).where(condition).limit(1)  # locked: of now, whatever was read
     if (row := conn.execute(query).one_or_none()) is not None:
         raise _claimed(Claim(*row))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _these(kind: str, ids: Sequence[str]) -> ColumnElement[bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, insert, select, updat
 from sqlalchemy import delete as delete_from
 
 from shoso.core import locations
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import claims, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect
@@ -151,11 +151,6 @@ def from_rows(conn: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
         )
         for row in rows
     ]
-
-
-def now_ms() -> int:
-    """The time, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 _ROW = select(experiments).where(experiments.c.experiment_id == bindparam("id"), SERVED)

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from shoso.core import locations
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import claims, experiments, model_status
 from shoso.metadata.clauses import locked, parts
 from shoso.metadata.dialects.texts import among, same
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.names import random_name
 from shoso.metadata.schema import (

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy import insert as insert_into
 
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import registry_rules, rules
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.entries import exists, is_prompt, model_row, of_model, put, shown_models
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.schema import (
     model_version_tags,
     model_versions,

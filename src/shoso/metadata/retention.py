@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, update
 
+from shoso.core.clock import now_ms
 from shoso.metadata.clauses import locked, parts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.edges import MODEL_INPUT, RUN_INPUT
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.schema import (
     inputs,

@@ -15,12 +15,12 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 
 from shoso.core import locations
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, ShosoError, TrackingError
 from shoso.metadata import claims, datasets, experiments, lifecycle, metrics, rules
 from shoso.metadata.bulk import BulkInsert, BulkSelect, insert_all
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.dialects.upserts import Upsert
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.lifecycle import ACTIVE, DELETED
 from shoso.metadata.names import random_name
 from shoso.metadata.outcomes import attempt, only

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from sqlalchemy import Connection, delete, insert, select
 
 from shoso.core import locations
+from shoso.core.clock import now_ms
 from shoso.errors import ConfigError
 from shoso.metadata import compatibility, own
 from shoso.metadata.compatibility import Finding, State
@@ -81,7 +81,7 @@ def _ensure_default(conn: Connection, artifact_root: str) -> None:
     taken = select(experiments.c.experiment_id).where(SERVED, experiments.c.name == "Default")
     if conn.scalar(taken) is not None:
         return
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     location = locations.below(locations.absolute(artifact_root), "0")
     conn.execute(
         insert(experiments).values(

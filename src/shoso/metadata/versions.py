@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import models, registry_rules, rules
 from shoso.metadata.dialects.texts import same
@@ -24,7 +25,6 @@ from shoso.metadata.entries import (
     shown_versions,
     version_row,
 )
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.registry_rules import ACTIVE, ARCHIVED, DELETED
 from shoso.metadata.schema import (
     model_version_tags,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from shoso.core.clock import now_ms
 from shoso.core.keys import Key
 from shoso.core.types import Move, ObjectMeta
 from shoso.errors import Kind, ShosoError
@@ -153,7 +154,7 @@ class RootBook:
 
     def record(self, metas: Iterable[ObjectMeta]) -> None:
         """See Book."""
-        now = _now()
+        now = now_ms()
         for meta in metas:
             if meta.digest is not None:
                 row = objects.row(self._root, meta, now)
@@ -162,7 +163,7 @@ class RootBook:
     async def known(self, metas: Sequence[ObjectMeta]) -> list[str | None]:
         """See Book."""
         ids = [objects.identity(self._root, meta.key) for meta in metas]
-        rows, now = await self._books.look(ids), _now()
+        rows, now = await self._books.look(ids), now_ms()
         return [_digest(rows.get(place), meta, now) for place, meta in zip(ids, metas, strict=True)]
 
     def forget(self, keys: Iterable[Key]) -> None:
@@ -173,7 +174,7 @@ class RootBook:
     async def follow(self, moves: Sequence[Move]) -> None:
         """See Book."""
         targets = {objects.identity(self._root, key): target for key, target in moves}
-        rows, now = await self._books.look([*targets]), _now()
+        rows, now = await self._books.look([*targets]), now_ms()
         for place, target in targets.items():
             if (row := rows.get(place)) is not None:
                 moved = row._replace(id=objects.identity(self._root, target), key=target, time=now)
@@ -204,7 +205,3 @@ class _Trouble:
 
 def _digest(row: Row | None, meta: ObjectMeta, now: int) -> str | None:
     return row.digest if row is not None and objects.describes(row, meta, now) else None
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from shoso.core.clock import now_ms
 from shoso.errors import Kind, TrackingError
 from shoso.metadata import aliases, registry, search_registry, versions
-from shoso.metadata.experiments import now_ms
 from shoso.server.artifacts import locate_recorded, send_file
 from shoso.server.exchange import AnyReply, Exchange
 from shoso.server.routes import Area, Route, call, parse_request, raw

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from shoso.core.clock import now_ms
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.core.store import Store
@@ -164,7 +164,7 @@ class _Reading:
     async def _rows(self, root: str, bare: Sequence[tuple[ObjectMeta, str]]) -> list[Row]:
         """The rows of those that are the same when they are read again."""
         again = await read_digests(self._store, [meta for meta, _ in bare])
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         return [
             objects.row(root, replace(meta, digest=actual), now)
             for (meta, actual), got in zip(bare, again, strict=True)
@@ -183,7 +183,7 @@ def _is_rotten(row: Row | None, meta: ObjectMeta, got: Digest) -> bool:
     """Whether the very version that was stored has other bytes; else somebody has written a newer one."""
     if isinstance(got, StoreError) or got.kept is not None:
         return True  # the storage keeps a digest with this version, and it is another
-    return row is not None and objects.describes(row, meta, time.time_ns() // 1_000_000)
+    return row is not None and objects.describes(row, meta, now_ms())
 
 
 def _is_chosen(data: Data, key: str) -> bool:

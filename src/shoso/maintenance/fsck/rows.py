@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from shoso.client.uris import ModelUri, VersionUri, parse_model, parse_run
 from shoso.core import locations
+from shoso.core.clock import now_ms
 from shoso.errors import ShosoError
 from shoso.maintenance.fsck.findings import Finding, Kind, Report
 from shoso.maintenance.fsck.places import is_there
@@ -187,7 +187,7 @@ async def _drop_alias(database: Database, alias: Alias) -> str:
 
 
 async def _check_claims(database: Database, report: Report) -> None:
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     for kind in ("run", "model", "experiment", ORPHAN):
         after = ""
         while page := await database.read(claims.page, kind, after=after):

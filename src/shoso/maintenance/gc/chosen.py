@@ -7,11 +7,11 @@ experiment keeps its artifacts inside; an experiment stays while anything in it 
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from shoso.core.amounts import count
+from shoso.core.clock import now_ms
 from shoso.errors import Kind as ErrorKind
 from shoso.errors import TrackingError
 from shoso.maintenance.gc.guard import IMPORTED, MOVING, Guard
@@ -95,7 +95,7 @@ async def chosen(database: Database, asked: Asked) -> AsyncIterator[Chosen]:
 class _Choice:
     def __init__(self, database: Database, asked: Asked) -> None:
         self._database, self._asked = database, asked
-        self._now = time.time_ns() // 1_000_000
+        self._now = now_ms()
         self._absent: list[Chosen] = []
         self._keeping: dict[int, str] = {}  # what stays of an experiment, and so keeps it
         self._before = self._now - int(asked.older_than * 1000) if asked.older_than else None

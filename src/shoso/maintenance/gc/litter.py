@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from shoso.client.places import Place
 from shoso.core import keys
+from shoso.core.clock import now_ms
 from shoso.core.keys import Key
 from shoso.core.locations import shown
 from shoso.errors import Kind as ErrorKind
@@ -79,7 +80,7 @@ class LitterJob:
         place = await self._estate.place(item.location)  # in the store whose trash `undo` looks into
         account.require(place.store, item)
         if trash is not None:
-            now, where = time.time_ns() // 1_000_000, shelf(item.location, place.key, account.plan)
+            now, where = now_ms(), shelf(item.location, place.key, account.plan)
             claim = Claim(ORPHAN, item.id, account.plan, now, item.location, where, None, orphan.objects)
             await database.write(_claim, claim)
         await remove_each(place.store, self._keys(orphan, place.key), trash)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from shoso.client.places import Place
 from shoso.core import keys
+from shoso.core.clock import now_ms
 from shoso.core.keys import Key
 from shoso.core.locations import shown, without_password
 from shoso.errors import ShosoError, StoreError
@@ -275,7 +276,7 @@ def _claim(conn: Connection, account: Account, kind: str, looked: Sequence[_Look
 
 
 def _new(account: Account, one: _Looked) -> Claim:
-    item, now = one.item, time.time_ns() // 1_000_000
+    item, now = one.item, now_ms()
     trash, objects = _shelf(account, one), one.found.objects
     return Claim(item.kind, item.id, account.plan, now, item.location, trash, None, objects)
 

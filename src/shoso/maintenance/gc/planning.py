@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from shoso.client.places import Place
 from shoso.core.amounts import age, as_age
+from shoso.core.clock import now_ms
 from shoso.core.digest import digest
 from shoso.core.locations import shown
 from shoso.core.streams import grouped
@@ -42,7 +42,7 @@ PARALLEL = 4
 async def plan(estate: Estate, asked: Asked, path: Path, told: Told, id_: str = "") -> Total:
     """Write the plan; what it comes to. Raises TrackingError, ConfigError, StoreError, OSError."""
     words = {name: value for name, value in _words(asked).items() if value}
-    made, id_ = time.time_ns() // 1_000_000, id_ or new_id()
+    made, id_ = now_ms(), id_ or new_id()
     draft = Draft(path, Plan(id_, made, shown(estate.settings.backend_store_uri), words))
     try:
         groups = grouped(chosen(estate.database, asked), LOOKED)
@@ -117,7 +117,7 @@ def _orphan(orphan: Orphan, id_: str) -> Item:
 
 async def _expired(estate: Estate) -> AsyncIterator[Claim]:
     """What has been in the trash for its time, and what was left on the way there."""
-    now, after = time.time_ns() // 1_000_000, ""
+    now, after = now_ms(), ""
     while page := await estate.database.read(claims.page, ORPHAN, after=after):
         for claim in page:
             if claim.is_left or (claim.until is not None and claim.until <= now):

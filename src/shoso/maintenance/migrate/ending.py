@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from shoso.core import keys
+from shoso.core.clock import now_ms
 from shoso.core.keys import Key
 from shoso.core.locations import shown
 from shoso.core.types import ObjectMeta
@@ -27,7 +28,6 @@ from shoso.maintenance.migrate.remains import origins
 from shoso.maintenance.migrate.renaming import Renaming, at
 from shoso.metadata import moves, relocating
 from shoso.metadata.connect import Database
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
 from shoso.transfer import Comparison, Settle, Settled
 

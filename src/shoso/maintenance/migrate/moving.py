@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from shoso.core.clock import now_ms
 from shoso.core.digest import digest
 from shoso.core.keys import Key
 from shoso.errors import Kind, ShosoError, TrackingError, store_error
@@ -18,7 +19,6 @@ from shoso.maintenance.migrate.remains import look, weed
 from shoso.maintenance.migrate.renaming import Renaming
 from shoso.metadata import moves, relocating
 from shoso.metadata.connect import Database
-from shoso.metadata.experiments import now_ms
 from shoso.metadata.moves import Move, State
 from shoso.metadata.relocating import Changed
 from shoso.transfer import CopyError, Settled

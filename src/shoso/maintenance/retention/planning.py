@@ -5,7 +5,6 @@ Nothing is touched. A run's logged models go with it; one that another active ru
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from shoso.client.places import Place
+from shoso.core.clock import now_ms
 from shoso.core.locations import shown
 from shoso.core.streams import grouped
 from shoso.errors import ShosoError
@@ -51,7 +51,7 @@ class _Planning:
 
     def __init__(self, estate: Estate, policies: Sequence[Policy]) -> None:
         self._database, self._policies = estate.database, policies
-        self.now = time.time_ns() // 1_000_000
+        self.now = now_ms()
 
     async def run(self) -> AsyncIterator[Line]:
         """Experiment by experiment, of each first what goes."""
