@@ -115,10 +115,10 @@ async def test_a_move_rewrites_what_names_the_source_and_its_rollback_says_the_s
     assert (await database.read(moves.open_moves))[0] == move._replace(
         state=State.MOVED, turned=7, folder=Key(str(e))
     )
-    assert not (await database.write(relocating.flip, move, WAY, 8)).any
+    assert await database.write(relocating.flip, move, WAY, 8) == Changed()
 
     assert await database.write(relocating.unflip, move, WAY.reverse, 9) == Changed(3, 1, 3, 1)
-    assert not (await database.write(relocating.unflip, move, WAY.reverse, 9)).any
+    assert await database.write(relocating.unflip, move, WAY.reverse, 9) == Changed()
     assert (await database.read(runs.artifact_uri, late)).startswith(f"mlflow-artifacts:/{e}/")
     with pytest.raises(TrackingError, match="rollback"):
         await database.write(moves.begin, made.move())

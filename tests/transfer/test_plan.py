@@ -60,7 +60,6 @@ def test_nothing_goes_in_parts_where_either_end_cant():
     for src, dst in (
         (Capabilities(ranges=False), Capabilities()),
         (Capabilities(), Capabilities(uploads=UploadStyle.NONE)),
-        (Capabilities(), Capabilities(uploads=UploadStyle.APPEND)),
         (Capabilities(), Capabilities(part_max=MIB, parts_max=99)),
     ):
         [job] = jobs([100 * MIB], None, src, dst)

@@ -117,10 +117,9 @@ Move = tuple[Key, Key]
 
 
 class UploadStyle(enum.Enum):
-    """Whether a store takes an object in parts: not at all, one after another, or in any order."""
+    """Whether a store takes an object in parts: not at all, or in any order."""
 
     NONE = "none"
-    APPEND = "append"
     PARTS = "parts"
 
 

@@ -63,12 +63,9 @@ class Move(NamedTuple):
         return [number for number in range(1, self.shards + 1) if number not in done]
 
 
-def open_moves(conn: Connection, state: State | None = None) -> list[Move]:
-    """Every move that there is, or those in that state, by experiment."""
-    query = select(moves).order_by(moves.c.experiment_id)
-    if state is not None:
-        query = query.where(moves.c.state == state.value)
-    return [_move(row) for row in conn.execute(query)]
+def open_moves(conn: Connection) -> list[Move]:
+    """Every move that there is, by experiment."""
+    return [_move(row) for row in conn.execute(select(moves).order_by(moves.c.experiment_id))]
 
 
 def find(conn: Connection, experiment_id: int) -> Move | None:

@@ -78,11 +78,6 @@ class Changed(NamedTuple):
     versions: int = 0
     experiments: int = 0
 
-    @property
-    def any(self) -> bool:
-        """Whether there were some."""
-        return sum(self) > 0
-
 
 def folders(conn: Connection, experiment_id: int, renaming: Renaming) -> dict[str, Key]:
     """Id → path, below either end, of the runs and models that move or have moved.

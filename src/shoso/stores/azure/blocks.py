@@ -28,7 +28,6 @@ BLOCK = 4 * 1024 * 1024
 WINDOW = 3
 """Blocks under way at once: with those being gathered, what a write holds in memory."""
 
-BLOCKS_MAX = 50_000
 _DOUBLED_EVERY = 8_000
 
 
