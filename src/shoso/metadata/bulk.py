@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, CursorResult, Dialect, Select, Table, insert
 
+from shoso.metadata.clauses import parts
 from shoso.metadata.dialects import arrays
 from shoso.metadata.dialects.upserts import Upsert, written
 
@@ -127,7 +128,7 @@ class _Arrays:
 
     def split(self, rows: Rows) -> Iterator[Statement]:
         """See _Way."""
-        for chunk in _chunks(rows, _ARRAY_MAX):
+        for chunk in parts(rows, _ARRAY_MAX):
             if len(chunk) == 1:
                 yield self._single, tuple(chunk[0])
             else:
@@ -148,7 +149,7 @@ class _Repeated:
 
     def split(self, rows: Rows) -> Iterator[Statement]:
         """See _Way."""
-        for chunk in _chunks(rows, self._most):
+        for chunk in parts(rows, self._most):
             yield self(len(chunk)), tuple(chain.from_iterable(chunk))
 
     def __call__(self, count: int) -> str:
@@ -178,7 +179,3 @@ class _PerDialect:
 def _place(dialect: Dialect) -> str:
     """What stands for a value: the engines here have positional parameters."""
     return {"format": "%s", "qmark": "?"}[dialect.paramstyle]
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

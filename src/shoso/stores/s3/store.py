@@ -7,7 +7,7 @@ from typing import Any
 
 from shoso.core import keys as names
 from shoso.core.keys import Key
-from shoso.core.store import DELETE_BATCH, Listings, Signer, StoreInfo, Uploads
+from shoso.core.store import DELETE_BATCH, Listings, Signer, StoreInfo, Uploads, order
 from shoso.core.streams import Source
 from shoso.core.types import (
     ALL,
@@ -141,7 +141,7 @@ class S3Store:
             page = await self._page(prefix, top, query)
             for found in page.entries:
                 entry = self._entry(found, top)
-                if entry is not None and (after is None or _order(entry) > after):
+                if entry is not None and (after is None or order(entry) > after):
                     yield entry
             if page.next is None:
                 return
@@ -255,10 +255,6 @@ class S3Store:
 def _signs(account: Account) -> bool:
     extra = account.extra
     return account.options.signature != "unsigned" and not extra.private and not extra.locked
-
-
-def _order(entry: Entry) -> str:
-    return entry.key + "/" if isinstance(entry, Prefix) else entry.key
 
 
 def _range(wanted: ByteRange) -> str | None:

@@ -14,6 +14,7 @@ from typing import ParamSpec
 import asyncssh
 
 from shoso.errors import Kind, ShosoError, store_error
+from shoso.stores.files.folders import above
 from shoso.stores.files.system import Found, OpenFile, Status, Traits
 from shoso.stores.sftp import SftpOptions
 from shoso.stores.sftp.connection import Connection, Session
@@ -76,10 +77,10 @@ class SftpSystem:
     async def rename(self, source: str, target: str, replace: bool) -> None:
         """See FileSystem."""
         async with self._calling(target) as session:
-            await self._guard(session, _above(target))
+            await self._guard(session, above(target))
             for _ in range(RACES):
                 try:
-                    return await _durably(session, _above(target), _renamed, session, source, target, replace)
+                    return await _durably(session, above(target), _renamed, session, source, target, replace)
                 except asyncssh.SFTPFailure:
                     if await _type(session, target) == _FOLDER:
                         raise _error(errno.EISDIR, target) from None
@@ -90,7 +91,7 @@ class SftpSystem:
     async def remove(self, path: str) -> None:
         """See FileSystem."""
         async with self._calling(path) as session:
-            await self._guard(session, _above(path))
+            await self._guard(session, above(path))
             try:
                 await session.client.remove(_place(session, path))
             except (asyncssh.SFTPFailure, asyncssh.SFTPPermissionDenied):
@@ -101,13 +102,13 @@ class SftpSystem:
     async def mkdir(self, path: str) -> None:
         """See FileSystem."""
         async with self._calling(path) as session:
-            await self._guard(session, _above(path))
+            await self._guard(session, above(path))
             place = _place(session, path)
             for _ in range(RACES):
                 try:
                     if not path:
                         return await self._make_root(session, place)
-                    return await _durably(session, _above(path), session.client.mkdir, place)
+                    return await _durably(session, above(path), session.client.mkdir, place)
                 except asyncssh.SFTPFailure:
                     if await _type(session, path) is not None:
                         raise _error(errno.EEXIST, path) from None
@@ -116,7 +117,7 @@ class SftpSystem:
     async def rmdir(self, path: str) -> None:
         """See FileSystem; a server doesn't say why it keeps a folder, so something is in it."""
         async with self._calling(path) as session:
-            await self._guard(session, _above(path))
+            await self._guard(session, above(path))
             self._no_links.pop(path, None)
             try:
                 await session.client.rmdir(_place(session, path))
@@ -160,7 +161,7 @@ class SftpSystem:
         try:
             async with session.calling(path):
                 if flags != asyncssh.FXF_READ:
-                    await self._guard(session, _above(path))
+                    await self._guard(session, above(path))
                 return Handle(session, await _open(session, path, flags), path)
         except BaseException:
             session.leave()
@@ -211,10 +212,6 @@ class SftpSystem:
 def _place(session: Session, path: str) -> bytes:
     root = session.root.rstrip(b"/")
     return root + b"/" + os.fsencode(path) if path else root or b"/"
-
-
-def _above(path: str) -> str:
-    return path.rpartition("/")[0]
 
 
 def _error(number: int, path: str) -> OSError:
