@@ -1,4 +1,5 @@
-"""The only reader of the environment on the client: variables → frozen options.
+"""What a client is set up by: variables → frozen options. `current`, `active` and `context` read
+the few that a script may change on its way.
 
 The names are MLflow's, with the meaning they have there; what is Shoso's own begins with SHOSO_.
 """

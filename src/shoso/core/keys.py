@@ -1,10 +1,11 @@
 """Key: the validated name of an object, and the only place where names are parsed, joined and refused.
 
-What lives under a root, as MLflow lays it out (Shoso adds only `.shoso`, which no key can reach):
+What lives under a root, as MLflow lays it out (Shoso adds only `.shoso`, which no key can reach, and gc's
+`.shoso-trash`):
 
     <experiment_id>/<run_id>/artifacts/<path>            what a run logged
     <experiment_id>/models/<model_id>/artifacts/<path>   a logged model
-    .shoso/                                              uploads under way (local roots only)
+    .shoso/                                              drafts, and uploads under way
 """
 
 from __future__ import annotations

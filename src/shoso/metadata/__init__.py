@@ -11,8 +11,13 @@ rules, registry_rules
 experiments, runs, metrics, datasets, models, objects
               repository functions: each takes a connection and is one whole piece of work
 holdings     what has artifacts, page by page; claims on what is being deleted, purge of its rows
+references   what the database refers to, for checks; retention what policies ask, and how they mark
+moves        experiments on their way to another storage; relocating rewrites their rows, copied has what
+             was the same at both places
+imports, import_models
+              what another store held, kept as it was there; intake takes it a request at a time
 registry, versions, aliases
               the same for the model registry: entries has what they read, sources what a version is made from
-search, search_models
+search, search_models, search_registry
               filter text → expression (filters, searchable) → SQL (clauses), page by page (paging)
 """

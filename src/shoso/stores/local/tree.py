@@ -58,7 +58,7 @@ def again(work: Callable[P, T]) -> Callable[P, T]:
 
 
 class Found(NamedTuple):
-    """An entry of a folder: its name, whether it is a folder, size in bytes, the rest of its etag."""
+    """An entry of a folder: its name, whether it is a folder, its status."""
 
     name: str
     folder: bool
