@@ -201,13 +201,13 @@ def test_an_alias_means_one_version(client, model, version):
     version()
     client.set_registered_model_alias(model, "champion", "1")
     client.set_registered_model_alias(model, "champion", "2")
-    client.set_registered_model_alias(model, "second", "2")
+    client.set_registered_model_alias(model, "v2-rc", "2")  # v2 alone would mean a version
     assert client.get_model_version_by_alias(model, "champion").version == "2"
-    assert sorted(client.get_model_version(model, "2").aliases) == ["champion", "second"]
+    assert sorted(client.get_model_version(model, "2").aliases) == ["champion", "v2-rc"]
     assert client.get_model_version(model, "1").aliases == []
     client.delete_registered_model_alias(model, "champion")
     client.delete_registered_model_alias(model, "champion")
-    assert client.get_registered_model(model).aliases == {"second": "2"}
+    assert client.get_registered_model(model).aliases == {"v2-rc": "2"}
 
 
 @pytest.mark.parametrize("alias", ["latest", "LATEST", "v1", "V22", "a b", "a/b", "a%", "x" * 256])

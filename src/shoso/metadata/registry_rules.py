@@ -71,7 +71,7 @@ def new_alias(name: str) -> None:
     alias(name)
     if name.lower() == LATEST:
         raise _refused("'latest' alias name (case insensitive) is reserved.")
-    if _VERSION_ALIAS.match(name):
+    if _VERSION_ALIAS.fullmatch(name):
         raise _refused(f"Version alias name '{name}' is reserved.")
 
 
