@@ -15,6 +15,7 @@ from shoso.metadata import (
     datasets,
     experiments,
     histories,
+    import_models,
     imports,
     metrics,
     model_history,
@@ -30,7 +31,7 @@ from shoso.metadata.search_registry import search_models, search_versions
 from shoso.wire import registry as of_registry
 from shoso.wire import requests as of
 from shoso.wire.entities import Dataset, DatasetInput, ModelOutput, Tag
-from shoso.wire.imports import ImportedExperiment, ImportedRun
+from shoso.wire.imports import ImportedExperiment, ImportedModel, ImportedRun, ImportIds
 
 KINDS = places.PLACES
 
@@ -137,6 +138,8 @@ CALLS = {
     "by alias": lambda c, e, r, m: aliases.get(c, of_registry.ModelAliasByName("model", "best")),
     "last": lambda c, e, r, m: aliases.last(c, "model"),
     "import a run": lambda c, e, r, m: imports.add_runs(c, [imported(e)]),
+    "import the run": lambda c, e, r, m: imports.add_runs(c, [imported(0, r)]),
+    "import the model": lambda c, e, r, m: import_models.add_model(c, ImportedModel(m, 0, "x", "/x")),
 }
 
 MODEL_JSON = '{"artifact_path": "m", "flavors": {}, "utc_time_created": "x", "run_id": "x"}'
@@ -148,8 +151,8 @@ def raised(outcomes):
         raise outcomes[0]
 
 
-def imported(number):
-    return ImportedRun(run_id="f" * 32, experiment_id=int(number), artifact_uri="/x")
+def imported(number, run_id="f" * 32):
+    return ImportedRun(run_id, int(number), artifact_uri="/x", tags=[of.TagInput("new", "1")])
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -174,6 +177,8 @@ SEARCHES = {
     "history": lambda c, e, r, m: metrics.history(c, r, "m").metrics,
     "page of history": lambda c, e, r, m: metrics.history(c, r, "m", max_results=5).metrics,
     "histories": lambda c, e, r, m: histories.bulk(c, of.GetBulkHistory(run_id=[r], metric_key="m")),
+    "runs that are imported": lambda c, e, r, m: import_models.known(c, ImportIds([r])).runs,
+    "models that are imported": lambda c, e, r, m: import_models.known(c, ImportIds([], [m])).models,
     "samples": lambda c, e, r, m: histories.sampled(c, of.GetSampledHistory(run_ids=[r], metric_key="m")),
     "models": lambda c, e, r, m: (
         search_models(c, of_registry.SearchRegisteredModels("name LIKE '%'")).registered_models

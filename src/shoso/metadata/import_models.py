@@ -25,7 +25,7 @@ from shoso.metadata.schema import (
     registered_model_tags,
     registered_models,
 )
-from shoso.metadata.workspace import served_experiments, served_runs
+from shoso.metadata.workspace import elsewhere, is_served, served_experiments, served_runs
 from shoso.wire.imports import (
     Imported,
     ImportedModel,
@@ -51,7 +51,9 @@ def _known_models(conn: Connection, ids: Sequence[str]) -> list[str]:
     for part in parts(ids):
         unfinished = select(row.model_id).where(row.model_id.in_(part), row.tag_key == IMPORTING)
         there = select(logged_models.c.model_id).where(
-            logged_models.c.model_id.in_(part), logged_models.c.model_id.not_in(unfinished)
+            logged_models.c.model_id.in_(part),
+            logged_models.c.model_id.not_in(unfinished),
+            is_served(logged_models),
         )
         found += conn.scalars(there)
     return found
@@ -63,9 +65,13 @@ def add_model(conn: Connection, given: ImportedModel) -> Imported:
         return Imported()
     if not served_experiments(conn, [given.experiment_id]):
         raise TrackingError(Kind.NOT_FOUND, f"No Experiment with id={given.experiment_id} exists")
+    there = _one(logged_models, "model_id", given.model_id)
+    is_new = conn.scalar(there) is None
+    if not is_new and conn.scalar(there.where(is_served(logged_models))) is None:
+        raise elsewhere("model", given.model_id)
     for table in _OWNED:
         conn.execute(delete(table).where(table.c.model_id == given.model_id))
-    if conn.scalar(_one(logged_models, "model_id", given.model_id)) is None:
+    if is_new:
         conn.execute(insert(logged_models), _model_row(given))
         imported.remember(conn, "model", [(given.model_id, given.artifact_location)] if given.stays else [])
     owner = {"model_id": given.model_id, "experiment_id": given.experiment_id}

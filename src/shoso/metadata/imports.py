@@ -20,7 +20,7 @@ from shoso.metadata.clauses import parts
 from shoso.metadata.dialects.texts import same
 from shoso.metadata.schema import experiment_tags, experiments, logged_model_tags, params, runs, tags
 from shoso.metadata.schema import metrics as metrics_table
-from shoso.metadata.workspace import SERVED, served_experiments
+from shoso.metadata.workspace import SERVED, elsewhere, served_experiments, served_runs
 from shoso.wire.imports import (
     Imported,
     ImportedExperiment,
@@ -72,6 +72,8 @@ def add_runs(conn: Connection, given: Sequence[ImportedRun]) -> Imported:
     """
     _require_experiments(conn, {run.experiment_id for run in given})
     there = _stages(conn, {run.run_id for run in given})
+    if hidden := there.keys() - set(served_runs(conn, there)):
+        raise elsewhere("run", min(hidden))
     new = [run for run in given if run.part == 0 and run.run_id not in there]
     begun = {run.run_id for run in new} | {run_id for run_id, done in there.items() if not done}
     wanted = [run for run in given if run.run_id in begun or run.run_id in there]
@@ -96,7 +98,7 @@ def add_runs(conn: Connection, given: Sequence[ImportedRun]) -> Imported:
 
 def known_runs(conn: Connection, ids: Sequence[str]) -> dict[str, str]:
     """Those of the runs that are there whole, and where their artifacts are."""
-    whole = [run_id for run_id, done in _stages(conn, ids).items() if done]
+    whole = served_runs(conn, [run_id for run_id, done in _stages(conn, ids).items() if done])
     return {run_id: uri or "" for run_id, uri in _PLACES.rows(conn, whole)}
 
 

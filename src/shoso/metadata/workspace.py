@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, exists, literal_column, select
 
+from shoso.errors import Kind, TrackingError
 from shoso.metadata.bulk import BulkSelect
 from shoso.metadata.schema import WORKSPACE, experiments, runs
 
@@ -40,6 +41,12 @@ def served_runs(conn: Connection, run_ids: Collection[str]) -> list[str]:
     """Those of the runs that are there, and served; in the same order."""
     found = {run_id for (run_id,) in _RUNS.rows(conn, [*run_ids])}
     return [run_id for run_id in run_ids if run_id in found]
+
+
+def elsewhere(what: str, id_: str) -> TrackingError:
+    """The error of an id that is taken where nothing is served."""
+    message = f"The {what} {id_} is in another workspace than '{WORKSPACE}', and stays as it is there."
+    return TrackingError(Kind.NOT_FOUND, message)
 
 
 _EXPERIMENTS = BulkSelect(
