@@ -83,7 +83,7 @@ async def search_deleted(services: Services, request: requests.SearchLoggedModel
 async def set_tags(services: Services, request: requests.SetLoggedModelTags) -> LoggedModelReply:
     """Set tags of a logged model."""
     await services.database.write(models.set_tags, request)
-    return await get(services, requests.GetLoggedModel(request.model_id))
+    return await get(services, requests.GetLoggedModel(request.model_id, allow_deleted=True))
 
 
 async def delete_tag(services: Services, request: requests.DeleteLoggedModelTag) -> Empty:
