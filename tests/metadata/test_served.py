@@ -707,6 +707,29 @@ async def test_searches_go_to_the_replica_and_to_the_database_when_it_is_away(pl
     await database.close()
 
 
+async def test_a_replica_that_fell_silent_is_left_alone_for_a_while(place, monkeypatch):
+    if place.kind != "mariadb":  # PostgreSQL's driver waits for 2 seconds at least
+        return
+    monkeypatch.setattr(served, "_PATIENCE_SECONDS", 0.1)
+    async with FaultProxy(place.engine.url.port) as proxy:
+        query = {**place.engine.url.query, "connect_timeout": "1"}
+        replica = place.engine.url.set(port=proxy.port, query=query).render_as_string(hide_password=False)
+        opening = partial(Database.open, artifact_root="/a", options=places.FEW, replica=replica)
+        database = await asyncio.to_thread(opening, place.uri)
+        await database.search(rows, "SELECT 1")
+        proxy.blackhole = True
+        proxy.reset_all()
+        await database.search(rows, "SELECT 1")
+        asked = proxy.connections
+        await asyncio.gather(*(database.search(rows, "SELECT 1") for _ in range(9)))
+        assert proxy.connections == asked
+        proxy.blackhole = False
+        monkeypatch.setattr("shoso.metadata.connect._ALONE_SECONDS", 0.0)
+        await database.search(rows, "SELECT 1")
+        assert proxy.connections > asked
+        await database.close()
+
+
 def test_what_is_no_replica_is_refused(place, monkeypatch):
     monkeypatch.setattr("shoso.metadata.connect._REPLICA_SECONDS", 0.1)
     with pytest.raises(ConfigError, match=r"--read-replica-backend-store-uri: there are no runs in"):

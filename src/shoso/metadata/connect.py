@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ class Database:
             Writer(dialect.write) if dialect.writers == 1 else Writers(dialect.write, dialect.writers)
         )
         self._readers = _Readers(dialect)
-        self._searchers = _Readers(replica) if replica else self._readers
+        self._searchers = _Copy(replica) if replica else self._readers
 
     @classmethod
     def open(
@@ -74,7 +75,7 @@ class Database:
     ) -> T:
         """As `read`, but on the replica, if there is one: it may be a moment behind.
 
-        When the replica can't be reached, the database itself is asked.
+        When the replica can't be reached, the database itself is asked, and it alone for half a minute.
         """
         try:
             return await self._searchers.run(lambda connection: work(connection, *args, **kwargs))
@@ -163,8 +164,30 @@ class _Readers:
     async def run(self, work: Callable[[Connection], T]) -> T:
         if self._closed:
             raise ShosoError(Kind.UNAVAILABLE, "The database is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._dialect.read, work)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self._dialect.read(work)
 
     async def close(self) -> None:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
+
+
+class _Copy(_Readers):
+    """Those of a replica. One that is missed isn't asked for a while: to wait for its silence takes long."""
+
+    _missed = -math.inf
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        if time.monotonic() - self._missed < _ALONE_SECONDS:
+            raise ShosoError(Kind.UNAVAILABLE, "The replica was missed a moment ago.")
+        try:
+            return super()._read(work)
+        except ShosoError as error:
+            if error.kind is Kind.UNAVAILABLE:
+                self._missed = time.monotonic()
+            raise
+
+
+_ALONE_SECONDS = 30.0
