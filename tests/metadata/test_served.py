@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -634,6 +635,18 @@ async def test_a_text_with_nul_is_kept_or_refused(place, database):
     assert caught.value.kind is Kind.INVALID
 
 
+async def test_a_pattern_that_ends_in_a_backslash_finds_it_or_is_refused(place, database):
+    tags = [TagInput("k", "a\\")]
+    await database.write(runs.create, CreateRun("0", tags=tags))
+    call = database.search(search.search_runs, SearchRuns(["0"], "tags.k LIKE 'a\\'"))
+    if place.kind == "mariadb":
+        assert len((await call).runs) == 1
+        return
+    with pytest.raises(ShosoError, match="can't end in one backslash") as caught:
+        await call
+    assert caught.value.kind is Kind.INVALID
+
+
 async def test_connections_of_their_own_for_each_work_do_as_well(place):
     database = opened(place, pool_class="NullPool")
     run_id = await new_run(database)
@@ -749,21 +762,25 @@ def refusal(uri):
     return sentence
 
 
-def locked_out(kind):
-    """The address of the server, and a user with a password and no right."""
-    module = places.SERVERS[kind]
+RIGHT = quote("r€ght")
+"""A password with a character that isn't in Latin-1."""
+
+
+def locked_out(place):
+    """The address of the server, and a user with a password, RIGHT, and no right."""
+    module = places.SERVERS[place.kind]
     facts = module.server()
-    if kind == "postgres":
+    if place.kind == "postgres":
         exists = module.sql(facts, "SELECT 1 FROM pg_roles WHERE rolname = 'locked'")
         if not exists:
-            module.sql(facts, "CREATE ROLE locked LOGIN PASSWORD 'right'")
+            module.sql(facts, "CREATE ROLE locked LOGIN PASSWORD 'r€ght'")
         return f"postgresql://locked:{{}}@127.0.0.1:{facts['port']}/", facts
-    module.sql(facts, "CREATE USER IF NOT EXISTS 'locked'@'127.0.0.1' IDENTIFIED BY 'right'")
+    place.execute("CREATE USER IF NOT EXISTS 'locked'@'127.0.0.1' IDENTIFIED BY 'r€ght'")
     return f"mysql://locked:{{}}@127.0.0.1:{facts['port']}/", facts
 
 
 def test_a_wrong_password_is_told(place):
-    uri, _ = locked_out(place.kind)
+    uri, _ = locked_out(place)
     sentence = refusal(uri.format("hunter2") + place.engine.url.database)
     assert "refuses the user 'locked' with that password; correct them in the URI" in sentence
 
@@ -775,21 +792,21 @@ def test_a_missing_database_is_told(place):
 
 
 def test_a_missing_right_is_told(place):
-    uri, facts = locked_out(place.kind)
+    uri, facts = locked_out(place)
     name = places.SERVERS[place.kind].create(facts)
-    sentence = refusal(uri.format("right") + name)
+    sentence = refusal(uri.format(RIGHT) + name)
     assert "'locked' may not" in sentence
     assert "grant it: GRANT ALL ON" in sentence
 
 
 def test_a_right_that_is_missing_later_is_told(place):
     """To read is allowed, to make tables is not."""
-    uri, facts = locked_out(place.kind)
+    uri, facts = locked_out(place)
     module = places.SERVERS[place.kind]
     name = module.create(facts)
     if place.kind == "mariadb":
         module.sql(facts, f"GRANT SELECT ON {name}.* TO 'locked'@'127.0.0.1'")
-    sentence = refusal(uri.format("right") + name)
+    sentence = refusal(uri.format(RIGHT) + name)
     assert "grant it: GRANT ALL ON" in sentence
 
 

@@ -97,4 +97,13 @@ def _parse(uri: str, setting: str) -> URL:
     if url.get_backend_name() not in _MODULES:
         known = ", ".join(f"{name}:" for name in _MODULES)
         raise ConfigError(setting, f"'{url.drivername}:' databases can't be opened; there are {known}")
+    if url.password and _is_torn(uri):
+        hint = "an '@' of the password would end it there, and the rest be taken for the host; write %40"
+        raise ConfigError(setting, f"there is an '@' too many before the name of the host: {hint}")
     return url
+
+
+def _is_torn(uri: str) -> bool:
+    """Whether an `@` follows the one that ends the password: what is between would be shown as a host."""
+    credentials = uri.partition("://")[2].partition(":")[2]
+    return "@" in credentials.partition("@")[2].partition("?")[0]

@@ -42,6 +42,7 @@ class MySQL:
     def __init__(self) -> None:
         self._packet = math.inf
         """Bytes of a statement that the server takes; at a longer one it hangs up."""
+        self._password = b""
 
     def url(self, given: URL, options: Options) -> URL:
         """See Product."""
@@ -58,11 +59,12 @@ class MySQL:
                 where = f"correct {name} in the URI, or MLFLOW_MYSQL_{name.upper()}"
                 message = f"there is no file {query[name]}; {where}"
                 raise ValueError(message)
+        self._password = (given.password or "").encode()
         return given.set(drivername="mysql+pymysql", query=query)
 
     def connect_args(self, options: Options) -> Mapping[str, Any]:
-        """See Product."""
-        return {}
+        """See Product. PyMySQL would send the password in Latin-1, and fail where it can't."""
+        return {"password": self._password} if self._password else {}
 
     def greet(self, raw: Any, options: Options, read_only: bool) -> None:
         """See Product. MariaDB alone reads `/*M!`, and MySQL alone `/*!50708`."""

@@ -177,6 +177,7 @@ _MEANING = {
     "23503": served.DANGLING,
     "23": served.NOT_ALLOWED,
     "22001": served.TOO_LONG,
+    "22025": Meaning(Kind.INVALID, "A pattern of LIKE or ILIKE can't end in one backslash; write two."),
     "22": served.UNFIT,
     "54": Meaning(Kind.TOO_LARGE, "A value or a request is larger than the database can hold."),
     "42501": served.DENIED,

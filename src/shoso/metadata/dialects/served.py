@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import BindTyping
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from shoso.errors import ConfigError, Kind, ShosoError
@@ -43,6 +43,9 @@ _WRITING = "READ COMMITTED"
 
 _CLIENTS = {Kind.INVALID, Kind.DUPLICATE, Kind.TOO_LARGE}
 """What a client did: nothing to log, all the less as the error repeats the values."""
+
+_WRONG_OPTION = (TypeError, ValueError, AttributeError, OSError, ArgumentError)
+"""What drivers raise, and SQLAlchemy; that nobody is there comes as a DBAPIError."""
 
 _LOST_IN_COMMIT = (
     "The connection to the database was lost while this was stored; whether it was isn't known. Look, or try"
@@ -138,8 +141,9 @@ class Served:
             self._url = product.url(given, options)
         except ValueError as error:
             raise ConfigError(setting, f"{error}") from None
-        self._reading = self._pooled(product.reading, read_only=True)
-        self._writing = self._pooled(_WRITING, read_only=False)
+        with self._refusing():
+            self._reading = self._pooled(product.reading, read_only=True)
+            self._writing = self._pooled(_WRITING, read_only=False)
 
     def prepare(self, work: Callable[[Connection], None]) -> None:
         """See Dialect."""
@@ -298,18 +302,29 @@ class Served:
 
     @contextmanager
     def _opening(self, isolation: str, *, read_only: bool) -> Iterator[Connection]:
-        """A connection to what may not be there, or not ours to use. Raises ConfigError.
-
-        No pool has it: its values have types, without which SQLAlchemy's reflection fails on PostgreSQL.
-        """
+        """A connection to what may not be there, or not ours to use. Raises ConfigError."""
         try:
-            with self._engine(isolation, _NO_POOL, read_only=read_only).connect() as connection:
+            with self._alone(isolation, read_only=read_only) as connection:
                 yield connection
         except DBAPIError as error:
             raise ConfigError(self._setting, self._product.refusal(error, self._url)) from error
         except Refused as error:
             raise ConfigError(self._setting, f"{error}") from None
-        except TypeError as error:  # a driver's way to refuse an option
+
+    def _alone(self, isolation: str, *, read_only: bool) -> Connection:
+        """A connection that no pool has: its values have types.
+
+        Without these SQLAlchemy's reflection fails on PostgreSQL.
+        """
+        with self._refusing():
+            return self._engine(isolation, _NO_POOL, read_only=read_only).connect()
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Raise ConfigError for an option of the URI that the driver doesn't take, however it says so."""
+        try:
+            yield
+        except _WRONG_OPTION as error:
             raise ConfigError(self._setting, f"'{self.shown}' has an option that is wrong: {error}") from None
 
 
