@@ -212,8 +212,11 @@ def test_a_file_that_is_forgotten_is_closed(store):
     put(store, bytes(8 * MIB))
     file = opened(store)
     file.read(3 * JUMP)
+    blocks = file.raw._blocks
+    assert blocks._ahead is not None
     del file
     gc.collect()
+    assert blocks._ahead is None
 
 
 def test_a_read_ahead_that_fails_is_an_error_of_the_read_that_wants_it(store):
