@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shoso.cli import options
-from shoso.cli.groups import Lazy, loading, require_none_before
+from shoso.cli.groups import Lazy, loading, refuse_unserved, require_none_before
 from shoso.core.amounts import age
 
 NOT_SERVED = {
@@ -55,10 +55,7 @@ class _Group(Lazy):
     """Says more of the flags that are MLflow's alone."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for argument in args:
-            flag = argument.partition("=")[0]
-            if flag in NOT_SERVED:
-                raise click.UsageError(f"{flag} is MLflow's, and {NOT_SERVED[flag]}. Leave it out.", ctx)
+        refuse_unserved(ctx, args, NOT_SERVED, "Leave it out.")
         return super().parse_args(ctx, args)
 
 

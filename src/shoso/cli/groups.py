@@ -2,9 +2,8 @@
 
 0    done
 1    failed, in part or whole
-3    `shoso fsck`: all that was found is repaired
-4    `shoso fsck`: something that was found isn't
 2    the command line can't be understood
+3-5  what `shoso fsck` and `shoso db check` have found
 130  interrupted (SIGINT, SIGTERM): the same command goes on
 """
 
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -43,6 +42,14 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def refuse_unserved(ctx: click.Context, args: Iterable[str], flags: Mapping[str, str], fix: str) -> None:
+    """Raise UsageError for a flag that is MLflow's alone, with why it isn't Shoso's."""
+    for argument in args:
+        flag = argument.partition("=")[0]
+        if flag in flags:
+            raise click.UsageError(f"{flag} is MLflow's, and {flags[flag]}. {fix}", ctx)
 
 
 def require_none_before(ctx: click.Context) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shoso.cli.groups import refuse_unserved
 from shoso.core.options import Setting
 from shoso.errors import ConfigError
 from shoso.settings import NOT_SERVED, SERVER, server_settings
@@ -18,10 +19,7 @@ class _Command(click.Command):
     """Names an unknown flag, and says more of those that are MLflow's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for argument in args:
-            flag = argument.partition("=")[0]
-            if flag in NOT_SERVED:
-                raise click.UsageError(f"{flag} is MLflow's, and {NOT_SERVED[flag]}. Start without it.", ctx)
+        refuse_unserved(ctx, args, NOT_SERVED, "Start without it.")
         return super().parse_args(ctx, args)
 
 
