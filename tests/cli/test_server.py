@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shoso.cli import main
+from shoso.cli import gc, main
 from shoso.cli.server import NOT_SERVED, server
 from shoso.server import process
 from shoso.settings import SERVER
@@ -86,19 +86,29 @@ def test_a_flag_switches_off_what_a_variable_switched_on(started):
 
 
 @pytest.fixture(scope="module")
-def theirs():
-    """The options of `mlflow server`."""
+def mlflow_cli():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow's imports
-        from mlflow.cli import server
-    return server.params
+        import mlflow.cli
+    return mlflow.cli
 
 
-def test_every_flag_of_mlflows_is_served_or_answered_for(theirs):
-    theirs = {name for option in theirs for name in (*option.opts, *option.secondary_opts)}
-    ours = {name for option in server.params for name in (*option.opts, *option.secondary_opts)}
-    unknown = theirs - ours - set(NOT_SERVED) - {"--help"}
-    assert unknown == set()
+@pytest.fixture(scope="module")
+def theirs(mlflow_cli):
+    """The options of `mlflow server`."""
+    return mlflow_cli.server.params
+
+
+def flags(options):
+    return {name for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+def test_every_flag_of_mlflows_is_served_or_answered_for(mlflow_cli):
+    for theirs, ours, refused in (
+        (mlflow_cli.server, server, NOT_SERVED),
+        (mlflow_cli.gc, gc.gc, gc.NOT_SERVED),
+    ):
+        assert flags(theirs.params) - flags(ours.params) - {*refused, "--help"} == set()
 
 
 def test_our_variables_are_mlflows(theirs):
@@ -111,12 +121,17 @@ def test_our_variables_are_mlflows(theirs):
 # -- what is refused --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flag", sorted(NOT_SERVED))
+REFUSED = [("server", *each) for each in NOT_SERVED.items()] + [
+    ("gc", *each) for each in gc.NOT_SERVED.items()
+]
+
+
+@pytest.mark.parametrize(("command", "flag", "why"), REFUSED)
 @pytest.mark.parametrize("form", ["{}", "{}=x"])
-def test_a_flag_of_mlflows_that_isnt_served_is_named_with_a_reason(started, flag, form):
-    result = run("server", form.format(flag))
+def test_a_flag_of_mlflows_that_isnt_served_is_named_with_a_reason(started, command, flag, why, form):
+    result = run(command, form.format(flag))
     assert result.exit_code == 2
-    require_sentence(result.output, flag, NOT_SERVED[flag])
+    require_sentence(result.output, flag, why)
     assert started == []
 
 
