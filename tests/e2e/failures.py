@@ -138,6 +138,7 @@ RUNS = {
         ("POST runs/log-metric", on("{run}", **metric(step="x"))),
         ("POST runs/log-metric", on("{run}", **metric(key=""))),
         ("POST runs/log-metric", on("{run}", **metric(key="k" * 251))),
+        ("POST runs/log-metric", on("{run}", **metric(dataset_name="d"))),
         *[
             ("POST runs/log-metric", on("{run}", **metric(key=key)))
             for key in ("a//b", "../b", "/b", "a/./b", "a$b", ".")
@@ -200,6 +201,7 @@ BATCHES = {
         ("POST runs/log-batch", on("!!no id")),
         ("POST runs/log-batch", on("{gone}", params=[{"key": "a", "value": "1"}])),
         ("POST runs/log-batch", on("{run}", metrics=many(1001, value=1, timestamp=1, step=0))),
+        ("POST runs/log-batch", on("{run}", metrics=[metric(step=0, dataset_digest="1")])),
         ("POST runs/log-batch", on("{run}", params=many(101, value="1"))),
         ("POST runs/log-batch", on("{run}", tags=many(101, value="1"))),
         (

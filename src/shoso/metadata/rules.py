@@ -50,15 +50,26 @@ class Point(Protocol):
     def key(self) -> str: ...
     @property
     def timestamp(self) -> int: ...
+    @property
+    def dataset_name(self) -> str: ...
+    @property
+    def dataset_digest(self) -> str: ...
 
 
 def metric(point: Point, path: str = "") -> None:
-    """Refuse a metric by its key or timestamp; any double and any 64-bit step may be stored."""
+    """Refuse a metric by its key, timestamp or half a dataset, which MLflow couldn't read again.
+
+    Any double and any 64-bit step may be stored.
+    """
     check_key(point.key, _dotted(path, "name"))
     check_length("Metric name", KEY_MAX, point.key)
     if point.timestamp < 0:
         sentence = f"metric '{point.key}'. Timestamp must be a nonnegative long (64-bit integer)"
         raise _invalid(_dotted(path, "timestamp"), point.timestamp, sentence)
+    if bool(point.dataset_name) != bool(point.dataset_digest):
+        raise TrackingError(
+            Kind.INVALID, "Both dataset_name and dataset_digest must be provided if one is provided"
+        )
 
 
 def param(given: ParamInput, *, truncate: bool, path: str = "") -> ParamInput:
