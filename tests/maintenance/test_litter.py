@@ -9,6 +9,7 @@ import pytest
 from tests.maintenance import world
 from tests.maintenance.test_gc import Quiet, applied, planned
 from tests.maintenance.world import World
+from tests.servers import mlflowd
 
 from shoso.core.amounts import age, as_age
 from shoso.core.keys import Key
@@ -16,7 +17,7 @@ from shoso.core.streams import BytesSource
 from shoso.maintenance import plans
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.trash import undo
-from shoso.maintenance.inventory import Inventory
+from shoso.maintenance.inventory import UNDATED, Inventory
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,28 @@ async def test_a_name_that_reads_like_another_ones_location_is_not_taken_for_it(
     assert [name for name in found(root) if "trash" not in name] == ["a/b.bin", "c.bin"]
     assert (await undone(plain, path)).objects == 2
     assert found(root) == ["a%2Fb.bin", "a/b.bin", "c.bin", "c.bin?d.bin"]
+
+
+async def test_what_no_storage_tells_the_age_of_is_never_taken_for_old(tmp_path):
+    with mlflowd.running() as server:
+        folder = server.artifacts / f"0/{'0' * 32}/artifacts"
+        folder.mkdir(parents=True)
+        (folder / "new.bin").write_bytes(b"new")
+        flags = {"backend_store_uri": server.database}
+        behind, near = (
+            World(flags | more, {})
+            for more in ({"tracking_uri": server.uri}, {"artifacts_destination": str(server.artifacts)})
+        )
+        try:
+            _, going, held = await planned(behind, tmp_path / "behind", orphans=True)
+            assert ({*going}, {*held.values()}) == (set(), {UNDATED})
+            path, going, _ = await planned(near, tmp_path / "near", orphans=True)
+            assert len(going) == 1
+            assert [one.message for one in (await applied(behind, path)).problems] == [UNDATED]
+            assert (await applied(near, path)).items == {"orphan": 1}
+        finally:
+            await behind.close()
+            await near.close()
 
 
 async def test_what_no_location_names_is_left_alone(tmp_path):

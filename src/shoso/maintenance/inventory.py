@@ -46,6 +46,11 @@ DAY = 86_400.0
 
 UNNAMED = "no location names it: its key has a ? or #; delete it by other means"
 
+UNDATED = (
+    "its storage doesn't say when it was written, so it may be new; name the folder or storage itself by"
+    " --artifacts-destination, in place of MLflow's server"
+)
+
 BATCH = 1000
 """Objects that are written down at once."""
 

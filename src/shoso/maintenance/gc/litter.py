@@ -18,7 +18,7 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.account import NOT_OVER, Account, remove_each
 from shoso.maintenance.gc.contents import changed, contents, objects
 from shoso.maintenance.gc.shelves import missing, place_of, shelf
-from shoso.maintenance.inventory import UNNAMED, Inventory, Orphan, Upload, Why, newest_part
+from shoso.maintenance.inventory import UNDATED, UNNAMED, Inventory, Orphan, Upload, Why, newest_part
 from shoso.maintenance.plans import ORPHAN, Item
 from shoso.metadata import claims, moves
 from shoso.metadata.claims import Claim
@@ -63,6 +63,8 @@ class LitterJob:
         orphan = await self._inventory.orphan(*place)
         if orphan is None:
             self._account.refuse(item, "something refers to it by now")
+        elif not orphan.newest:
+            self._account.refuse(item, UNDATED)
         elif orphan.why is Why.MOVED and await self._is_moving():
             self._account.refuse(item, "shoso migrate keeps copies until it is finished")
         elif orphan.objects > item.objects or orphan.bytes > item.bytes or orphan.newest > item.newest:

@@ -19,7 +19,7 @@ from shoso.maintenance.estate import Estate
 from shoso.maintenance.gc.chosen import Asked, Chosen, chosen
 from shoso.maintenance.gc.contents import Contents, contents, look, summed
 from shoso.maintenance.gc.shelves import place_of
-from shoso.maintenance.inventory import DAY, UNNAMED, Inventory, Orphan, Why
+from shoso.maintenance.inventory import DAY, UNDATED, UNNAMED, Inventory, Orphan, Why
 from shoso.maintenance.plans import ORPHAN, UPLOAD, Draft, Item, Kept, Plan, Total, new_id
 from shoso.maintenance.report import Told
 from shoso.metadata import claims, moves
@@ -92,6 +92,8 @@ async def litter(estate: Estate, older_than: float, plan: str) -> AsyncIterator[
                 yield Kept(ORPHAN, id_, "shoso migrate keeps copies until it is finished", orphan.uri)
             elif not inventory.is_named(orphan.root, orphan.key, orphan.uri):
                 yield Kept(ORPHAN, id_, UNNAMED, orphan.uri)
+            elif not orphan.newest:
+                yield Kept(ORPHAN, id_, UNDATED, orphan.uri)
             else:
                 yield _orphan(orphan, id_)
         async for upload in inventory.uploads(least):
