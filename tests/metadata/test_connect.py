@@ -111,6 +111,7 @@ async def test_every_connection_is_set_up_for_durability_and_mlflows_filters(dat
         ("mysql+aiomysql://user:secret@host/db", "use mysql+pymysql://"),
         ("postgresql+asyncpg://user:secret@host/db", "use postgresql://"),
         ("postgresql://user:top@secret@host/db", "an '@' of the password"),
+        ("postgresql://user:top@secret?secret@host/db", "an '@' of the password"),
         ("mysql://user:secret@host/db?connect_timeout=soon", "has an option that is wrong: "),
         ("mysql://user:secret@127.0.0.1:1/db?ssl=true", "has an option that is wrong: "),
         ("http://host", "'http:' databases can't be opened"),

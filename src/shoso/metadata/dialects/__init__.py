@@ -105,5 +105,5 @@ def _parse(uri: str, setting: str) -> URL:
 
 def _is_torn(uri: str) -> bool:
     """Whether an `@` follows the one that ends the password: what is between would be shown as a host."""
-    credentials = uri.partition("://")[2].partition(":")[2]
-    return "@" in credentials.partition("@")[2].partition("?")[0]
+    rest = uri.partition("://")[2].partition(":")[2].partition("@")[2]
+    return any("@" in rest.partition(end)[0] for end in "?=")  # behind both, it is in the value of an option
