@@ -117,6 +117,14 @@ async def test_nobody_is_found_by_nearly_its_name(database, run_id):
             await database.read(work, run_id.upper())
 
 
+async def test_a_version_that_mlflow_made_under_nearly_the_models_name_keeps_its_number(place, database):
+    await database.write(registry.create, CreateRegisteredModel("Name"))
+    await database.write(versions.create, CreateModelVersion("Name", "s3://b/m"))
+    place.execute("UPDATE model_versions SET name = 'name'")
+    made = await database.write(versions.create, CreateModelVersion("Name", "s3://b/m"))
+    assert made.version == "2"
+
+
 async def test_a_tag_of_a_logged_model_replaces_none_of_nearly_its_name(database):
     made = await database.write(models.create, CreateLoggedModel("0", "m"))
     await database.write(models.set_tags, SetLoggedModelTags(made.info.model_id, [TagInput("k", "1")]))

@@ -27,6 +27,7 @@ from shoso.metadata.entries import (
 )
 from shoso.metadata.registry_rules import ACTIVE, ARCHIVED, DELETED
 from shoso.metadata.schema import (
+    WORKSPACE,
     model_version_tags,
     model_versions,
     registered_model_aliases,
@@ -73,10 +74,7 @@ def create(
     made_from = origin(conn, request)
     if again and (made := _made(conn, request.name, now, made_from.source)):
         return get(conn, request.name, str(made))
-    last = conn.scalar(
-        select(func.max(model_versions.c.version)).where(of_model(model_versions, request.name))
-    )
-    version = (last or 0) + 1
+    version = _last(conn, request.name) + 1
     conn.execute(insert(model_versions), _row(request, version, made_from, now))
     if rows := [
         {"name": request.name, "version": version, "key": key, "value": value} for key, value in tags.items()
@@ -172,6 +170,16 @@ def _check_new(request: CreateModelVersion) -> None:
 
 _WIDTHS = {"source": 500, "run_id": 32, "run_link": 500}
 """The widths of the columns; MLflow leaves them to the database, and SQLite knows none."""
+
+
+def _last(conn: Connection, name: str) -> int:
+    """The number of the last version, 0 without one; also of what only the collation takes for that name.
+
+    MLflow has stored versions under the spelling of whoever made them, and their numbers are taken.
+    """
+    row = model_versions.c
+    last = select(func.max(row.version)).where(row.workspace == WORKSPACE, row.name == name)
+    return conn.scalar(last) or 0
 
 
 def _made(conn: Connection, name: str, now: int, source: str) -> int | None:
