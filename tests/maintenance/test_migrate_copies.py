@@ -217,6 +217,17 @@ async def test_a_strange_object_at_the_target_is_never_written_over_whenever_its
     assert ((await kept.finish()).state, below(kept.source)) == ("finished", {})
 
 
+async def test_a_file_that_no_artifact_can_be_called_is_told_of(kept):
+    first, second = await kept.filled()
+    for name in (b"gr\xf6sse.png", b"new\nline/a.txt"):
+        put(kept.source / second / "a" / os.fsdecode(name), b"by another program")
+    assert (await kept.move()).error == ""
+    done = await kept.finish()
+    assert (done.state, done.kept) == ("finished", {f"{ROOT}{second}"})
+    assert not (kept.source / first).exists()
+    assert len(below(kept.source)) == 2
+
+
 async def test_an_object_that_has_the_name_of_a_folder_hides_nothing_in_it(tmp_path):
     """As some programs mark folders in a bucket."""
     flags, environment = await world.make("sqlite", "s3", tmp_path)

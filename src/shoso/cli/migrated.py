@@ -215,7 +215,8 @@ def _trouble(each: MigratedExperiment) -> Iterator[str]:
     if each.kept and each.state in {State.FINISHING, "finished"}:
         yield (
             f"{who}: {count(len(each.kept), 'folder')} kept at the old place, for it doesn't carry the id of"
-            f" its run or model, so others may have files there: {_some(each.kept)}."
+            " its run or model, so others may have files there, or it has files whose names no artifact can"
+            f" have: {_some(each.kept)}."
         )
     elif each.kept:
         yield (

@@ -261,7 +261,8 @@ class MigratedExperiment(Struct, frozen=True):
     `waiting` are shards that aren't complete, `running` runs that keep it from being finished. `unsure` are
     artifacts that were written at both places, and stay at both; `kept` are objects at the new place that
     stay, for no move has put them there: paths below both places. Of `finish` they are locations of folders
-    at the old place that stay, for they don't carry the id of their run or model.
+    at the old place that stay, for they don't carry the id of their run or model, or have files whose names
+    no artifact can have.
     """
 
     experiment_id: str

@@ -7,6 +7,7 @@ is in no folder that carries the id of its run or model: it may be anybody's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from shoso.core.types import ObjectMeta
 from shoso.errors import Kind, TrackingError, store_error
 from shoso.maintenance.gc.guard import is_own
 from shoso.maintenance.migrate.book import Origin
-from shoso.maintenance.migrate.ends import Ends, within
+from shoso.maintenance.migrate.ends import Ends, unseen, within
 from shoso.maintenance.migrate.judging import Verdict, judge
 from shoso.maintenance.migrate.moving import ROUNDS, Mover, Outcome
 from shoso.maintenance.migrate.remains import origins
@@ -77,7 +78,7 @@ class Ending:
         found = await self._folders(outcome.experiment_id)
         await self._delete(mover, folders, found.own, outcome)
         await self._delete_gone(mover, found, outcome)
-        await self._name_kept(found.others, outcome)
+        await self._name_kept(found, outcome)
         if not outcome.unsure:
             await self.database.write(moves.end, move.experiment_id)
             outcome.state = "finished"
@@ -217,11 +218,11 @@ class Ending:
         settle = self._deleting(mover, outcome, goes)
         await self.ends.agree(found.gone, mover.book(outcome), settle)
 
-    async def _name_kept(self, others: Collection[Key], outcome: Outcome) -> None:
-        """Name the folders in which something stays, for they aren't one run's or model's own."""
-        for path in others:
-            if not await self.ends.is_empty([path]):
-                outcome.kept.add(shown(at(self.renaming.source, path)))
+    async def _name_kept(self, found: _Folders, outcome: Outcome) -> None:
+        """Name the folders in which something stays: nobody's own, or with files that nobody can name."""
+        left = [path for path in found.others if not await self.ends.is_empty([path])]
+        left += await asyncio.to_thread(unseen, self.ends.source, found.own)
+        outcome.kept.update(shown(at(self.renaming.source, path)) for path in left)
 
     async def _remove(self, going: Sequence[ObjectMeta], outcome: Outcome) -> None:
         await self.ends.source.store.delete([meta.key for meta in going])

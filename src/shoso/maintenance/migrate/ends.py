@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing as closing_now
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from shoso.core.keys import Key
 from shoso.core.store import Store, is_folder
 from shoso.core.streams import closing
 from shoso.core.types import Entry, ObjectMeta
-from shoso.errors import ConfigError, Forbidden, NotFound
+from shoso.errors import ConfigError, Forbidden, NotFound, StoreError
 from shoso.maintenance.estate import DESTINATION, Estate
 from shoso.maintenance.folder import AsFolder
 from shoso.maintenance.migrate.book import Book, Find
@@ -197,6 +197,28 @@ def within(key: Key, folders: Collection[Key]) -> bool:
             return True
         key = keys.parent(key)
     return key in folders
+
+
+def unseen(place: Place, folders: Iterable[Key]) -> list[Key]:
+    """Those of the folders of this machine with files whose names no key can have: no store lists them."""
+    if not locations.is_local(place.store.info.name):
+        return []
+    return [folder for folder in folders if _has_unseen(place, folder)]
+
+
+def _has_unseen(place: Place, folder: Key) -> bool:
+    root = place.store.info.name
+    found = os.walk(os.path.join(root, place.key, folder))  # noqa: PTH118
+    paths = (f"{inside}/{name}" for inside, _, names in found for name in names)
+    return not all(_is_key(path.removeprefix(root).lstrip("/")) for path in paths)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        keys.parse(text)
+    except StoreError:
+        return False
+    return True
 
 
 async def _is_empty(store: Store, folder: Key) -> bool:

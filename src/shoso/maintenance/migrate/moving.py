@@ -64,7 +64,8 @@ class Outcome:
 
     `waiting` are shards that aren't complete, `running` runs that are still under way, `error` why it
     didn't go on. `kept` are objects at the target that stay as they are, for no move has put them there, or
-    of `finish` folders at the source that do, for they aren't one run's or model's own, by their locations;
+    of `finish` folders at the source that do, for they aren't one run's or model's own or have files whose
+    names no key can have, by their locations;
     `unsure` are objects that were written at both places, and stay at both.
     """
 
