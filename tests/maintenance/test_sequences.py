@@ -68,7 +68,8 @@ class Thing:
     """A run or a model; its `state` is another one after each change that a plan must notice.
 
     `stamps` has when artifacts were written since the beginning: one that is written and deleted again is no
-    change. `copies` are where moves may have left some of it.
+    change. Nor is a move and its way back: only copies that are made `again`, at a location, are others.
+    `copies` are where moves may have left some of it.
     """
 
     kind: Kind
@@ -82,10 +83,12 @@ class Thing:
     named_by: set[str] = field(default_factory=set)
     copies: set[str] = field(default_factory=set)
     stamps: dict[str, int] = field(default_factory=dict)
+    again: dict[str, int] = field(default_factory=dict)
 
     @property
-    def state(self) -> tuple[int, dict[str, int]]:
-        return self.version, {path: self.stamps.get(path, 0) for path in self.files}
+    def state(self) -> tuple[int, str, dict[str, tuple[int, int]]]:
+        again = self.again.get(self.location, 0)
+        return self.version, self.location, {path: (self.stamps.get(path, 0), again) for path in self.files}
 
 
 @dataclass
@@ -100,8 +103,8 @@ class Experiment:
     location: str = ""
 
     @property
-    def state(self) -> int:
-        return self.version
+    def state(self) -> tuple[int, str]:
+        return self.version, self.location
 
 
 @dataclass
@@ -413,8 +416,7 @@ class Sequences(RuleBasedStateMachine):
         for thing in inside:
             thing.copies |= {self._here(thing), self._there(thing)}
         if shard.count == 1:
-            one.moving = "moved"
-            self._set_root(one, self.there)
+            one.moving, one.location = "moved", self.there
             self._located(inside, self._there)
         else:
             one.moving = "copying"
@@ -437,16 +439,13 @@ class Sequences(RuleBasedStateMachine):
         one = self.pick(index, [one for one in self.experiments.values() if one.moving])
         result = self.do(migration.rollback(self.world.estate, [one.id], delete=delete, running=True))
         assert not any(outcome.error for outcome in result.outcomes)
-        one.moving = ""
-        self._set_root(one, "")
+        one.moving = one.location = ""
         inside = [thing for thing in self._inside(one) if not thing.trash]
         self._located(inside, self._here)
         for thing in inside:  # also of what was made at the new place, which stays there
             thing.copies = set() if delete else thing.copies | {self._there(thing)}
-
-    def _set_root(self, one: Experiment, root: str) -> None:
-        if one.location != root:
-            one.location, one.version = root, next(self.count)
+            if delete:
+                thing.again[self._there(thing)] = next(self.count)
 
     def _here(self, thing: Thing) -> str:
         return f"{ROOT}{self._path(thing)}"
@@ -460,9 +459,7 @@ class Sequences(RuleBasedStateMachine):
 
     def _located(self, things: list[Thing], where: Callable[[Thing], str]) -> None:
         for thing in things:
-            if thing.location != where(thing):
-                thing.location = where(thing)
-                thing.version = next(self.count)
+            thing.location = where(thing)
 
     # -- checking -----------------------------------------------------------------------------------------
 
