@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from tests.servers.processes import PROJECT, Facts, Launcher, cannot, program, run, shared
+from tests.servers.processes import PROJECT, Launcher, cannot, program, run
 
 _NUMBERS = count()
 _SERVER, _CLIENTS = "server", ("one", "two")
@@ -111,25 +112,41 @@ class Exchange:
             time.sleep(0.02)
 
 
+@dataclass(frozen=True)
+class Network:
+    """One server and two clients of it, in `folder`; `inside` is how to run a program beside them."""
+
+    folder: Path
+    inside: tuple[str, ...]
+
+    @property
+    def clients(self) -> list[Guest]:
+        """Both."""
+        return [Guest(self.folder / name) for name in _CLIENTS]
+
+    @contextmanager
+    def server_gone(self) -> Iterator[None]:
+        """Meanwhile, the server answers nothing."""
+        pid = (self.folder / _SERVER / _SERVER / "pid").read_text().strip()
+        run(*self.inside, "kill", "-STOP", pid)
+        try:
+            yield
+        finally:
+            run(*self.inside, "kill", "-CONT", pid)
+
+
 @contextmanager
-def server_gone() -> Iterator[None]:
-    """Meanwhile, the server answers nothing."""
-    facts = shared("nfs", _start)
-    pid = (Path(facts["folder"]) / _SERVER / _SERVER / "pid").read_text().strip()
-    run(*facts["inside"], "kill", "-STOP", pid)
-    try:
-        yield
-    finally:
-        run(*facts["inside"], "kill", "-CONT", pid)
+def running() -> Iterator[Network]:
+    """Such a network, which ends with the block: its kernels keep a third of a core busy by waiting."""
+    with TemporaryDirectory(prefix="nfs-") as folder:
+        launcher = Launcher("nfs", Path(folder))
+        try:
+            yield _start(launcher)
+        finally:
+            launcher.stop()
 
 
-def guests() -> list[Guest]:
-    """Two clients of one server."""
-    facts = shared("nfs", _start)
-    return [Guest(Path(facts["folder"]) / name) for name in _CLIENTS]
-
-
-def _start(launcher: Launcher) -> Facts:
+def _start(launcher: Launcher) -> Network:
     if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
         cannot("NFS takes root and /dev/net/tun")
     inside = _namespace(launcher)
@@ -142,7 +159,7 @@ def _start(launcher: Launcher) -> Facts:
     served = Guest(launcher.folder / _SERVER).run(PROJECT / "tests/servers/nfs_server.sh")
     if served.code:
         raise RuntimeError(f"NFS's server did not come up: {served.output}")
-    return {"folder": str(launcher.folder), "inside": inside}
+    return Network(launcher.folder, inside)
 
 
 def _address(name: str, host: int = 2) -> str:

@@ -30,9 +30,16 @@ SHARED = {"4.2": "changes_nothing and old", "3": "changes_nothing and new"}
 
 
 @pytest.fixture(scope="module")
-def machines():
-    """Two clients."""
-    return nfs.guests()
+def network():
+    """A server, and two clients of it."""
+    with nfs.running() as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def machines(network):
+    """The clients."""
+    return network.clients
 
 
 @pytest.fixture(scope="module")
@@ -172,14 +179,14 @@ def quiet(suites):
     ids=["hard", "soft"],
 )
 def test_while_the_server_is_gone_calls_fail_and_the_process_can_end(
-    machines, version, options, silence, kind
+    network, version, options, silence, kind
 ):
-    machine = machines[0]
+    machine = network.clients[0]
     folder = f"{machine.mount(version, *options)}/gone-{version}"
     signals = machine.exchange(f"gone-{version}-{silence}")
     job = _begin(machine, "without_server", folder, signals.inside, silence)
     signals.wait_for("ready")
-    with nfs.server_gone():
+    with network.server_gone():
         signals.give("gone")
         said = _said(machine, job)
     assert said["errors"] == [kind, kind]
