@@ -227,6 +227,15 @@ async def test_a_source_that_changes_meanwhile_starts_over(size, times):
     assert await pending(dst) == []
 
 
+async def test_a_source_that_is_written_to_for_a_moment_is_waited_for():
+    store = Undigested()
+    src, dst = Restless(store, memory(store), 10**9), memory()
+    await fill(src, {"a": some_bytes(1000 * KIB)})
+    asyncio.get_running_loop().call_later(0.7, setattr, src, "left", 0)
+    await copy(src, dst, Selection(), SMALL_PARTS)
+    assert await content(dst) == {"a": await src.newest(Key("a"))}
+
+
 async def test_without_etags_the_times_tell_that_a_source_changed():
     class Timeless(Undigested):
         def _kept(self, meta):

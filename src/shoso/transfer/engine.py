@@ -28,6 +28,9 @@ from shoso.transfer.window import Window, crew
 TRIES = 3
 """Times that an object is begun which changes while it is copied."""
 
+PAUSE = 0.5
+"""Seconds until it is begun again, twice as many for the last time: who rewrites it gets to the end."""
+
 LARGE = 4
 """Objects in parts at once: as one is put together, the next ones go on."""
 
@@ -155,6 +158,8 @@ async def _settled(route: Route, item: Item, move: Move, tries: int = TRIES) -> 
             raise
         if tries == 1:
             raise _restless(item, error) from error
+        if error.kind is not Kind.CORRUPT:
+            await asyncio.sleep(PAUSE * (TRIES + 1 - tries))
     else:
         return
     fresh = replace(item, meta=await route.src.stat(item.meta.key))
