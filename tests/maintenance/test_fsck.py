@@ -31,6 +31,7 @@ from shoso.errors import ShosoError, StoreError
 from shoso.maintenance.estate import Estate
 from shoso.maintenance.fsck import check, data, records, repairs
 from shoso.maintenance.fsck.findings import Asked, Data, Finding, Totals
+from shoso.metadata import objects
 
 DAY = 86_400
 RUN = "a" * 32
@@ -143,11 +144,23 @@ def _settled(monkeypatch):
 
 
 @pytest.fixture(params=[on_disk, on_servers], ids=["local-sqlite", "s3-postgres"])
-def world(request, tmp_path):
+async def world(request, tmp_path):
     made = request.param(tmp_path)
     fill(made)
+    await _recorded(made, 10)
     yield made
     made.server.stop()
+
+
+async def _recorded(world: World, count: int) -> None:
+    """Wait until the server has written down what it stored, which it does a moment later."""
+    estate = Estate.open(world.flags, world.environment)
+    try:
+        async with asyncio.timeout(20):
+            while len(await estate.database.read(objects.page, b"")) < count:  # noqa: ASYNC110  (another process writes)
+                await asyncio.sleep(0.02)
+    finally:
+        await estate.close()
 
 
 def fill(world: World) -> None:
