@@ -14,7 +14,7 @@ from shoso.core.digest import digest
 from shoso.core.keys import ROOT, Key
 from shoso.core.store import read_bytes
 from shoso.core.streams import BytesSource
-from shoso.core.types import CREATE, Digests, Part, UploadRef, UploadStyle
+from shoso.core.types import CREATE, Digests, Part, UploadRef
 from shoso.errors import Kind, StoreError
 
 KEY = Key("run/model/weights.bin")
@@ -43,13 +43,6 @@ def pieces(opened):
     least = max(opened.store.capabilities.part_min, 1000)
     sizes = [opened.part_size or least + number for number in (1, 2)]
     return [bytes([number]) * size for number, size in enumerate(sizes, 1)] + [b"last"]
-
-
-@pytest.fixture
-def any_order(uploads, store):
-    """Only for stores that take parts in any order."""
-    if store.capabilities.uploads is not UploadStyle.PARTS:
-        pytest.skip("the store says that it takes parts one after another")
 
 
 async def _put_all(uploads, ref, pieces) -> list[Part]:
@@ -108,7 +101,6 @@ async def test_a_part_says_what_the_store_has(uploads, pieces):
     assert all(abs((part.modified or 0) - time.time()) < 60 for part in there)
 
 
-@pytest.mark.usefixtures("any_order")
 async def test_parts_may_come_in_any_order_and_at_once(opened, uploads, pieces):
     ref = await uploads.begin(KEY)
     numbered = list(enumerate(pieces, 1))
@@ -119,7 +111,6 @@ async def test_parts_may_come_in_any_order_and_at_once(opened, uploads, pieces):
     await expect.whole(opened, KEY, b"".join(pieces))
 
 
-@pytest.mark.usefixtures("any_order")
 async def test_part_numbers_may_have_gaps(opened, uploads, pieces):
     ref = await uploads.begin(KEY)
     last = opened.store.capabilities.parts_max
@@ -131,7 +122,6 @@ async def test_part_numbers_may_have_gaps(opened, uploads, pieces):
     await expect.whole(opened, KEY, b"".join(pieces))
 
 
-@pytest.mark.usefixtures("any_order")
 async def test_a_part_may_be_put_again_and_the_last_one_counts(opened, uploads, pieces):
     ref = await uploads.begin(KEY)
     await _put_all(uploads, ref, pieces)
@@ -142,7 +132,6 @@ async def test_a_part_may_be_put_again_and_the_last_one_counts(opened, uploads, 
     await expect.whole(opened, KEY, b"".join([pieces[0], again, *pieces[2:]]))
 
 
-@pytest.mark.usefixtures("any_order")
 async def test_a_part_put_at_once_by_two_is_kept(opened, uploads, pieces):
     ref = await uploads.begin(KEY)
     for _ in range(5):
@@ -261,7 +250,6 @@ async def test_parts_that_are_not_there_are_refused(opened, uploads, pieces):
     await expect.whole(opened, KEY, b"".join(pieces[:2]))
 
 
-@pytest.mark.usefixtures("any_order")
 async def test_the_tag_of_a_replaced_part_is_refused(opened, uploads, pieces):
     ref = await uploads.begin(KEY)
     old = await uploads.put(ref, 1, BytesSource(b"old"))
